@@ -1,0 +1,69 @@
+// What a client asks for: keys, ids, the manifest, and what it may list. Schemas and types, no behaviour.
+import * as z from 'zod'
+
+/** Spoken by this build. A client that names another one is refused with PROTOCOL_MISMATCH. */
+export const PROTOCOL = 1
+
+/** Longest source URL that is looked at, in UTF-16 units; a longer one fails as its entry's BAD_URL. */
+export const MAX_URL_LENGTH = 8192
+
+/**
+ * Secret, made by the client, at least 128 random bits in base64url (RFC 4648 section 5). It creates, watches, lists and
+ * cancels one archive, and stands in no URL and no log.
+ */
+export type ArchiveKey = string
+export const archiveKeySchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{22,128}$/, 'an archive key is 22 to 128 characters of base64url, at least 128 random bits')
+
+/** Public, derived by the server from principal and key. It names the archive in hrefs and logs: 128 bits, base64url. */
+export type ArchiveId = string
+export const archiveIdSchema = z.string().regex(/^[A-Za-z0-9_-]{22}$/)
+
+export const archiveFormatSchema = z.enum(['zip', 'tar', 'tar.gz'])
+export type ArchiveFormat = z.infer<typeof archiveFormatSchema>
+
+/** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken here. */
+export const entryInputSchema = z.union([z.string(), z.object({ url: z.string(), name: z.string().optional() })])
+export type EntryInput = z.infer<typeof entryInputSchema>
+
+/** The decimal number of an event, or nothing: from the beginning. */
+const lastEventIdSchema = z
+  .string()
+  .regex(/^\d{1,15}$/)
+  .nullish()
+
+export const createArchiveInputSchema = z.object({
+  archiveKey: archiveKeySchema,
+  entries: z.array(entryInputSchema).min(1, 'an archive needs at least one entry'),
+  /** What the archive's file is called, without its extension. @default "archive" */
+  name: z.string().max(1024).optional(),
+  /** @default "zip" */
+  format: archiveFormatSchema.optional(),
+  /** 'abort' ends the archive at the first entry that fails. @default "skip" */
+  onEntryFailure: z.enum(['skip', 'abort']).optional(),
+  /** 'finish' goes on when nobody watches or downloads any more. @default "abort" */
+  whenUnwatched: z.enum(['abort', 'finish']).optional(),
+  /** Where to go on after a reconnect. No part of what makes two manifests the same. */
+  lastEventId: lastEventIdSchema,
+})
+export type CreateArchiveInput = z.infer<typeof createArchiveInputSchema>
+
+export const watchArchiveInputSchema = z.object({ archiveKey: archiveKeySchema, lastEventId: lastEventIdSchema })
+export type WatchArchiveInput = z.infer<typeof watchArchiveInputSchema>
+
+export const listEntriesInputSchema = z.object({
+  archiveKey: archiveKeySchema,
+  /** Index of the first entry wanted. @default 0 */
+  cursor: z.number().int().min(0).optional(),
+  /** At most so many. @default 100 */
+  limit: z.number().int().min(1).max(1000).optional(),
+})
+export type ListEntriesInput = z.infer<typeof listEntriesInputSchema>
+
+export const cancelArchiveInputSchema = z.object({ archiveKey: archiveKeySchema })
+export type CancelArchiveInput = z.infer<typeof cancelArchiveInputSchema>
+
+/** Longest text `echo` takes, in UTF-16 units. */
+export const MAX_ECHO_LENGTH = 4096
+export const echoInputSchema = z.object({ text: z.string().max(MAX_ECHO_LENGTH) })

@@ -1,0 +1,148 @@
+// The procedures of sheaf over an injected ArchiveApi. The only file that imports @trpc/server; clients import its type.
+import { initTRPC, TRPCError, tracked } from '@trpc/server'
+import { ZodError } from 'zod'
+import type { ArchiveApi, Caller, NumberedEvent } from './api.ts'
+import {
+  cancelArchiveInputSchema,
+  createArchiveInputSchema,
+  echoInputSchema,
+  listEntriesInputSchema,
+  PROTOCOL,
+  watchArchiveInputSchema,
+} from './archive.ts'
+import { Refusal, type RefusalData, refusals } from './failures.ts'
+import { transformer } from './wire.ts'
+
+export interface RouterContext {
+  api: ArchiveApi
+  caller: Caller
+  /** The protocol the client said it speaks; null when it said nothing. */
+  protocol: string | null
+  /** Resolves once the client has read enough for the next event; rejects when it is dropped for reading too slowly. */
+  readyForNext(signal: AbortSignal): Promise<void>
+}
+
+const t = initTRPC.context<RouterContext>().create({
+  transformer,
+  isDev: false,
+  sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 60_000 } },
+  errorFormatter({ shape, error }) {
+    const refusal = refusalOf(error)
+    const masked = refusal === null && error.code === 'INTERNAL_SERVER_ERROR'
+    return {
+      code: shape.code,
+      message: refusal?.message ?? (masked ? 'internal error' : shape.message),
+      data: {
+        code: shape.data.code,
+        httpStatus: refusal === null ? shape.data.httpStatus : refusals[refusal.code].httpStatus,
+        path: shape.data.path,
+        /** Set when the call was refused on purpose; the typed reason. */
+        refusal,
+      },
+    }
+  },
+})
+
+function refusalOf(error: TRPCError): RefusalData | null {
+  if (error.cause instanceof Refusal) return error.cause.toData()
+  if (error.code === 'PAYLOAD_TOO_LARGE') return new Refusal('MANIFEST_TOO_LARGE').toData()
+  if (error.cause instanceof ZodError) return new Refusal('BAD_INPUT', firstIssues(error.cause)).toData()
+  return error.code === 'BAD_REQUEST' || error.code === 'PARSE_ERROR' ? new Refusal('BAD_INPUT').toData() : null
+}
+
+/** A list of thousands of bad entries must not be answered by a message of megabytes. */
+function firstIssues({ issues }: ZodError): string {
+  const told = issues
+    .slice(0, 3)
+    .map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message))
+  return told.join('; ').slice(0, 500)
+}
+
+const trpcCodes = {
+  400: 'BAD_REQUEST',
+  404: 'NOT_FOUND',
+  409: 'CONFLICT',
+  412: 'PRECONDITION_FAILED',
+  413: 'PAYLOAD_TOO_LARGE',
+  429: 'TOO_MANY_REQUESTS',
+  503: 'SERVICE_UNAVAILABLE',
+} as const satisfies Record<(typeof refusals)[keyof typeof refusals]['httpStatus'], TRPCError['code']>
+
+/** Gives a refusal its transport code, so that HTTP answers with the right status. */
+function asTrpcError(cause: unknown): unknown {
+  if (!(cause instanceof Refusal)) return cause
+  return new TRPCError({ code: trpcCodes[refusals[cause.code].httpStatus], message: cause.message, cause })
+}
+
+const procedure = t.procedure.use(async ({ ctx, next }) => {
+  if (ctx.protocol !== null && ctx.protocol !== String(PROTOCOL)) {
+    throw asTrpcError(new Refusal('PROTOCOL_MISMATCH', `this server speaks protocol ${PROTOCOL}`))
+  }
+  const result = await next()
+  if (!result.ok && result.error.cause instanceof Refusal) throw asTrpcError(result.error.cause)
+  return result
+})
+
+/** Hands events out as fast as the client reads them, each under its cursor. */
+async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContext, signal: AbortSignal) {
+  try {
+    for await (const { id, event } of events) {
+      await ctx.readyForNext(signal)
+      yield tracked(id, event)
+    }
+  } catch (error) {
+    if (signal.aborted) return
+    throw asTrpcError(error)
+  }
+}
+
+/** Both transports pass a signal; only a call made in process may leave it out. */
+const neverAborted = () => new AbortController().signal
+
+export function createRouter() {
+  return t.router({
+    /** Submits the manifest, then watches it: the main road over the websocket. */
+    createArchive: procedure.input(createArchiveInputSchema).subscription(async function* ({
+      input,
+      ctx,
+      signal = neverAborted(),
+    }) {
+      const { archiveKey, lastEventId } = input
+      async function* events() {
+        await ctx.api.submit(input, ctx.caller)
+        yield* ctx.api.watch({ archiveKey, lastEventId }, ctx.caller, signal)
+      }
+      yield* numbered(events(), ctx, signal)
+    }),
+
+    /** Makes the manifest durable and starts it; `watchArchive` tells the rest. Safe to repeat. */
+    submitArchive: procedure
+      .input(createArchiveInputSchema.omit({ lastEventId: true }))
+      .mutation(({ input, ctx }) => ctx.api.submit(input, ctx.caller)),
+
+    watchArchive: procedure.input(watchArchiveInputSchema).subscription(async function* ({
+      input,
+      ctx,
+      signal = neverAborted(),
+    }) {
+      yield* numbered(ctx.api.watch(input, ctx.caller, signal), ctx, signal)
+    }),
+
+    listEntries: procedure
+      .input(listEntriesInputSchema)
+      .query(({ input, ctx }) => ctx.api.listEntries(input, ctx.caller)),
+
+    cancelArchive: procedure.input(cancelArchiveInputSchema).mutation(async ({ input, ctx }) => ({
+      cancelled: await ctx.api.cancel(input, ctx.caller),
+    })),
+
+    /** Logs the text and sends it back: a first sign of life. */
+    echo: procedure
+      .input(echoInputSchema)
+      .mutation(({ input, ctx }) => ({ text: ctx.api.echo(input.text, ctx.caller) })),
+
+    serverInfo: procedure.query(({ ctx }) => ctx.api.info()),
+  })
+}
+
+export type AppRouter = ReturnType<typeof createRouter>

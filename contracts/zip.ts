@@ -1,0 +1,209 @@
+// Reads a zip's end records, central directory and local headers, and says what does not fit. Bodies are not looked at.
+// Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10. One disk, no archive comment, no encryption.
+
+/** The bytes are no zip, or a damaged one. */
+export class ZipStructureError extends Error {
+  override readonly name = 'ZipStructureError'
+}
+
+/** Resolves to exactly `length` bytes from `offset`, or to fewer at the end of the file. */
+type ReadBytes = (offset: number, length: number) => Promise<Uint8Array>
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly crc32: number
+  readonly sizeBytes: number
+  readonly compressedBytes: number
+  readonly method: number
+  readonly headerOffset: number
+}
+
+interface LocalHeader {
+  readonly name: string
+  readonly crc32: number
+  readonly sizeBytes: number
+  readonly compressedBytes: number
+  /** Where the body starts, counted from the start of the header. */
+  readonly bodyOffset: number
+}
+
+const LOCAL_HEADER_BYTES = 30
+const CENTRAL_HEADER_BYTES = 46
+const END_BYTES = 22
+const ZIP64_END_BYTES = 56
+const ZIP64_LOCATOR_BYTES = 20
+const METHOD_STORE = 0
+const MAX_32 = 0xffff_ffff
+const MAX_16 = 0xffff
+/** The directory is read in pieces of this size; no header is longer, as its three lengths are 16-bit numbers. */
+const CHUNK_BYTES = 256 * 1024
+
+/** A mark of byte order is part of a name, not of its encoding. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function fail(message: string): never {
+  throw new ZipStructureError(message)
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function uint64(view: DataView, at: number): number {
+  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
+  return Number.isSafeInteger(value) ? value : fail('a 64-bit number is beyond all sizes')
+}
+
+function decodeName(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    return fail('a name is not UTF-8')
+  }
+}
+
+/** Takes 64-bit values from the zip64 extra field, for fields of all ones and in the order of 4.5.3. */
+function zip64Values(extra: Uint8Array, fields: readonly number[]): number[] {
+  if (!fields.includes(MAX_32)) return [...fields]
+  const view = viewOf(extra)
+  let at = 0
+  while (at + 4 <= extra.length) {
+    const id = view.getUint16(at, true)
+    const end = at + 4 + view.getUint16(at + 2, true)
+    if (id === 0x0001 && end <= extra.length) {
+      let next = at + 4
+      return fields.map((field) => {
+        if (field !== MAX_32) return field
+        next += 8
+        return next <= end ? uint64(view, next - 8) : fail('a zip64 extra field is too short')
+      })
+    }
+    at = end
+  }
+  return fail('a zip64 extra field is missing')
+}
+
+/**
+ * Yields the central directory in its order. Throws a `ZipStructureError` as soon as a count, an offset, a signature or
+ * the order does not fit; a run to the end means that every byte after the last body is accounted for, and that the
+ * entries lie before the directory, in order and without overlap.
+ */
+export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncGenerator<DirectoryEntry> {
+  const { entries, offset, end } = await findDirectory(read, sizeBytes)
+  let at = offset
+  let bodiesEnd = 0
+  let chunk: Uint8Array = new Uint8Array(0)
+  let chunkAt = at
+
+  async function ahead(length: number): Promise<Uint8Array> {
+    if (at + length > end) fail(`the central directory ends within an entry at ${at}`)
+    if (at + length > chunkAt + chunk.length) {
+      chunk = await readExactly(read, at, Math.min(CHUNK_BYTES, end - at))
+      chunkAt = at
+    }
+    return chunk.subarray(at - chunkAt, at - chunkAt + length)
+  }
+
+  for (let index = 0; index < entries; index++) {
+    if (at === end) fail(`the central directory has ${index} entries, the end record says ${entries}`)
+    const fixed = viewOf(await ahead(CENTRAL_HEADER_BYTES))
+    if (fixed.getUint32(0, true) !== 0x02014b50) fail(`no central header at ${at}`)
+    const nameEnd = CENTRAL_HEADER_BYTES + fixed.getUint16(28, true)
+    const extraEnd = nameEnd + fixed.getUint16(30, true)
+    const headerBytes = extraEnd + fixed.getUint16(32, true)
+    const header = await ahead(headerBytes)
+    const entry = parseCentralHeader(header, nameEnd, extraEnd)
+    if (entry.headerOffset < bodiesEnd) fail(`"${entry.name}" starts before the entry before it ends`)
+    bodiesEnd = entry.headerOffset + LOCAL_HEADER_BYTES + (nameEnd - CENTRAL_HEADER_BYTES) + entry.compressedBytes
+    if (bodiesEnd > offset) fail(`"${entry.name}" reaches into the central directory`)
+    at += headerBytes
+    yield entry
+  }
+  if (at !== end) fail(`the central directory goes on after the ${entries} entries that the end record says`)
+  if (entries === 0 && offset !== 0) fail('an archive without entries has bytes before its directory')
+}
+
+async function readExactly(read: ReadBytes, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = await read(offset, length)
+  if (bytes.length !== length) fail(`${bytes.length} bytes instead of ${length} at ${offset}`)
+  return bytes
+}
+
+function parseCentralHeader(header: Uint8Array, nameEnd: number, extraEnd: number): DirectoryEntry {
+  const view = viewOf(header)
+  const name = decodeName(header.subarray(CENTRAL_HEADER_BYTES, nameEnd))
+  const fields = [view.getUint32(24, true), view.getUint32(20, true), view.getUint32(42, true)]
+  const [sizeBytes, compressedBytes, headerOffset] = zip64Values(header.subarray(nameEnd, extraEnd), fields)
+  const method = view.getUint16(10, true)
+  if (method === METHOD_STORE && sizeBytes !== compressedBytes) fail(`"${name}" is stored but its two sizes differ`)
+  return {
+    name,
+    crc32: view.getUint32(16, true),
+    sizeBytes: sizeBytes!,
+    compressedBytes: compressedBytes!,
+    method,
+    headerOffset: headerOffset!,
+  }
+}
+
+interface DirectoryPlace {
+  readonly entries: number
+  readonly offset: number
+  readonly end: number
+}
+
+/** The end record (4.3.16) must be the last bytes; a zip64 record and its locator stand right before it (4.3.6). */
+async function findDirectory(read: ReadBytes, sizeBytes: number): Promise<DirectoryPlace> {
+  if (sizeBytes < END_BYTES) fail(`${sizeBytes} bytes are too few for a zip`)
+  const endAt = sizeBytes - END_BYTES
+  const view = viewOf(await readExactly(read, endAt, END_BYTES))
+  if (view.getUint32(0, true) !== 0x06054b50) fail('no end of central directory record at the end')
+  if (view.getUint16(20, true) !== 0) fail('an archive comment without its text')
+  const classic = [view.getUint16(10, true), view.getUint32(12, true), view.getUint32(16, true)] as const
+  const isZip64 = classic[0] === MAX_16 || classic[1] === MAX_32 || classic[2] === MAX_32
+  const zip64At = endAt - ZIP64_LOCATOR_BYTES - ZIP64_END_BYTES
+  const [entries, size, offset] = isZip64 ? await readZip64End(read, zip64At, classic) : classic
+  const end = isZip64 ? zip64At : endAt
+  if (offset + size !== end) {
+    fail(`a central directory of ${size} bytes at ${offset} does not end where the end records begin, at ${end}`)
+  }
+  if (view.getUint16(8, true) !== classic[0]) fail('the entries on this disk are not all entries')
+  return { entries, offset, end }
+}
+
+/** 4.3.14 and 4.3.15. Where a classic field is not all ones, both records must say the same. */
+async function readZip64End(
+  read: ReadBytes,
+  zip64At: number,
+  classic: readonly [number, number, number],
+): Promise<[number, number, number]> {
+  if (zip64At < 0) fail('no room for the zip64 records that the end record asks for')
+  const view = viewOf(await readExactly(read, zip64At, ZIP64_END_BYTES + ZIP64_LOCATOR_BYTES))
+  if (view.getUint32(ZIP64_END_BYTES, true) !== 0x07064b50) fail('no zip64 locator before the end record')
+  if (uint64(view, ZIP64_END_BYTES + 8) !== zip64At) fail('the zip64 locator does not point at the record before it')
+  if (view.getUint32(0, true) !== 0x06064b50) fail('no zip64 end of central directory record before its locator')
+  const values: [number, number, number] = [uint64(view, 32), uint64(view, 40), uint64(view, 48)]
+  if (uint64(view, 24) !== values[0]) fail('the entries on this disk are not all entries')
+  const limits = [MAX_16, MAX_32, MAX_32]
+  const agree = values.every((value, index) => classic[index] === limits[index] || classic[index] === value)
+  return agree ? values : fail('the zip64 record and the end record disagree')
+}
+
+/** Reads the header before a body (4.3.7). `bytes` starts with it and holds all of it; more may follow. */
+export function parseLocalHeader(bytes: Uint8Array): LocalHeader {
+  if (bytes.length < LOCAL_HEADER_BYTES) fail('a local header is cut off')
+  const view = viewOf(bytes)
+  if (view.getUint32(0, true) !== 0x04034b50) fail('no local header where the central directory says')
+  const nameEnd = LOCAL_HEADER_BYTES + view.getUint16(26, true)
+  const bodyOffset = nameEnd + view.getUint16(28, true)
+  if (bytes.length < bodyOffset) fail('a local header is cut off')
+  const fields = [view.getUint32(22, true), view.getUint32(18, true)]
+  const [sizeBytes, compressedBytes] = zip64Values(bytes.subarray(nameEnd, bodyOffset), fields)
+  return {
+    name: decodeName(bytes.subarray(LOCAL_HEADER_BYTES, nameEnd)),
+    crc32: view.getUint32(14, true),
+    sizeBytes: sizeBytes!,
+    compressedBytes: compressedBytes!,
+    bodyOffset,
+  }
+}
