@@ -1,0 +1,37 @@
+// Writes one logfmt line per occurrence to stderr. Knows levels and fields, no domain words; never keys, queries or bodies.
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
+export type LogFields = Record<string, string | number | boolean | null | undefined>
+
+export interface Log {
+  debug(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
+}
+
+const order: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
+
+export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
+  const lowest = order.indexOf(level)
+  const at =
+    (own: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (order.indexOf(own) < lowest) return
+      const pairs = Object.entries(fields).filter(([, value]) => value !== undefined)
+      const text = pairs.map(([key, value]) => ` ${key}=${quoted(String(value))}`).join('')
+      write(`${new Date().toISOString()} ${own} ${message}${text}\n`)
+    }
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+/** JSON quoting also keeps control characters out of terminals and lines apart. */
+function quoted(value: string): string {
+  return /^[\w.:/@+-]+$/.test(value) ? value : JSON.stringify(value)
+}
+
+/** What an unknown thrown value says, for a log line; with its causes, without its stack. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const own = `${error.name}: ${error.message}`
+  return error.cause === undefined ? own : `${own} (${describe(error.cause)})`
+}

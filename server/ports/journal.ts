@@ -1,0 +1,112 @@
+// The journal: facts about archives, in order, durable. Everything else sheaf knows is a reading of it.
+import type { ArchiveFormat, ArchiveId, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import type { AbortCode, EntryFailureCode } from '#contracts/failures.ts'
+
+/** A range of a spool file that lies at `offset` there; in archive order these make the archive. */
+export interface Extent {
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+}
+
+/** A body that was received whole, and where it lies. */
+export interface WholeBody {
+  readonly index: number
+  readonly file: string
+  readonly offset: number
+  readonly sizeBytes: number
+  readonly crc32: number
+  /** Last-Modified of the source, ms since 1970; null where it did not say. */
+  readonly modifiedMs: number | null
+  /** Before cleaning and before it is made unique. */
+  readonly proposedName: string
+}
+
+export type Fact =
+  /** Whole, but an earlier entry is not settled yet. */
+  | ({ readonly type: 'entry-staged' } & WholeBody)
+  /** In the archive under its final name. `headerEnd`: where its header ends in the log; null in formats without one. */
+  | ({ readonly type: 'entry-sealed'; readonly name: string; readonly headerEnd: number | null } & WholeBody)
+  | {
+      readonly type: 'entry-failed'
+      readonly index: number
+      readonly code: EntryFailureCode
+      readonly attempts: number
+      readonly httpStatus: number | null
+    }
+  /** Sealed bytes were lost: what was sealed or staged before is void, and the ETag changes. */
+  | { readonly type: 'rewound'; readonly generation: number }
+  | {
+      readonly type: 'archive-sealed'
+      readonly sizeBytes: number
+      readonly extents: readonly Extent[]
+      readonly sealedEntries: number
+      readonly failedEntries: number
+      readonly durationMs: number
+      readonly sealedAtMs: number
+      readonly expiresAtMs: number
+    }
+  | { readonly type: 'aborted'; readonly code: AbortCode; readonly expiresAtMs: number }
+
+export type TerminalFact = Extract<Fact, { type: 'archive-sealed' | 'aborted' }>
+export type EntryFact = Extract<Fact, { index: number }>
+export type Stored<F extends Fact> = F & { readonly seq: number }
+
+/** What was asked; does not change. */
+export interface ArchiveRequest {
+  readonly archiveId: ArchiveId
+  /** Of everything that makes two submissions the same. */
+  readonly manifestHash: string
+  /** File name, extension included. */
+  readonly name: string
+  readonly format: ArchiveFormat
+  readonly onEntryFailure: NonNullable<CreateArchiveInput['onEntryFailure']>
+  readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
+  readonly totalEntries: number
+  readonly acceptedAtMs: number
+}
+
+export interface ArchiveRecord extends ArchiveRequest {
+  /** Of the last fact; acceptance itself is 1. */
+  readonly lastSeq: number
+  readonly generation: number
+  readonly terminal: Stored<TerminalFact> | null
+  /** Only a tombstone is left: facts, manifest and bytes are gone. */
+  readonly swept: boolean
+}
+
+/** Another builder has appended meanwhile: the caller's view is stale, and it must stop. */
+export class StaleSeqError extends Error {
+  override readonly name = 'StaleSeqError'
+}
+
+export interface Journal extends AsyncDisposable {
+  /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
+  accept(request: ArchiveRequest, manifest: readonly EntryInput[]): Promise<{ record: ArchiveRecord; created: boolean }>
+  get(archiveId: ArchiveId): Promise<ArchiveRecord | null>
+  manifest(archiveId: ArchiveId): Promise<EntryInput[]>
+  /**
+   * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
+   * @throws StaleSeqError where `lastSeq` is not the last one
+   */
+  append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
+  /** Facts after `afterSeq` in order, at most `limit`. */
+  facts(archiveId: ArchiveId, afterSeq: number, limit: number): Promise<Stored<Fact>[]>
+  failures(
+    archiveId: ArchiveId,
+    afterSeq: number,
+    limit: number,
+  ): Promise<Stored<Extract<Fact, { type: 'entry-failed' }>>[]>
+  /** The facts about entries `from` <= index < `to`, in order of seq. */
+  entryFacts(archiveId: ArchiveId, from: number, to: number): Promise<Stored<EntryFact>[]>
+  /** Archives without a terminal fact, oldest first. */
+  unfinished(): Promise<ArchiveRecord[]>
+  /** Ended archives that expire at or before `wallMs`. */
+  expired(wallMs: number): Promise<ArchiveId[]>
+  /** Ids of all archives that are not swept. */
+  kept(): Promise<ArchiveId[]>
+  /** Leaves a tombstone that holds nothing but id and hash. */
+  bury(archiveId: ArchiveId, wallMs: number): Promise<void>
+  /** Drops tombstones made before `wallMs`. */
+  forget(wallMs: number): Promise<void>
+}

@@ -1,0 +1,49 @@
+// The spool: bytes of archives under construction and of sealed ones. Knows files and offsets, no archive formats.
+import type { ArchiveId } from '#contracts/archive.ts'
+
+/** The name of the one file of an archive that is appended to. */
+export const LOG = 'log'
+
+/** No space, or a quota is reached. Nothing that was written before is harmed. */
+export class NoSpaceError extends Error {
+  override readonly name = 'NoSpaceError'
+}
+
+/** Written from its beginning to its end, by one writer. */
+export interface PartWriter {
+  readonly file: string
+  /** In order; resolves when the bytes outlive the process. One call at a time. */
+  write(buffers: readonly Uint8Array[]): Promise<void>
+  /** Closes it and keeps it. Idempotent. */
+  close(): Promise<void>
+  /** Closes and removes it. Idempotent. */
+  discard(): Promise<void>
+}
+
+/** One archive's files, open for writing. */
+export interface SpoolWriter extends AsyncDisposable {
+  /** End of the log. */
+  readonly logBytes: number
+  /** Appends to the log; resolves when the bytes outlive the process. One call at a time. */
+  appendLog(buffers: readonly Uint8Array[]): Promise<void>
+  createPart(): Promise<PartWriter>
+  discardPart(file: string): Promise<void>
+  /** Resolves once everything written outlives a power failure. */
+  sync(): Promise<void>
+}
+
+/** One archive's files, open for reading; several at a time are fine. */
+export interface SpoolReader extends AsyncDisposable {
+  /** Reads into `target`; answers how many bytes, 0 at the end of the file. */
+  read(file: string, offset: number, target: Uint8Array): Promise<number>
+}
+
+export interface Spool extends AsyncDisposable {
+  /** Opens the archive for writing. Only `keepLogBytes` of its log and the named parts are kept. */
+  writer(archiveId: ArchiveId, keep: { logBytes: number; parts: ReadonlySet<string> }): Promise<SpoolWriter>
+  /** Files are opened when they are first read. */
+  reader(archiveId: ArchiveId): SpoolReader
+  /** Removes everything of the archive. Idempotent; open readers may go on with the files they have open. */
+  remove(archiveId: ArchiveId): Promise<void>
+  list(): Promise<ArchiveId[]>
+}
