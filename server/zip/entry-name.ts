@@ -1,0 +1,162 @@
+// Makes any text a name that every system can extract, and makes the names of one archive unique. No I/O.
+
+const MAX_SEGMENT_BYTES = 255
+const MAX_NAME_BYTES = 1024
+/** Deeper folders are dropped: it bounds what one name costs, and no system's tools like such trees. */
+const MAX_FOLDERS = 32
+
+/** Controls, line separators, lone surrogates, the byte order mark, and what turns the direction of writing (UAX 9). */
+const UNSEEN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f\ufeff]/gu
+/** Windows takes these in no file name; ":" also opens a stream of another file. */
+const RESERVED = /[<>:"|?*]/g
+/** A device on Windows, with any extension, and with spaces before it. */
+const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|$)/i
+/** With the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
+const EXTENSION = /(?:\.tar)?\.[^. ]{1,16}$/i
+
+/**
+ * A relative, "/"-separated name in NFC, at most 1024 bytes of UTF-8 in segments of at most 255, none of them empty,
+ * "." or "..". What is clean already stays as it is. `index` is the entry's place in the manifest, for a name of
+ * nothing.
+ */
+export function cleanEntryName(raw: string, index: number): string {
+  // NFC comes last of all that can bring two characters together, and before anything is judged or measured.
+  const segments = withoutRoot(raw.replace(UNSEEN, '').normalize('NFC'))
+    .map(cleanSegment)
+    .filter((segment) => segment !== '')
+  const leaf = segments.pop() ?? `file-${String(index + 1).padStart(4, '0')}`
+  const folders = segments.slice(0, MAX_FOLDERS)
+  let nameBytes = Buffer.byteLength([...folders, leaf].join('/'))
+  while (nameBytes > MAX_NAME_BYTES) nameBytes -= Buffer.byteLength(folders.pop()!) + 1
+  return [...folders, leaf].join('/')
+}
+
+/** Segments without `\\server\share`, a drive letter or leading separators. */
+function withoutRoot(path: string): string[] {
+  const segments = path.split(/[/\\]/)
+  if (path.startsWith('\\\\')) segments.splice(0, Math.min(4, segments.length - 1))
+  const first = segments.findIndex((segment) => segment !== '')
+  if (first !== -1) segments[first] = segments[first]!.replace(/^[A-Za-z]:/, '')
+  return segments
+}
+
+/** Empty where nothing is left. */
+function cleanSegment(segment: string): string {
+  const fitted = fitSegment(withoutTail(segment.replace(RESERVED, '_')))
+  return DEVICE.test(fitted) ? fitSegment(`_${fitted}`) : fitted
+}
+
+/** Windows drops dots and spaces at the end. A loop, because /[. ]+$/ takes quadratic time. */
+function withoutTail(segment: string): string {
+  let end = segment.length
+  while (end > 0 && (segment[end - 1] === '.' || segment[end - 1] === ' ')) end--
+  return segment.slice(0, end)
+}
+
+function fitSegment(segment: string): string {
+  if (Buffer.byteLength(segment) <= MAX_SEGMENT_BYTES) return segment
+  const { stem, extension } = splitExtension(segment)
+  return withoutTail(cut(stem, MAX_SEGMENT_BYTES - Buffer.byteLength(extension)) + extension)
+}
+
+function splitExtension(segment: string): { stem: string; extension: string } {
+  const at = segment.search(EXTENSION)
+  return at > 0 ? { stem: segment.slice(0, at), extension: segment.slice(at) } : { stem: segment, extension: '' }
+}
+
+const encoder = new TextEncoder()
+const encoded = new Uint8Array(MAX_SEGMENT_BYTES)
+
+/** The longest beginning of so many bytes: encodeInto never takes a part of a code point. */
+function cut(text: string, maxBytes: number): string {
+  return text.slice(0, encoder.encodeInto(text, encoded.subarray(0, maxBytes)).read)
+}
+
+export interface EntryNamer {
+  /** The name itself, or with " (2)" and so on where a file or folder has it. Takes what `cleanEntryName` gave. */
+  take(cleaned: string): string
+}
+
+const ROOT = 0
+const FILE = -1
+/** What " (2)" and its successors may need, up to " (99999999)". */
+const MAX_SUFFIX_BYTES = 11
+
+/**
+ * Names of one archive, unique as Windows and macOS compare them; the same calls in the same order give the same names.
+ * It holds one short string for each file and folder, and remembers where counting stopped, so that many equal names
+ * cost no more than as many different ones.
+ */
+export function createNamer(): EntryNamer {
+  /** The tree, flat: "parent/folded segment" is a file, or a folder's own number. */
+  const taken = new Map<string, number>()
+  /** A folder whose name a file had before, and the segment that stands for it. */
+  const renamedFolders = new Map<string, string>()
+  const nextSuffixes = new Map<string, number>()
+  let lastFolder = ROOT
+
+  function keyOf(parent: number, segment: string): string {
+    return `${parent}/${foldCase(segment)}`
+  }
+
+  function withSuffix(parent: number, stem: string, extension: string): string {
+    const base = cut(stem, MAX_SEGMENT_BYTES - MAX_SUFFIX_BYTES - Buffer.byteLength(extension))
+    // Keyed by what is counted, not by what was asked for: long names may differ only in what is cut off.
+    const family = keyOf(parent, `${base}/${extension}`)
+    for (let suffix = nextSuffixes.get(family) ?? 2; ; suffix++) {
+      const candidate = `${base} (${suffix})${extension}`
+      if (taken.has(keyOf(parent, candidate))) continue
+      nextSuffixes.set(family, suffix)
+      return candidate
+    }
+  }
+
+  function folderIn(parent: number, wanted: string): { folder: number; segment: string } {
+    let key = keyOf(parent, wanted)
+    let segment = wanted
+    if (taken.get(key) === FILE) {
+      segment = renamedFolders.get(key) ?? withSuffix(parent, wanted, '')
+      renamedFolders.set(key, segment)
+      key = keyOf(parent, segment)
+    }
+    const folder = taken.get(key) ?? ++lastFolder
+    taken.set(key, folder)
+    return { folder, segment }
+  }
+
+  /** Null if suffixes made the name too long. Its folders stay taken then, which harms nobody. */
+  function place(folders: readonly string[], leaf: string): string | null {
+    let parent = ROOT
+    let path = ''
+    for (const wanted of folders) {
+      const { folder, segment } = folderIn(parent, wanted)
+      parent = folder
+      path += `${segment}/`
+    }
+    let segment = leaf
+    if (taken.has(keyOf(parent, leaf))) {
+      const { stem, extension } = splitExtension(leaf)
+      segment = withSuffix(parent, stem, extension)
+    }
+    if (Buffer.byteLength(path + segment) > MAX_NAME_BYTES) return null
+    taken.set(keyOf(parent, segment), FILE)
+    return path + segment
+  }
+
+  return {
+    take(cleaned) {
+      const folders = cleaned.split('/')
+      const leaf = folders.pop()!
+      for (;;) {
+        const name = place(folders, leaf)
+        if (name !== null) return name
+        folders.pop()
+      }
+    },
+  }
+}
+
+/** Lower, then upper: so ß, ẞ and ss, ſ and s, the Kelvin sign and k are each the same. Coarser than file systems. */
+function foldCase(text: string): string {
+  return text.toLowerCase().toUpperCase().normalize('NFC')
+}

@@ -1,0 +1,166 @@
+// The records of a stored zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
+// Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10.
+
+/** One file. Stored, so its compressed size is its size; a method would stand here, and at METHOD_STORE below. */
+export interface ZipEntry {
+  /** UTF-8, at most 65 535 bytes. */
+  readonly name: Uint8Array
+  readonly crc32: number
+  readonly size: number
+  readonly modifiedMs: number
+  /** Of its local header, from the start of the archive. */
+  readonly offset: number
+}
+
+const LOCAL_HEADER_BYTES = 30
+const CENTRAL_HEADER_BYTES = 46
+const END_BYTES = 22
+const ZIP64_END_BYTES = 56
+const ZIP64_LOCATOR_BYTES = 20
+const EXTRA_HEADER_BYTES = 4
+
+/** A field of all ones says: see the zip64 record (4.4.1.4). So a true value of that size needs zip64, too. */
+const MAX_32 = 0xffff_ffff
+const MAX_16 = 0xffff
+
+const METHOD_STORE = 0
+const FLAG_UTF8 = 1 << 11 // 4.4.4, bit 11
+const VERSION_DEFAULT = 20 // 4.4.3.2
+const VERSION_ZIP64 = 45
+const MADE_BY_UNIX = 3 << 8 // 4.4.2.2; so the external attributes hold a Unix mode
+const REGULAR_FILE_0644 = (0o100644 << 16) >>> 0
+
+const DOS_MIN_MS = Date.UTC(1980, 0, 1)
+const DOS_MAX_MS = Date.UTC(2107, 11, 31, 23, 59, 58)
+
+/**
+ * Time in the low half, date in the high half, as the two fields follow each other (4.4.6). In UTC, so that the same
+ * input gives the same bytes everywhere.
+ */
+function dosDateTime(modifiedMs: number): number {
+  const clampedMs = modifiedMs > DOS_MIN_MS ? Math.min(modifiedMs, DOS_MAX_MS) : DOS_MIN_MS
+  const at = new Date(clampedMs)
+  const time = (at.getUTCHours() << 11) | (at.getUTCMinutes() << 5) | (at.getUTCSeconds() >> 1)
+  const date = ((at.getUTCFullYear() - 1980) << 9) | ((at.getUTCMonth() + 1) << 5) | at.getUTCDate()
+  return ((date << 16) | time) >>> 0
+}
+
+/** Twice as fast as writeBigUInt64LE, which needs a BigInt. */
+function writeUInt64(target: Buffer, value: number, at: number): number {
+  target.writeUInt32LE(value % 2 ** 32, at)
+  return target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
+}
+
+/** Bytes in the zip64 extra field of a local header, which holds both sizes or is not there (4.5.3). */
+function localZip64Bytes(size: number): number {
+  return size >= MAX_32 ? 16 : 0
+}
+
+/** Bytes in the zip64 extra field of a central header, which holds only what does not fit its own field (4.5.3). */
+function centralZip64Bytes(size: number, offset: number): number {
+  return (size >= MAX_32 ? 16 : 0) + (offset >= MAX_32 ? 8 : 0)
+}
+
+function extraBytes(zip64Bytes: number): number {
+  return zip64Bytes === 0 ? 0 : EXTRA_HEADER_BYTES + zip64Bytes
+}
+
+/** From "version needed" to "extra field length": the part that local and central headers share (4.3.7, 4.3.12). */
+function writeCommonFields(target: Buffer, at: number, entry: ZipEntry, zip64Bytes: number): number {
+  const size = Math.min(entry.size, MAX_32)
+  let end = target.writeUInt16LE(zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64, at)
+  end = target.writeUInt16LE(FLAG_UTF8, end)
+  end = target.writeUInt16LE(METHOD_STORE, end)
+  end = target.writeUInt32LE(dosDateTime(entry.modifiedMs), end)
+  end = target.writeUInt32LE(entry.crc32, end)
+  end = target.writeUInt32LE(size, end) // compressed
+  end = target.writeUInt32LE(size, end)
+  end = target.writeUInt16LE(entry.name.length, end)
+  return target.writeUInt16LE(extraBytes(zip64Bytes), end)
+}
+
+function writeZip64Header(target: Buffer, at: number, zip64Bytes: number): number {
+  return target.writeUInt16LE(zip64Bytes, target.writeUInt16LE(0x0001, at))
+}
+
+function writeSizes64(target: Buffer, at: number, size: number): number {
+  return writeUInt64(target, size, writeUInt64(target, size, at)) // uncompressed, then compressed
+}
+
+export function localHeaderSize(nameLength: number, size: number): number {
+  return LOCAL_HEADER_BYTES + nameLength + extraBytes(localZip64Bytes(size))
+}
+
+/** Writes the header that stands before the body (4.3.7). Returns where it ends. */
+export function writeLocalHeader(target: Buffer, at: number, entry: ZipEntry): number {
+  const zip64Bytes = localZip64Bytes(entry.size)
+  let end = target.writeUInt32LE(0x04034b50, at)
+  end = writeCommonFields(target, end, entry, zip64Bytes)
+  target.set(entry.name, end)
+  end += entry.name.length
+  return zip64Bytes === 0 ? end : writeSizes64(target, writeZip64Header(target, end, zip64Bytes), entry.size)
+}
+
+export function centralHeaderSize(nameLength: number, size: number, offset: number): number {
+  return CENTRAL_HEADER_BYTES + nameLength + extraBytes(centralZip64Bytes(size, offset))
+}
+
+/** Writes the entry's place in the central directory (4.3.12). Returns where it ends. */
+export function writeCentralHeader(target: Buffer, at: number, entry: ZipEntry): number {
+  const zip64Bytes = centralZip64Bytes(entry.size, entry.offset)
+  let end = target.writeUInt32LE(0x02014b50, at)
+  end = target.writeUInt16LE(MADE_BY_UNIX | (zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64), end)
+  end = writeCommonFields(target, end, entry, zip64Bytes)
+  end = target.writeUInt16LE(0, end) // comment length
+  end = target.writeUInt16LE(0, end) // disk
+  end = target.writeUInt16LE(0, end) // internal attributes
+  end = target.writeUInt32LE(REGULAR_FILE_0644, end)
+  end = target.writeUInt32LE(Math.min(entry.offset, MAX_32), end)
+  target.set(entry.name, end)
+  end += entry.name.length
+  if (zip64Bytes === 0) return end
+  end = writeZip64Header(target, end, zip64Bytes)
+  if (entry.size >= MAX_32) end = writeSizes64(target, end, entry.size)
+  return entry.offset >= MAX_32 ? writeUInt64(target, entry.offset, end) : end
+}
+
+interface ZipDirectory {
+  readonly entries: number
+  readonly directoryOffset: number
+  readonly directorySize: number
+}
+
+/** What follows the central directory: zip64 record and locator if a number needs them, then the classic end record. */
+export function endRecords({ entries, directoryOffset, directorySize }: ZipDirectory): Buffer {
+  const isZip64 = entries >= MAX_16 || directoryOffset >= MAX_32 || directorySize >= MAX_32
+  const target = Buffer.alloc(END_BYTES + (isZip64 ? ZIP64_END_BYTES + ZIP64_LOCATOR_BYTES : 0))
+  let end = 0
+  if (isZip64) {
+    // 4.3.14: zip64 end of central directory record; its own size leaves out the first 12 bytes.
+    end = target.writeUInt32LE(0x06064b50, end)
+    end = writeUInt64(target, ZIP64_END_BYTES - 12, end)
+    end = target.writeUInt16LE(MADE_BY_UNIX | VERSION_ZIP64, end)
+    end = target.writeUInt16LE(VERSION_ZIP64, end)
+    end = target.writeUInt32LE(0, end) // this disk
+    end = target.writeUInt32LE(0, end) // the directory's disk
+    end = writeUInt64(target, entries, end) // on this disk
+    end = writeUInt64(target, entries, end)
+    end = writeUInt64(target, directorySize, end)
+    end = writeUInt64(target, directoryOffset, end)
+    // 4.3.15: zip64 end of central directory locator.
+    end = target.writeUInt32LE(0x07064b50, end)
+    end = target.writeUInt32LE(0, end) // disk
+    end = writeUInt64(target, directoryOffset + directorySize, end)
+    end = target.writeUInt32LE(1, end) // disks
+  }
+  // 4.3.16: end of central directory record. What fits keeps its value here (4.4.1.4).
+  end = target.writeUInt32LE(0x06054b50, end)
+  end = target.writeUInt16LE(0, end) // this disk
+  end = target.writeUInt16LE(0, end) // the directory's disk
+  end = target.writeUInt16LE(Math.min(entries, MAX_16), end) // on this disk
+  end = target.writeUInt16LE(Math.min(entries, MAX_16), end)
+  end = target.writeUInt32LE(Math.min(directorySize, MAX_32), end)
+  end = target.writeUInt32LE(Math.min(directoryOffset, MAX_32), end)
+  target.writeUInt16LE(0, end) // comment length
+  return target
+}
