@@ -1,0 +1,143 @@
+// Decides if an address may be dialled: a literal IP and a port in, a verdict out. No names, no DNS, no I/O.
+import ipaddr from 'ipaddr.js'
+
+type AddressVerdict = 'allowed' | 'forbidden'
+
+interface Prefix {
+  /** 4 or 16 bytes in network order. */
+  readonly network: readonly number[]
+  readonly bits: number
+}
+
+/** Addresses an operator opens in spite of everything else; `port: null` opens every port. */
+export interface AllowRule extends Prefix {
+  readonly port: number | null
+}
+
+export interface AddressPolicy {
+  readonly allowedPorts: ReadonlySet<number>
+  readonly allow: readonly AllowRule[]
+}
+
+/** Bytes of a canonical literal. Octal, hexadecimal and short spellings are none: systems read them differently. */
+function parseAddress(text: string): readonly number[] | null {
+  if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text).octets : null
+  const tail = text.slice(text.lastIndexOf(':') + 1)
+  if (tail.includes('.') && !ipaddr.IPv4.isValidFourPartDecimal(tail)) return null
+  return ipaddr.IPv6.isValid(text) ? ipaddr.IPv6.parse(text).toByteArray() : null
+}
+
+/** A plain address is a prefix of all its bits. Null unless the network is written without host bits. */
+function parsePrefix(text: string): Prefix | null {
+  const [, address = '', length] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  const network = parseAddress(address)
+  if (network === null) return null
+  const bits = length === undefined ? network.length * 8 : Number(length)
+  if (bits > network.length * 8) return null
+  const hostBits = network.some((byte, index) => (byte & (0xff >> Math.min(Math.max(bits - index * 8, 0), 8))) !== 0)
+  return hostBits ? null : { network, bits }
+}
+
+function contains({ network, bits }: Prefix, address: readonly number[]): boolean {
+  if (network.length !== address.length) return false
+  const whole = bits >> 3
+  for (let index = 0; index < whole; index++) if (network[index] !== address[index]) return false
+  const rest = bits & 7
+  return rest === 0 || (network[whole]! ^ address[whole]!) >> (8 - rest) === 0
+}
+
+function table(...rows: string[]): readonly Prefix[] {
+  return rows.map((row) => parsePrefix(row)!)
+}
+
+/** IANA IPv4 Special-Purpose Address Registry (RFC 6890), and what else is not somebody's public server. */
+const forbiddenV4 = table(
+  '0.0.0.0/8', // "this network", RFC 791 3.2
+  '10.0.0.0/8', // private, RFC 1918
+  '100.64.0.0/10', // carrier-grade NAT, RFC 6598; holds 100.100.100.200, the metadata of Alibaba Cloud
+  '127.0.0.0/8', // loopback, RFC 1122 3.2.1.3
+  '168.63.129.16', // numerically public: the host of every Azure machine, its metadata and DNS
+  '169.254.0.0/16', // link local, RFC 3927; holds the metadata of most clouds
+  '172.16.0.0/12', // private, RFC 1918
+  '192.0.0.0/24', // IETF protocol assignments, RFC 6890 2.1; holds 192.0.0.192, the metadata of Oracle Cloud Classic
+  '192.0.2.0/24', // documentation TEST-NET-1, RFC 5737
+  '192.31.196.0/24', // AS112, RFC 7535
+  '192.52.193.0/24', // AMT, RFC 7450
+  '192.88.99.0/24', // 6to4 relays and 6a44, RFC 7526 and RFC 6751
+  '192.168.0.0/16', // private, RFC 1918
+  '192.175.48.0/24', // AS112, RFC 7534
+  '198.18.0.0/15', // benchmarking, RFC 2544
+  '198.51.100.0/24', // documentation TEST-NET-2, RFC 5737
+  '203.0.113.0/24', // documentation TEST-NET-3, RFC 5737
+  '224.0.0.0/4', // multicast, RFC 5771
+  '240.0.0.0/4', // reserved, RFC 1112 4; holds limited broadcast, RFC 919
+)
+
+/**
+ * Only 2000::/3 is given out as global unicast (RFC 4291 2.4, IANA IPv6 Global Unicast Address Assignments). Outside of
+ * it, and so refused, are: unspecified, loopback, IPv4-compatible and IPv4-mapped ::/8 (RFC 4291 2.5), NAT64
+ * 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, RFC 8215), discard and dummy 100::/63 (RFC 6666, RFC 9780), segment
+ * routing 5f00::/16 (RFC 9602), unique local fc00::/7 (RFC 4193; holds the metadata of EC2 fd00:ec2::254, Google
+ * fd20:ce::254 and Scaleway fd00:42::42), link local fe80::/10, site local fec0::/10 (RFC 3879), multicast ff00::/8.
+ */
+const globalUnicastV6 = parsePrefix('2000::/3')!
+
+/** IANA IPv6 Special-Purpose Address Registry, as far as it lies in 2000::/3. */
+const forbiddenV6 = table(
+  '2001::/23', // IETF protocol assignments, RFC 2928: Teredo, benchmarking, AMT, AS112, ORCHID, drone ids
+  '2001:db8::/32', // documentation, RFC 3849
+  '2002::/16', // 6to4 embeds an IPv4 address, RFC 3056
+  '2620:4f:8000::/48', // AS112, RFC 7534
+  '3fff::/20', // documentation, RFC 9637
+)
+
+/** ISATAP embeds an IPv4 address after 00-00-5E-FE, whatever the universal and group bits say (RFC 5214 6.1). */
+function isIsatap(address: readonly number[]): boolean {
+  return (address[8]! & 0xfc) === 0 && address[9] === 0 && address[10] === 0x5e && address[11] === 0xfe
+}
+
+function isGlobalUnicast(address: readonly number[]): boolean {
+  if (address.length === 4) return !forbiddenV4.some((prefix) => contains(prefix, address))
+  if (!contains(globalUnicastV6, address) || isIsatap(address)) return false
+  return !forbiddenV6.some((prefix) => contains(prefix, address))
+}
+
+/**
+ * The verdict on one connection. `address` is a literal as a resolver or a WHATWG URL spells it: IPv6 may stand in
+ * brackets or carry a zone, which is not looked at. An allow rule wins over range and port, and only for its own
+ * family: no IPv6 spelling of an allowed IPv4 address is allowed by it. What is no address is forbidden.
+ */
+export function judgeAddress(address: string, port: number, policy: AddressPolicy): AddressVerdict {
+  const bracketed = address.startsWith('[') && address.endsWith(']') && address.includes(':')
+  const literal = bracketed ? address.slice(1, -1) : address
+  const zoneAt = literal.includes(':') ? literal.indexOf('%') : -1
+  const bytes = parseAddress(zoneAt === -1 ? literal : literal.slice(0, zoneAt))
+  if (bytes === null || !isPort(port)) return 'forbidden'
+  if (policy.allow.some((rule) => (rule.port === null || rule.port === port) && contains(rule, bytes))) return 'allowed'
+  return policy.allowedPorts.has(port) && isGlobalUnicast(bytes) ? 'allowed' : 'forbidden'
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 1 && port <= 65_535
+}
+
+/** Reads `ip:port`, `[ipv6]:port`, `ip` and CIDR, separated by commas. Throws with the first item that is none. */
+export function parseAllowList(text: string): AllowRule[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+    .map(parseAllowRule)
+}
+
+function parseAllowRule(item: string): AllowRule {
+  const [, v6, v4, digits] = /^(?:\[([^\]/]+)\]|([^:/]+)):(\d{1,5})$/.exec(item) ?? []
+  const address = v6 ?? v4
+  const prefix = parsePrefix(address ?? item)
+  const port = digits === undefined ? null : Number(digits)
+  const isFamilyRight = v6 === undefined || v6.includes(':')
+  if (prefix === null || !isFamilyRight || (port !== null && !isPort(port))) {
+    throw new Error(`"${item}" is no ip, ip:port, [ipv6]:port or CIDR without host bits`)
+  }
+  return { ...prefix, port }
+}

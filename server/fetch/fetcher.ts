@@ -1,0 +1,184 @@
+// Fetches entries: attempt after attempt within the budget, until a body is whole or there is nothing more to try.
+import type { Dispatcher } from 'undici'
+import type { EntryFailureCode } from '#contracts/failures.ts'
+import type { Clock } from '../lib/clock.ts'
+import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
+import type { FetchBudget } from './budget.ts'
+import type { Received } from './partial.ts'
+import { nextDelayMs } from './retry.ts'
+
+export interface FetcherLimits extends AttemptLimits {
+  /** From the entry's first attempt on, waits between attempts included. */
+  readonly entryTimeoutMs: number
+  readonly maxAttempts: number
+}
+
+export interface FetcherOptions {
+  dispatcher: Dispatcher
+  budget: FetchBudget
+  limits: FetcherLimits
+  clock: Clock
+  userAgent: string
+}
+
+export type FetchOutcome = { readonly attempts: number } & (
+  | ({ readonly ok: true } & ResponseFacts)
+  | { readonly ok: false; readonly code: EntryFailureCode; readonly httpStatus: number | null }
+)
+
+export interface EntryRequest {
+  /** Entries of a lane start in this order. */
+  readonly index: number
+  readonly url: URL
+  readonly sink: BodySink
+  /** Called exactly once, unless the lane is closed first. */
+  readonly done: (outcome: FetchOutcome) => void
+}
+
+export interface EntryFetch {
+  readonly attempt: number
+  readonly receivedBytes: number
+  readonly sizeBytes: number | null
+}
+
+export interface FetchLane {
+  fetch(request: EntryRequest): EntryFetch
+  kick(): void
+  /** Ends everything under way; no more callbacks come. */
+  close(): void
+}
+
+export interface Fetcher extends Disposable {
+  openLane(mayStart: () => boolean): FetchLane
+}
+
+/** How often deadlines are looked at; they are kept this exactly. */
+const CHECK_EVERY_MS = 100
+
+export function createFetcher(options: FetcherOptions): Fetcher {
+  const { dispatcher, budget, limits, clock, userAgent } = options
+  const underWay = new Set<Run>()
+  let ticker: NodeJS.Timeout | null = null
+
+  /** One timer for all: timers of their own would cost each small entry more than its parsing. */
+  function tick(): void {
+    const nowMs = clock.monotonicMs()
+    for (const run of underWay) run.check(nowMs)
+    if (underWay.size === 0 && ticker !== null) {
+      clearInterval(ticker)
+      ticker = null
+    }
+  }
+
+  class Run implements EntryFetch {
+    readonly #request: EntryRequest
+    readonly #lane: ReturnType<FetchBudget['openLane']>
+    readonly #runs: Set<Run>
+    attempt = 0
+    #current: Attempt | null = null
+    #received: Received | null = null
+    #deadlineMs = Infinity
+    #retryAtMs = Infinity
+
+    constructor(request: EntryRequest, lane: ReturnType<FetchBudget['openLane']>, runs: Set<Run>) {
+      this.#request = request
+      this.#lane = lane
+      this.#runs = runs
+      this.#enqueue()
+    }
+
+    get receivedBytes(): number {
+      return this.#current?.receivedBytes ?? this.#received?.bytes ?? 0
+    }
+
+    get sizeBytes(): number | null {
+      return this.#current?.sizeBytes ?? this.#received?.sizeBytes ?? null
+    }
+
+    #enqueue(): void {
+      this.#retryAtMs = Infinity
+      const { index, url } = this.#request
+      this.#lane.add({ order: index, origin: url.origin, start: (release) => this.#start(release) })
+    }
+
+    #start(release: () => void): void {
+      // Its time may have run out while it waited for its turn.
+      if (this.attempt > 0 && !this.#runs.has(this)) return release()
+      const nowMs = clock.monotonicMs()
+      const { url, sink } = this.#request
+      if (this.attempt++ === 0) {
+        this.#deadlineMs = nowMs + limits.entryTimeoutMs
+        this.#runs.add(this)
+        underWay.add(this)
+        ticker ??= setInterval(tick, CHECK_EVERY_MS)
+      }
+      this.#current = new Attempt(dispatcher, {
+        url,
+        userAgent,
+        sink,
+        received: this.#received,
+        limits,
+        clock,
+        done: (outcome) => {
+          release()
+          this.#ended(outcome)
+        },
+      })
+    }
+
+    #ended(outcome: AttemptOutcome): void {
+      this.#current = null
+      if (!this.#runs.has(this)) return
+      const attempts = this.attempt
+      if (outcome.ok) return this.#finish({ ...outcome, attempts })
+      this.#received = outcome.received
+      const delayMs = nextDelayMs(outcome, attempts, { maxAttempts: limits.maxAttempts, nowMs: clock.wallMs() })
+      const retryAtMs = delayMs === 'stop' ? Infinity : clock.monotonicMs() + delayMs
+      if (retryAtMs < this.#deadlineMs) this.#retryAtMs = retryAtMs
+      else this.#finish({ ok: false, code: outcome.code, httpStatus: outcome.httpStatus, attempts })
+    }
+
+    check(nowMs: number): void {
+      if (nowMs >= this.#deadlineMs) {
+        this.#received = null
+        const current = this.#current
+        if (current !== null) current.end('ENTRY_TIMEOUT')
+        else this.#finish({ ok: false, code: 'ENTRY_TIMEOUT', httpStatus: null, attempts: this.attempt })
+      } else if (nowMs >= this.#retryAtMs) this.#enqueue()
+      else this.#current?.check(nowMs)
+    }
+
+    #finish(outcome: FetchOutcome): void {
+      this.forget()
+      this.#request.done(outcome)
+    }
+
+    forget(): void {
+      this.#runs.delete(this)
+      underWay.delete(this)
+    }
+
+    cancel(): void {
+      this.forget()
+      this.#current?.end('ENTRY_TIMEOUT')
+    }
+  }
+
+  return {
+    openLane(mayStart) {
+      const runs = new Set<Run>()
+      const lane = budget.openLane(mayStart)
+      return {
+        fetch: (request) => new Run(request, lane, runs),
+        kick: () => lane.kick(),
+        close() {
+          lane.close()
+          for (const run of [...runs]) run.cancel()
+        },
+      }
+    },
+    [Symbol.dispose]() {
+      if (ticker !== null) clearInterval(ticker)
+    },
+  }
+}
