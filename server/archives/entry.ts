@@ -1,0 +1,36 @@
+// One entry while its archive is built: where it stands, and where its body is.
+import type { EntryFetch } from '../fetch/fetcher.ts'
+import type { Fact } from '../ports/journal.ts'
+import { LOG } from '../ports/spool.ts'
+import type { StagedBody } from './staging.ts'
+
+/** What a whole body is archived with. */
+export interface WholeFacts {
+  readonly proposedName: string
+  readonly modifiedMs: number | null
+}
+
+export type Entry =
+  | { readonly state: 'pending' }
+  | { readonly state: 'fetching'; body: StagedBody | null; fetch: EntryFetch | null }
+  /** Received whole, waiting in memory. */
+  | { readonly state: 'whole'; readonly body: StagedBody; readonly sinceMs: number; readonly facts: WholeFacts }
+  /** Received whole and written to the spool. `journalled`: a crash would not lose it. */
+  | { readonly state: 'spooled'; readonly at: SpooledBody; readonly facts: WholeFacts; journalled: boolean }
+  | { readonly state: 'failed'; readonly fact: Extract<Fact, { type: 'entry-failed' }>; journalled: boolean }
+  | { readonly state: 'sealed' }
+
+export interface SpooledBody {
+  readonly file: string
+  readonly offset: number
+  readonly sizeBytes: number
+  readonly crc32: number
+}
+
+export const PENDING: Entry = { state: 'pending' }
+export const SEALED: Entry = { state: 'sealed' }
+
+/** A body that just went to the log at `offset`. */
+export function inLog({ sizeBytes, crc32 }: StagedBody, offset: number): SpooledBody {
+  return { file: LOG, offset, sizeBytes, crc32 }
+}

@@ -1,0 +1,76 @@
+// Where the bytes of an archive lie: extents in archive order, up to the frontier. Knows no files, only their names.
+import type { Extent } from '../ports/journal.ts'
+
+export interface Layout {
+  readonly extents: readonly Extent[]
+  /** End of the readable bytes: the sum of all extents. */
+  readonly readableBytes: number
+  add(extent: Extent): void
+  /** What lies at `position`: file, offset there, and how many bytes follow in one piece. Null at the frontier. */
+  locate(position: number): Extent | null
+  /** Forgets everything. */
+  clear(): void
+}
+
+export function createLayout(initial: readonly Extent[] = []): Layout {
+  const extents: Extent[] = []
+  /** Where each extent begins in the archive. */
+  const starts: number[] = []
+  let readableBytes = 0
+
+  const layout: Layout = {
+    extents,
+    get readableBytes() {
+      return readableBytes
+    },
+    add({ file, offset, length }) {
+      if (length === 0) return
+      const last = extents.at(-1)
+      // What follows on in the same file is one extent: most archives come down to very few.
+      if (last !== undefined && last.file === file && last.offset + last.length === offset) {
+        extents[extents.length - 1] = { file, offset: last.offset, length: last.length + length }
+      } else {
+        extents.push({ file, offset, length })
+        starts.push(readableBytes)
+      }
+      readableBytes += length
+    },
+    locate(position) {
+      if (position < 0 || position >= readableBytes) return null
+      let low = 0
+      let high = starts.length - 1
+      while (low < high) {
+        const middle = (low + high + 1) >>> 1
+        if (starts[middle]! <= position) low = middle
+        else high = middle - 1
+      }
+      const { file, offset, length } = extents[low]!
+      const skipped = position - starts[low]!
+      return { file, offset: offset + skipped, length: length - skipped }
+    },
+    clear() {
+      extents.length = starts.length = 0
+      readableBytes = 0
+    },
+  }
+  for (const extent of initial) layout.add(extent)
+  return layout
+}
+
+/** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
+export async function readLayout(
+  layout: Layout,
+  read: (file: string, offset: number, target: Uint8Array) => Promise<number>,
+  position: number,
+  target: Uint8Array,
+): Promise<number> {
+  let filled = 0
+  while (filled < target.length) {
+    const piece = layout.locate(position + filled)
+    if (piece === null) break
+    const bytes = await read(piece.file, piece.offset, target.subarray(filled, filled + piece.length))
+    if (bytes === 0) throw new Error(`the spool file ${piece.file} ends before byte ${piece.offset}`)
+    filled += bytes
+  }
+  return filled
+}

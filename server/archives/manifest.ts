@@ -1,0 +1,63 @@
+// Pure readings of what was asked: ids, hashes, file names. No I/O.
+import { createHash } from 'node:crypto'
+import type { ArchiveFormat, ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import { cleanEntryName } from '../zip/entry-name.ts'
+
+/** The secret key becomes a public id: 128 bits of a SHA-256 over who asks and the key. */
+export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveId {
+  return createHash('sha256')
+    .update(JSON.stringify([principal, archiveKey]))
+    .digest()
+    .subarray(0, 16)
+    .toString('base64url')
+}
+
+/** What makes two submissions the same: everything that is asked for, and not how it was spelled. */
+export function manifestHashOf(input: CreateArchiveInput): string {
+  const { entries, name, format, onEntryFailure, whenUnwatched } = withDefaults(input)
+  return createHash('sha256')
+    .update(JSON.stringify([name, format, onEntryFailure, whenUnwatched, entries]))
+    .digest('base64url')
+}
+
+export interface Manifest {
+  readonly entries: readonly EntryInput[]
+  /** File name, extension included. */
+  readonly name: string
+  readonly format: ArchiveFormat
+  readonly onEntryFailure: 'skip' | 'abort'
+  readonly whenUnwatched: 'abort' | 'finish'
+}
+
+export function withDefaults(input: CreateArchiveInput): Manifest {
+  const { name = 'archive', format = 'zip', onEntryFailure = 'skip', whenUnwatched = 'abort' } = input
+  // { url } and the bare url ask for the same.
+  const entries = input.entries.map((entry) => {
+    if (typeof entry === 'string') return entry
+    return entry.name === undefined ? entry.url : { url: entry.url, name: entry.name }
+  })
+  return { entries, name: fileNameOf(name, format), format, onEntryFailure, whenUnwatched }
+}
+
+/** One segment that is a safe file name everywhere, with the format's extension. */
+export function fileNameOf(name: string, format: ArchiveFormat): string {
+  const extension = `.${format}`
+  const stem = name.toLowerCase().endsWith(extension) ? name.slice(0, -extension.length) : name
+  const cleaned = stem.trim() === '' ? 'archive' : cleanEntryName(stem.replaceAll(/[/\\]/g, '_'), 0)
+  return [...cleaned].slice(0, 100).join('') + extension
+}
+
+export function urlOf(entry: EntryInput): string {
+  return typeof entry === 'string' ? entry : entry.url
+}
+
+export function nameOf(entry: EntryInput): string | null {
+  return typeof entry === 'string' ? null : (entry.name ?? null)
+}
+
+/** Roughly the size of the list as JSON in UTF-8: names and URLs exactly, punctuation about. */
+export function manifestBytes(entries: readonly EntryInput[]): number {
+  let bytes = 2
+  for (const entry of entries) bytes += Buffer.byteLength(urlOf(entry)) + Buffer.byteLength(nameOf(entry) ?? '') + 3
+  return bytes
+}

@@ -1,0 +1,76 @@
+// An archive being read: bytes up to the frontier, waiting there, and whether the end is a true one.
+import { createWake } from '../lib/wake.ts'
+import type { ArchiveRecord } from '../ports/journal.ts'
+import type { Spool } from '../ports/spool.ts'
+import type { Build } from './build.ts'
+import { createLayout, readLayout } from './layout.ts'
+import { etagOf } from './tail.ts'
+
+export interface ArchiveReading extends AsyncDisposable {
+  readonly fileName: string
+  readonly format: ArchiveRecord['format']
+  readonly etag: string
+  readonly acceptedAtMs: number
+  /** Size of the whole archive; null while it grows. */
+  readonly sizeBytes: number | null
+  readonly readableBytes: number
+  /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
+  read(position: number, target: Uint8Array): Promise<number>
+  /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
+  wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
+}
+
+export interface OpenReadingOptions {
+  record: ArchiveRecord
+  build: Build | null
+  spool: Spool
+  /** Called once the reading is over. */
+  closed: () => void
+}
+
+export function openReading({ record, build, spool, closed }: OpenReadingOptions): ArchiveReading | null {
+  const sealed = record.terminal?.type === 'archive-sealed' ? record.terminal : null
+  if (sealed === null && build === null) return null
+  const layout = sealed === null ? build!.layout : createLayout(sealed.extents)
+  const generation = sealed === null ? build!.generation : record.generation
+  const frontier = build?.frontier ?? createWake()
+  const reader = spool.reader(record.archiveId)
+
+  /** The bytes behind this reading are still those it began with. */
+  const valid = () => sealed !== null || build!.generation === generation
+  const whole = () => sealed !== null || build!.outcome === 'sealed'
+
+  return {
+    fileName: record.name,
+    format: record.format,
+    etag: etagOf({ archiveId: record.archiveId, generation }),
+    acceptedAtMs: record.acceptedAtMs,
+    get sizeBytes() {
+      return whole() ? layout.readableBytes : null
+    },
+    get readableBytes() {
+      return layout.readableBytes
+    },
+    async read(position, target) {
+      const bytes = await readLayout(layout, (...at) => reader.read(...at), position, target)
+      // Read first, asked after: the bytes may have been replaced meanwhile.
+      if (!valid()) throw new Error('the archive was built anew')
+      return bytes
+    },
+    async wait(position, signal) {
+      while (!signal.aborted) {
+        const seen = frontier.version
+        if (!valid()) return 'failed'
+        if (layout.readableBytes > position) return 'readable'
+        if (whole()) return 'end'
+        if (build!.outcome !== null) return 'failed'
+        await frontier.passed(seen, signal)
+      }
+      return 'failed'
+    },
+    async [Symbol.asyncDispose]() {
+      closed()
+      await reader[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,136 @@
+// The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
+import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
+import type { ArchiveId, ArchiveKey, CreateArchiveInput } from '#contracts/archive.ts'
+import { Refusal } from '#contracts/failures.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
+import type { Spool } from '../ports/spool.ts'
+import type { Attendance } from './attendance.ts'
+import { pageOfEntries } from './list-entries.ts'
+import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
+import { type ArchiveReading, openReading } from './reading.ts'
+import type { Runner } from './runner.ts'
+import { acceptedEvent, tail } from './tail.ts'
+
+export interface ServiceOptions {
+  journal: Journal
+  spool: Spool
+  runner: Runner
+  attendance: Attendance
+  clock: Clock
+  log: Log
+  info: ServerInfo
+  /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
+  maxUnfinished: number
+}
+
+export interface ArchiveService extends ArchiveApi {
+  /** Null where there is nothing (more) to download under this id. */
+  openReading(archiveId: ArchiveId): Promise<ArchiveReading | null>
+  /** Refuses new work from now on, with the typed reason. */
+  startDraining(): void
+}
+
+export function createArchiveService(options: ServiceOptions): ArchiveService {
+  const { journal, spool, runner, attendance, clock, log, info, maxUnfinished } = options
+  const { limits } = info
+  let draining = false
+
+  async function find(archiveKey: ArchiveKey, { principal }: Caller): Promise<ArchiveRecord> {
+    const record = await journal.get(archiveIdOf(principal, archiveKey))
+    if (record === null) throw new Refusal('NOT_FOUND')
+    if (record.swept) throw new Refusal('GONE')
+    return record
+  }
+
+  /** An accepted archive that is not over is always being built, whatever ended an earlier build of it. */
+  function ensureBuilding(record: ArchiveRecord): void {
+    if (record.terminal !== null || draining) return
+    attendance.touch(record.archiveId)
+    runner.add(record)
+  }
+
+  function refuseOversized({ entries }: CreateArchiveInput): void {
+    if (entries.length > limits.maxEntries) throw new Refusal('TOO_MANY_ENTRIES', `at most ${limits.maxEntries}`)
+    const bytes = manifestBytes(entries)
+    if (bytes > limits.maxManifestBytes) {
+      throw new Refusal('MANIFEST_TOO_LARGE', `${bytes} bytes, at most ${limits.maxManifestBytes}`)
+    }
+  }
+
+  return {
+    async submit(input, caller) {
+      if (draining) throw new Refusal('SHUTTING_DOWN')
+      refuseOversized(input)
+      const archiveId = archiveIdOf(caller.principal, input.archiveKey)
+      const manifestHash = manifestHashOf(input)
+      let record = await journal.get(archiveId)
+      if (record === null) {
+        if (runner.size >= maxUnfinished) throw new Refusal('BUSY')
+        const { entries, ...asked } = withDefaults(input)
+        const acceptedAtMs = clock.wallMs()
+        const request: ArchiveRequest = {
+          archiveId,
+          manifestHash,
+          ...asked,
+          totalEntries: entries.length,
+          acceptedAtMs,
+        }
+        const accepted = await journal.accept(request, entries)
+        record = accepted.record
+        if (accepted.created)
+          log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })
+      }
+      if (record.swept) throw new Refusal('GONE')
+      if (record.manifestHash !== manifestHash) throw new Refusal('KEY_CONFLICT')
+      ensureBuilding(record)
+      return acceptedEvent(record)
+    },
+
+    async *watch({ archiveKey, lastEventId }, caller, signal) {
+      const record = await find(archiveKey, caller)
+      using _ = attendance.attend(record.archiveId)
+      ensureBuilding(record)
+      const after = lastEventId == null ? null : Number(lastEventId)
+      const buildOf = (archiveId: string) => runner.get(archiveId)
+      yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })
+    },
+
+    async listEntries(input, caller) {
+      const { archiveId } = await find(input.archiveKey, caller)
+      if (runner.get(archiveId) !== null) attendance.touch(archiveId)
+      return pageOfEntries(journal, runner.get(archiveId), archiveId, input)
+    },
+
+    async cancel({ archiveKey }, caller) {
+      const record = await find(archiveKey, caller)
+      if (record.terminal !== null) return false
+      const build = runner.add(record)
+      await build.abort('CANCELLED')
+      return build.outcome === 'aborted'
+    },
+
+    echo(text, { address }) {
+      log.info('echo', { from: address, text })
+      return text
+    },
+
+    info: () => info,
+
+    async openReading(archiveId) {
+      const record = await journal.get(archiveId)
+      if (record === null || record.swept || record.terminal?.type === 'aborted') return null
+      const attending = attendance.attend(archiveId)
+      ensureBuilding(record)
+      const closed = () => attending[Symbol.dispose]()
+      const reading = openReading({ record, build: runner.get(archiveId), spool, closed })
+      if (reading === null) closed()
+      return reading
+    },
+
+    startDraining() {
+      draining = true
+    },
+  }
+}

@@ -1,0 +1,147 @@
+// Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
+import { crc32 } from 'node:zlib'
+import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
+
+/** The process-wide budget of bytes staged in memory. */
+export interface StagingBudget {
+  readonly usedBytes: number
+  tryReserve(bytes: number): boolean
+  release(bytes: number): void
+}
+
+export function createStagingBudget(maxBytes: number): StagingBudget {
+  let usedBytes = 0
+  return {
+    get usedBytes() {
+      return usedBytes
+    },
+    tryReserve(bytes) {
+      if (usedBytes + bytes > maxBytes) return false
+      usedBytes += bytes
+      return true
+    },
+    release(bytes) {
+      usedBytes -= bytes
+    },
+  }
+}
+
+/** Bodies up to this may wait in memory; larger ones would crowd out many others. */
+export const SMALL_BODY_BYTES = 2 * 1024 * 1024
+/** A part's queue: above this the origin is paused until the disk has caught up. */
+const PART_QUEUE_BYTES = 1024 * 1024
+
+export interface StagedBodyOptions {
+  spool: SpoolWriter
+  budget: StagingBudget
+  /** The spool failed; the archive cannot go on. */
+  failed: (error: unknown) => void
+}
+
+/** One body under way, used once. Either `memory` or `part` holds it. */
+export class StagedBody {
+  readonly #options: StagedBodyOptions
+  sizeBytes = 0
+  crc32 = 0
+  memory: Buffer[] = []
+  part: PartWriter | null = null
+  #reservedBytes = 0
+  #toPart = false
+  /** For the part; `queuedBytes` counts the batch being written too. */
+  #queue: Buffer[] = []
+  #queuedBytes = 0
+  #writing: Promise<void> | null = null
+  #resume: (() => void) | null = null
+
+  /** `announcedBytes` is what the origin says its size is; null if it does not. */
+  constructor(announcedBytes: number | null, options: StagedBodyOptions) {
+    this.#options = options
+    if (announcedBytes !== null) this.#toPart = announcedBytes > SMALL_BODY_BYTES || !this.#reserve(announcedBytes)
+  }
+
+  get isInPart(): boolean {
+    return this.#toPart
+  }
+
+  write(chunk: Buffer): boolean {
+    this.sizeBytes += chunk.length
+    this.crc32 = crc32(chunk, this.crc32)
+    if (!this.#toPart && this.#fitsInMemory()) {
+      this.memory.push(chunk)
+      return true
+    }
+    if (!this.#toPart) {
+      this.#toPart = true
+      for (const earlier of this.memory) this.#enqueue(earlier)
+      this.releaseMemory()
+    }
+    this.#enqueue(chunk)
+    return this.#queuedBytes < PART_QUEUE_BYTES
+  }
+
+  whenReady(resume: () => void): void {
+    if (this.#queuedBytes < PART_QUEUE_BYTES) resume()
+    else this.#resume = resume
+  }
+
+  /** Resolves once everything written is in the part; at once for a body in memory. */
+  async whole(): Promise<void> {
+    // An empty body that was announced as a part has none yet.
+    if (this.#toPart) this.#writing ??= this.#drain()
+    while (this.#writing !== null) await this.#writing
+    await this.part?.close()
+  }
+
+  /** Once its bytes are elsewhere. */
+  releaseMemory(): void {
+    this.memory = []
+    this.#options.budget.release(this.#reservedBytes)
+    this.#reservedBytes = 0
+  }
+
+  async discard(): Promise<void> {
+    this.#queue = []
+    this.#resume = null
+    this.releaseMemory()
+    while (this.#writing !== null) await this.#writing
+    await this.part?.discard()
+  }
+
+  #reserve(bytes: number): boolean {
+    if (!this.#options.budget.tryReserve(bytes)) return false
+    this.#reservedBytes += bytes
+    return true
+  }
+
+  #fitsInMemory(): boolean {
+    if (this.sizeBytes <= this.#reservedBytes) return true
+    return this.sizeBytes <= SMALL_BODY_BYTES && this.#reserve(this.sizeBytes - this.#reservedBytes)
+  }
+
+  #enqueue(chunk: Buffer): void {
+    this.#queue.push(chunk)
+    this.#queuedBytes += chunk.length
+    this.#writing ??= this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      this.part ??= await this.#options.spool.createPart()
+      while (this.#queue.length > 0) {
+        const batch = this.#queue
+        const batchBytes = this.#queuedBytes
+        this.#queue = []
+        await this.part.write(batch)
+        this.#queuedBytes -= batchBytes
+        const resume = this.#resume
+        if (resume === null || this.#queuedBytes >= PART_QUEUE_BYTES) continue
+        this.#resume = null
+        resume()
+      }
+    } catch (error) {
+      this.#options.failed(error)
+    } finally {
+      this.#writing = null
+    }
+  }
+}

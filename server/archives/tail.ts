@@ -1,0 +1,110 @@
+// The events of an archive: backfill from the journal, then live, one generator that loses and repeats nothing.
+import type { NumberedEvent } from '#contracts/api.ts'
+import type { EntryInput } from '#contracts/archive.ts'
+import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
+import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
+import { archiveHref } from '#contracts/wire.ts'
+import { assertNever, present } from '../lib/assert.ts'
+import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../ports/journal.ts'
+import type { Build } from './build.ts'
+import { nameOf, urlOf } from './manifest.ts'
+
+const FAILURES_PAGE = 500
+/** A URL longer than this is cut in events: a failed list must not come back larger than it was sent. */
+const MAX_TOLD_URL_LENGTH = 2048
+
+export interface TailOptions {
+  journal: Journal
+  /** Where it is being built now; null when it is over, or was stopped. */
+  buildOf(archiveId: string): Build | null
+  archiveId: string
+  /** Seq of the last event the client has; null: from the beginning. */
+  after: number | null
+  signal: AbortSignal
+}
+
+export async function* tail({
+  journal,
+  buildOf,
+  archiveId,
+  after,
+  signal,
+}: TailOptions): AsyncGenerator<NumberedEvent> {
+  let cursor = after ?? 0
+  let manifest: readonly EntryInput[] | null = null
+  let told: string | null = null
+  while (!signal.aborted) {
+    // The snapshot comes first: whatever is journalled after it is told by the next round.
+    const current = buildOf(archiveId)
+    const build = current?.outcome === null ? current : null
+    const seen = build?.news.version ?? 0
+    const snapshot = build?.progress() ?? null
+    const record = present(await journal.get(archiveId), 'the archive watched')
+    if (cursor === 0) {
+      yield { id: '1', event: acceptedEvent(record) }
+      cursor = 1
+    }
+    for (;;) {
+      const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
+      if (failures.length > 0) manifest ??= await journal.manifest(archiveId)
+      for (const failure of failures) {
+        if (signal.aborted) return
+        cursor = failure.seq
+        yield { id: String(cursor), event: failedEvent(failure, present(manifest?.[failure.index], 'the entry')) }
+      }
+      if (failures.length < FAILURES_PAGE) break
+    }
+    if (record.terminal !== null) {
+      yield { id: String(record.terminal.seq), event: terminalEvent(record, record.terminal) }
+      return
+    }
+    if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
+    const { seq, ...progress } = snapshot
+    const text = JSON.stringify(progress)
+    if (text !== told) {
+      told = text
+      cursor = Math.max(cursor, seq)
+      yield { id: String(cursor), event: progressEvent(progress) }
+    }
+    await build.news.passed(seen, signal)
+  }
+}
+
+export function acceptedEvent(record: ArchiveRecord): AcceptedEvent {
+  const { archiveId, name, format, totalEntries, acceptedAtMs } = record
+  const href = archiveHref(archiveId, name)
+  const acceptedAt = new Date(acceptedAtMs).toISOString()
+  return { type: 'accepted', archiveId, protocol: 1, name, format, totalEntries, href, acceptedAt }
+}
+
+const progressEvent = (progress: Progress): ArchiveEvent => ({ type: 'progress', ...progress })
+
+type FailedFact = Stored<Extract<Fact, { type: 'entry-failed' }>>
+
+export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, input: EntryInput): FileFailedEvent {
+  const { publicMessage: message, retryable } = entryFailures[code]
+  const url = urlOf(input).slice(0, MAX_TOLD_URL_LENGTH)
+  return { type: 'file-failed', index, url, name: nameOf(input), code, message, retryable, attempts, httpStatus }
+}
+
+export function etagOf({ archiveId, generation }: Pick<ArchiveRecord, 'archiveId' | 'generation'>): string {
+  return `"${archiveId}.${generation}"`
+}
+
+function terminalEvent(record: ArchiveRecord, fact: TerminalFact): TerminalEvent {
+  switch (fact.type) {
+    case 'archive-sealed': {
+      const { sizeBytes, sealedEntries, failedEntries, durationMs, expiresAtMs } = fact
+      const href = archiveHref(record.archiveId, record.name)
+      const expiresAt = new Date(expiresAtMs).toISOString()
+      const etag = etagOf(record)
+      return { type: 'complete', href, sizeBytes, etag, sealedEntries, failedEntries, durationMs, expiresAt }
+    }
+    case 'aborted': {
+      const { publicMessage: message, retryable } = abortReasons[fact.code]
+      return { type: 'aborted', code: fact.code, message, retryable }
+    }
+    default:
+      return assertNever(fact)
+  }
+}
