@@ -1,0 +1,193 @@
+// Puts the server together: the only place that knows which adapters there are. Opens everything, closes it in reverse.
+import { fileURLToPath } from 'node:url'
+import type { ServerInfo } from '#contracts/api.ts'
+import pkg from '../package.json' with { type: 'json' }
+import { createDiskSpool } from './adapters/disk/spool.ts'
+import { createSqliteJournal } from './adapters/sqlite/journal.ts'
+import { createAttendance } from './archives/attendance.ts'
+import { createRunner } from './archives/runner.ts'
+import { createArchiveService } from './archives/service.ts'
+import { createStagingBudget } from './archives/staging.ts'
+import { createSweeper } from './archives/sweeper.ts'
+import { type Config, journalFile, spoolDirectory } from './config.ts'
+import { parseAllowList } from './fetch/address.ts'
+import { createFetchBudget } from './fetch/budget.ts'
+import { createDispatcher } from './fetch/dispatcher.ts'
+import { createFetcher } from './fetch/fetcher.ts'
+import { createPages } from './http/pages.ts'
+import { type Samples, startSamples } from './http/samples.ts'
+import { startHttpServer } from './http/server.ts'
+import { systemClock } from './lib/clock.ts'
+import { describe, type Log } from './lib/log.ts'
+
+export interface App extends AsyncDisposable {
+  readonly url: string
+}
+
+const TOMBSTONE_MS = 7 * 24 * 3_600_000
+const PAGE_DIRECTORY = fileURLToPath(new URL('../client-web/dist', import.meta.url))
+/** Beside the manifest a message holds its JSON punctuation and what tRPC stands around it. */
+const MESSAGE_OVERHEAD = 2
+
+export async function startApp(config: Config, log: Log): Promise<App> {
+  await using opened = new AsyncDisposableStack()
+  const clock = systemClock
+
+  const journal = opened.use(
+    createSqliteJournal({
+      file: journalFile(config),
+      onQuarantine: (movedTo, cause) =>
+        log.error('journal was unreadable; moved aside', { movedTo, cause: describe(cause) }),
+    }),
+  )
+  const spool = opened.use(await createDiskSpool({ directory: spoolDirectory(config) }))
+  const samples = await openSamples(config, log)
+  if (samples !== null) opened.use(samples)
+
+  const dispatcher = createDispatcher({
+    policy: {
+      allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
+      allow: [
+        ...config.SHEAF_ALLOW_ADDRESSES,
+        ...(samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)),
+      ],
+    },
+    connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
+    maxConnectionsPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+  })
+  opened.defer(() => dispatcher.destroy())
+  const fetcher = opened.use(
+    createFetcher({
+      dispatcher,
+      budget: createFetchBudget({
+        maxFetches: config.SHEAF_MAX_FETCHES,
+        maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+      }),
+      limits: {
+        maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,
+        maxRedirects: config.SHEAF_MAX_REDIRECTS,
+        headersTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS + config.SHEAF_HEADERS_TIMEOUT_MS,
+        idleTimeoutMs: config.SHEAF_IDLE_TIMEOUT_MS,
+        minBytesPerSecond: config.SHEAF_MIN_BYTES_PER_SECOND,
+        entryTimeoutMs: config.SHEAF_ENTRY_TIMEOUT_MS,
+        maxAttempts: config.SHEAF_MAX_ATTEMPTS,
+      },
+      clock,
+      userAgent: `sheaf/${pkg.version}`,
+    }),
+  )
+  const attendance = opened.use(
+    createAttendance({
+      abandonMs: config.SHEAF_ABANDON_MS,
+      abandoned(archiveId) {
+        const build = runner.get(archiveId)
+        if (build !== null && build.record.whenUnwatched === 'abort') void build.abort('ABANDONED')
+      },
+    }),
+  )
+  const sweeper = opened.use(
+    createSweeper({
+      journal,
+      spool,
+      attendance,
+      clock,
+      log,
+      tombstoneMs: TOMBSTONE_MS,
+      everyMs: Math.min(60_000, Math.max(250, config.SHEAF_RETENTION_MS / 4)),
+    }),
+  )
+  const runner = opened.use(
+    createRunner({
+      parts: {
+        journal,
+        spool,
+        fetcher,
+        staging: createStagingBudget(config.SHEAF_STAGING_BYTES),
+        clock,
+        log,
+        limits: {
+          maxArchiveBytes: config.SHEAF_MAX_ARCHIVE_BYTES,
+          archiveTimeoutMs: config.SHEAF_ARCHIVE_TIMEOUT_MS,
+          retentionMs: config.SHEAF_RETENTION_MS,
+        },
+      },
+      maxActive: config.SHEAF_MAX_ACTIVE_ARCHIVES,
+    }),
+  )
+  const service = createArchiveService({
+    journal,
+    spool,
+    runner,
+    attendance,
+    clock,
+    log,
+    info: infoOf(config, samples?.urls ?? []),
+    maxUnfinished: config.SHEAF_MAX_UNFINISHED_ARCHIVES,
+  })
+
+  await sweeper.sweepOrphans()
+  for (const record of await journal.unfinished()) {
+    attendance.touch(record.archiveId)
+    runner.add(record)
+  }
+  sweeper.start()
+
+  const server = await startHttpServer({
+    host: config.SHEAF_HOST,
+    port: config.SHEAF_PORT,
+    api: service,
+    openReading: (archiveId) => service.openReading(archiveId),
+    pages: createPages(PAGE_DIRECTORY),
+    guard: {
+      allowedHosts: new Set(config.SHEAF_ALLOWED_HOSTS),
+      allowedOrigins: new Set(config.SHEAF_ALLOWED_ORIGINS),
+    },
+    log,
+    maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
+    maxSockets: config.SHEAF_MAX_SOCKETS,
+    slowReaderMs: config.SHEAF_SLOW_READER_MS,
+    downloadIdleTimeoutMs: config.SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS,
+    downloadTimeoutMs: config.SHEAF_DOWNLOAD_TIMEOUT_MS,
+  })
+
+  const owned = opened.move()
+  return {
+    url: server.url,
+    async [Symbol.asyncDispose]() {
+      service.startDraining()
+      server.stopAccepting()
+      // Builds first: their watchers and readers then learn that it goes on elsewhere, and let go.
+      await runner[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+      await owned.disposeAsync()
+    },
+  }
+}
+
+/** Sample images are an offer, not a need: without their port the server starts all the same. */
+async function openSamples({ SHEAF_SAMPLES_PORT }: Config, log: Log): Promise<Samples | null> {
+  if (SHEAF_SAMPLES_PORT === -1) return null
+  try {
+    return await startSamples(SHEAF_SAMPLES_PORT)
+  } catch (error) {
+    log.warn('no sample images', { port: SHEAF_SAMPLES_PORT, error: describe(error) })
+    return null
+  }
+}
+
+function infoOf(config: Config, samples: string[]): ServerInfo {
+  return {
+    version: pkg.version,
+    protocol: 1,
+    formats: ['zip', 'tar', 'tar.gz'],
+    limits: {
+      maxEntries: config.SHEAF_MAX_ENTRIES,
+      maxManifestBytes: config.SHEAF_MAX_MANIFEST_BYTES,
+      maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,
+      maxArchiveBytes: config.SHEAF_MAX_ARCHIVE_BYTES,
+    },
+    abandonMs: config.SHEAF_ABANDON_MS,
+    retentionMs: config.SHEAF_RETENTION_MS,
+    samples,
+  }
+}

@@ -1,0 +1,146 @@
+// Every setting: name, default, unit, meaning. The only reader of the environment; a bad combination refuses to start.
+import { join, resolve } from 'node:path'
+import * as z from 'zod'
+import { type AllowRule, parseAllowList } from './fetch/address.ts'
+
+const MiB = 1024 ** 2
+const GiB = 1024 ** 3
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+
+const count = (fallback: number, least = 1) => z.coerce.number().int().min(least).default(fallback)
+const bytes = (fallback: number) => count(fallback)
+const ms = (fallback: number) => count(fallback)
+/** setTimeout takes no more. */
+const timerMs = (fallback: number) =>
+  z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .default(fallback)
+const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((text) => text === 'true')
+const list = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== ''),
+  )
+
+const settings = {
+  SHEAF_HOST: z.string().default('127.0.0.1').describe('address to listen on'),
+  SHEAF_PORT: z.coerce.number().int().min(0).max(65535).default(8011).describe('port to listen on; 0 takes a free one'),
+  SHEAF_PUBLIC: flag.describe('true: listening beyond loopback is meant; otherwise that is refused'),
+  SHEAF_ALLOWED_HOSTS: list.describe('host names this server is reached by, besides localhost and addresses'),
+  SHEAF_ALLOWED_ORIGINS: list.describe('web origins whose pages may use this server, besides its own'),
+  SHEAF_DATA_DIR: z.string().default('.sheaf').describe('folder for journal and spool; one process each'),
+  SHEAF_LOG: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('least level that is logged'),
+  SHEAF_SAMPLES_PORT: z.coerce
+    .number()
+    .int()
+    .min(-1)
+    .max(65535)
+    .default(8012)
+    .describe('loopback port of the sample images; 0 takes a free one, -1 offers none'),
+  SHEAF_ALLOW_ADDRESSES: z
+    .string()
+    .default('')
+    .describe('ip:port, address or CIDR that may be fetched from though not public, comma-separated'),
+  SHEAF_ALLOWED_PORTS: list.describe('ports that may be fetched from (default 80,443,8080,8443)'),
+  SHEAF_CONNECT_TIMEOUT_MS: timerMs(10 * SECOND).describe('for name, TCP and TLS together'),
+  SHEAF_HEADERS_TIMEOUT_MS: timerMs(30 * SECOND).describe('from the request to the end of the response headers'),
+  SHEAF_IDLE_TIMEOUT_MS: timerMs(30 * SECOND).describe('longest silence in a body'),
+  SHEAF_ENTRY_TIMEOUT_MS: timerMs(30 * MINUTE).describe('for one entry in all, retries included'),
+  SHEAF_MIN_BYTES_PER_SECOND: count(100, 0).describe('least rate of a body, taken over the idle timeout'),
+  SHEAF_MAX_ATTEMPTS: count(4).describe('attempts at one entry'),
+  SHEAF_MAX_REDIRECTS: count(5, 0).describe('redirects followed for one entry'),
+  SHEAF_MAX_ENTRIES: count(20_000).describe('entries in one archive'),
+  SHEAF_MAX_ENTRY_BYTES: bytes(10 * GiB).describe('bytes of one entry'),
+  SHEAF_MAX_ARCHIVE_BYTES: bytes(100 * GiB).describe('bytes of one archive'),
+  SHEAF_MAX_MANIFEST_BYTES: bytes(4 * MiB).describe('bytes of one manifest'),
+  SHEAF_ARCHIVE_TIMEOUT_MS: timerMs(12 * HOUR).describe('for building one archive'),
+  SHEAF_MAX_FETCHES: count(96).describe('fetches at a time'),
+  SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('fetches at a time from one origin'),
+  SHEAF_STAGING_BYTES: bytes(64 * MiB).describe('memory for bodies that wait for their turn'),
+  SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe('archives built at a time; more wait in a queue'),
+  SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),
+  SHEAF_MAX_SOCKETS: count(4_000).describe('connections to this server'),
+  SHEAF_ABANDON_MS: timerMs(2 * MINUTE).describe('an archive nobody watches or downloads is aborted after this'),
+  SHEAF_RETENTION_MS: ms(24 * HOUR).describe('an archive can be downloaded this long after it is complete'),
+  SHEAF_SLOW_READER_MS: timerMs(30 * SECOND).describe(
+    'a client that does not read its events for this long is dropped',
+  ),
+  SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: timerMs(MINUTE).describe('a download that takes no bytes for this long is cut off'),
+  SHEAF_DOWNLOAD_TIMEOUT_MS: timerMs(12 * HOUR).describe('longest time of one download'),
+}
+
+const schema = z.object(settings)
+
+export interface Config extends Omit<z.infer<typeof schema>, 'SHEAF_ALLOW_ADDRESSES' | 'SHEAF_ALLOWED_PORTS'> {
+  SHEAF_ALLOW_ADDRESSES: AllowRule[]
+  SHEAF_ALLOWED_PORTS: number[]
+}
+
+/** The settings are wrong; the message names the variables and what they may be. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
+
+export function readConfig(env: Record<string, string | undefined>): Config {
+  const unknown = Object.keys(env).filter(
+    (name) => name.startsWith('SHEAF_') && !(name in settings) && name !== 'SHEAF_SERVER',
+  )
+  if (unknown.length > 0) throw new ConfigError(`no such setting: ${unknown.join(', ')} (--help lists them)`)
+  // An empty variable is one that is not set: that is how shells and compose files leave things out.
+  const given = Object.fromEntries(Object.entries(env).filter(([name, value]) => name in settings && value !== ''))
+  const { data, error } = schema.safeParse(given)
+  if (error) throw new ConfigError(error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
+  const ports = data.SHEAF_ALLOWED_PORTS.map(Number)
+  if (ports.some((port) => !Number.isInteger(port) || port < 1 || port > 65535)) {
+    throw new ConfigError('SHEAF_ALLOWED_PORTS: ports from 1 to 65535, comma-separated')
+  }
+  if (!LOOPBACK.test(data.SHEAF_HOST) && !data.SHEAF_PUBLIC) {
+    throw new ConfigError(
+      `SHEAF_HOST=${data.SHEAF_HOST} listens beyond this machine; set SHEAF_PUBLIC=true if that is meant`,
+    )
+  }
+  return {
+    ...data,
+    SHEAF_DATA_DIR: resolve(data.SHEAF_DATA_DIR),
+    SHEAF_ALLOWED_HOSTS: data.SHEAF_ALLOWED_HOSTS.map((name) => name.toLowerCase()),
+    SHEAF_ALLOW_ADDRESSES: parseAllowed(data.SHEAF_ALLOW_ADDRESSES),
+    SHEAF_ALLOWED_PORTS: ports.length > 0 ? ports : [80, 443, 8080, 8443],
+  }
+}
+
+function parseAllowed(text: string): AllowRule[] {
+  try {
+    return parseAllowList(text)
+  } catch (error) {
+    throw new ConfigError(`SHEAF_ALLOW_ADDRESSES: ${(error as Error).message}`)
+  }
+}
+
+export const journalFile = ({ SHEAF_DATA_DIR }: Config) => join(SHEAF_DATA_DIR, 'journal.db')
+export const spoolDirectory = ({ SHEAF_DATA_DIR }: Config) => join(SHEAF_DATA_DIR, 'spool')
+
+/** One line a setting: name, default, meaning; the unit is the name's ending. */
+export function describeSettings(): { name: string; fallback: string; meaning: string }[] {
+  return Object.entries(settings).map(([name, setting]) => ({
+    name,
+    fallback: String(setting.parse(undefined)),
+    meaning: setting.description ?? '',
+  }))
+}

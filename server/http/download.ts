@@ -1,0 +1,168 @@
+// Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import contentDisposition from 'content-disposition'
+import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
+import type { ArchiveReading } from '../archives/reading.ts'
+import { describe, type Log } from '../lib/log.ts'
+import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
+
+export interface DownloadOptions {
+  openReading(archiveId: string): Promise<ArchiveReading | null>
+  log: Log
+  /** A client that takes nothing for this long is cut off. */
+  idleTimeoutMs: number
+  /** No download lasts longer. */
+  maxDurationMs: number
+}
+
+const CHUNK_BYTES = 256 * 1024
+
+const contentTypes: Record<ArchiveFormat, string> = {
+  zip: 'application/zip',
+  tar: 'application/x-tar',
+  'tar.gz': 'application/gzip',
+}
+
+/** What to send: status, headers, and of the bytes from `first` on up to `end` (null: as far as the archive goes). */
+interface Plan {
+  readonly status: number
+  readonly headers: Record<string, string>
+  readonly body: { readonly first: number; readonly end: number | null } | null
+}
+
+export function createDownload(options: DownloadOptions) {
+  const { openReading, log, idleTimeoutMs, maxDurationMs } = options
+
+  return async (req: IncomingMessage, res: ServerResponse, archiveId: string): Promise<void> => {
+    if (req.method !== 'GET' && req.method !== 'HEAD') {
+      res.writeHead(405, { allow: 'GET, HEAD' }).end()
+      return
+    }
+    const found = archiveIdSchema.safeParse(archiveId).success ? await openReading(archiveId) : null
+    if (found === null) {
+      res.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('no such archive\n')
+      return
+    }
+    await using reading = found
+    const gone = new AbortController()
+    res.once('close', () => gone.abort())
+    const tooLong = setTimeout(() => res.destroy(), maxDurationMs)
+    try {
+      if (mustBeWhole(req, reading) && (await waitForWhole(reading, gone.signal)) === 'failed') return reset(req)
+      const plan = planFor(req, reading)
+      res.writeHead(plan.status, { ...commonHeaders(reading), ...plan.headers })
+      if (plan.body === null || req.method === 'HEAD') {
+        res.end()
+        return
+      }
+      // The headers tell a client of a growing archive that it is on its way.
+      res.flushHeaders()
+      await send(res, reading, plan.body.first, plan.body.end, gone.signal)
+    } catch (error) {
+      if (!gone.signal.aborted) log.warn('download broken off', { archive: archiveId, error: describe(error) })
+      reset(req)
+    } finally {
+      clearTimeout(tooLong)
+    }
+  }
+
+  async function send(
+    res: ServerResponse,
+    reading: ArchiveReading,
+    first: number,
+    end: number | null,
+    gone: AbortSignal,
+  ) {
+    const buffers = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)] as const
+    let position = first
+    let written: Promise<void> = Promise.resolve()
+    for (let turn = 0; end === null || position < end; turn++) {
+      const state = await reading.wait(position, gone)
+      if (state === 'end') break
+      if (state === 'failed') throw new Error('the archive will not become whole')
+      const buffer = buffers[turn & 1]!
+      const wanted = end === null ? buffer.length : Math.min(buffer.length, end - position)
+      // Reads into one buffer while the other is on its way out.
+      const bytes = await reading.read(position, buffer.subarray(0, wanted))
+      position += bytes
+      await written
+      written = write(res, buffer.subarray(0, bytes))
+      written.catch(() => {})
+    }
+    await written
+    res.end()
+  }
+
+  /** Resolves once the socket has taken the bytes. */
+  function write(res: ServerResponse, bytes: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const idle = setTimeout(() => {
+        res.destroy()
+        reject(new Error('the client takes no bytes'))
+      }, idleTimeoutMs)
+      res.write(bytes, (error) => {
+        clearTimeout(idle)
+        if (error) reject(error)
+        else resolve()
+      })
+    })
+  }
+}
+
+/** HTTP/1.0 knows no way to say that a body broke off; tar is there only at the end. */
+function mustBeWhole(req: IncomingMessage, { format, sizeBytes }: ArchiveReading): boolean {
+  return req.method === 'GET' && sizeBytes === null && (req.httpVersion === '1.0' || format !== 'zip')
+}
+
+async function waitForWhole(reading: ArchiveReading, gone: AbortSignal): Promise<'whole' | 'failed'> {
+  while (reading.sizeBytes === null) {
+    if ((await reading.wait(reading.readableBytes, gone)) === 'failed') return 'failed'
+  }
+  return 'whole'
+}
+
+function planFor({ headers }: IncomingMessage, { etag, sizeBytes }: ArchiveReading): Plan {
+  if (!ifMatchHolds(headers['if-match'], etag)) return { status: 412, headers: {}, body: null }
+  if (ifNoneMatchHits(headers['if-none-match'], etag)) return { status: 304, headers: {}, body: null }
+  const range = ifRangeHolds(one(headers['if-range']), etag) ? headers.range : undefined
+  if (sizeBytes === null) {
+    const from = followFrom(range)
+    if (from === null) return { status: 200, headers: {}, body: { first: 0, end: null } }
+    return { status: 206, headers: { 'content-range': `bytes ${from}-${FOLLOW}/*` }, body: { first: from, end: null } }
+  }
+  const selected = selectRange(range, sizeBytes)
+  if (selected === 'unsatisfiable') {
+    return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'content-length': '0' }, body: null }
+  }
+  if (selected === 'all') {
+    return { status: 200, headers: { 'content-length': String(sizeBytes) }, body: { first: 0, end: sizeBytes } }
+  }
+  const { first, last } = selected
+  return {
+    status: 206,
+    headers: { 'content-range': `bytes ${first}-${last}/${sizeBytes}`, 'content-length': String(last - first + 1) },
+    body: { first, end: last + 1 },
+  }
+}
+
+function commonHeaders({ fileName, format, etag }: ArchiveReading): Record<string, string> {
+  return {
+    'content-type': contentTypes[format],
+    'content-disposition': contentDisposition.create(fileName),
+    'accept-ranges': 'bytes',
+    etag,
+    // Whoever has the address has the archive; no shared cache shall have either.
+    'cache-control': 'private, no-cache',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': "default-src 'none'; sandbox",
+    // nginx must pass bytes on as they come, RFC-less but its documented switch.
+    'x-accel-buffering': 'no',
+  }
+}
+
+const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
+
+/** So that no client and no proxy can take a broken body for a whole one. */
+function reset(req: IncomingMessage): void {
+  if (!req.socket.destroyed) req.socket.resetAndDestroy()
+}

@@ -1,0 +1,47 @@
+// Who may talk to this server: checks Host and Origin, so that no web page elsewhere can drive it. No I/O.
+import { isIP } from 'node:net'
+
+export interface GuardPolicy {
+  /** Names this server is reached by besides localhost and literal addresses, lower case, without port. */
+  readonly allowedHosts: ReadonlySet<string>
+  /** Web origins whose pages may use this server besides its own, e.g. "https://app.example". */
+  readonly allowedOrigins: ReadonlySet<string>
+}
+
+export interface RequestFacts {
+  readonly host: string | undefined
+  readonly origin: string | undefined
+  /** Sec-Fetch-Site, which browsers send and pages cannot forge. */
+  readonly fetchSite: string | undefined
+}
+
+export type GuardVerdict = 'ok' | { readonly status: 403 | 421; readonly reason: string }
+
+/** `isCall`: the request reaches procedures, not just bytes by an unguessable address. */
+export function judgeRequest(
+  { host, origin, fetchSite }: RequestFacts,
+  policy: GuardPolicy,
+  isCall: boolean,
+): GuardVerdict {
+  const url = host === undefined ? null : URL.parse(`http://${host}`)
+  // A page of an attacker's name that resolves to this machine (DNS rebinding) arrives under that name.
+  if (url === null || !knownHost(url.hostname, policy)) {
+    return { status: 421, reason: `not served under this host name; SHEAF_ALLOWED_HOSTS lists those that are` }
+  }
+  if (origin !== undefined) {
+    if (policy.allowedOrigins.has(origin) || URL.parse(origin)?.host === host?.toLowerCase()) return 'ok'
+    return {
+      status: 403,
+      reason: 'pages of this origin may not use this server; SHEAF_ALLOWED_ORIGINS lists those that may',
+    }
+  }
+  if (isCall && (fetchSite === 'cross-site' || fetchSite === 'same-site')) {
+    return { status: 403, reason: 'pages of other sites may not call this server' }
+  }
+  return 'ok'
+}
+
+function knownHost(hostname: string, { allowedHosts }: GuardPolicy): boolean {
+  const name = hostname.toLowerCase()
+  return isIP(name.replace(/^\[|\]$/g, '')) !== 0 || name === 'localhost' || allowedHosts.has(name)
+}

@@ -1,0 +1,72 @@
+// The process: reads its settings, starts the app, and ends it on a signal. Owns exit codes and nothing else.
+import { JournalLockedError } from './adapters/sqlite/journal.ts'
+import { startApp } from './app.ts'
+import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
+import { createLog, describe } from './lib/log.ts'
+
+/** After this a shutdown that hangs is cut short: supervisors kill after ten seconds. */
+const SHUTDOWN_LIMIT_MS = 9_000
+
+function help(): string {
+  const rows = describeSettings()
+  const width = Math.max(...rows.map(({ name }) => name.length))
+  const lines = rows.map(({ name, fallback, meaning }) => `  ${name.padEnd(width)}  ${meaning} [${fallback || 'none'}]`)
+  return `Usage: npm start
+
+Serves sheaf: turns a list of URLs into one archive, and tells what happens while it happens.
+Settings are environment variables; _MS are milliseconds, _BYTES bytes; defaults in brackets.
+
+${lines.join('\n')}
+`
+}
+
+async function main(args: string[]): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(help())
+    return 0
+  }
+  if (args.length > 0) return complain(`unknown argument: ${args.join(' ')} (--help tells more)`, 2)
+  let config: Config
+  try {
+    config = readConfig(process.env)
+  } catch (error) {
+    if (error instanceof ConfigError) return complain(error.message, 2)
+    throw error
+  }
+  const log = createLog(config.SHEAF_LOG)
+  const stopped = untilSignal()
+  try {
+    const app = await startApp(config, log)
+    process.stdout.write(`sheaf is ready on ${app.url}\n`)
+    log.info('stopping', { signal: await stopped })
+    setTimeout(
+      () => process.exit(complain('shutdown took too long; the next start continues', 1)),
+      SHUTDOWN_LIMIT_MS,
+    ).unref()
+    await app[Symbol.asyncDispose]()
+    return 0
+  } catch (error) {
+    if (error instanceof JournalLockedError) return complain(`${config.SHEAF_DATA_DIR} is in use by another sheaf`, 1)
+    return complain(`sheaf could not start: ${describe(error)}`, 1)
+  }
+}
+
+/** The first SIGTERM or SIGINT; a second one ends the process at once. */
+function untilSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let count = 0
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (++count > 1) process.exit(1)
+        resolve(signal)
+      })
+    }
+  })
+}
+
+function complain(message: string, exitCode: number): number {
+  process.stderr.write(`${message}\n`)
+  return exitCode
+}
+
+process.exit(await main(process.argv.slice(2)))
