@@ -77,7 +77,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
         return answer
       } catch (error) {
         signal?.throwIfAborted()
-        const failure = readFailure(error)
+        const failure = readFailure(error, base)
         const waitMs = Math.max(backoffMs(attempt), failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
         onConnectionChange?.(failure.error.message)
@@ -164,7 +164,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
         }
       } catch (error) {
         signal?.throwIfAborted()
-        const failure = readFailure(error)
+        const failure = readFailure(error, base)
         waitMs = Math.max(waitMs, failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
         onConnectionChange?.(failure.error.message)
@@ -206,19 +206,24 @@ interface CallFailure {
   retryAfterMs: number | null
 }
 
-function readFailure(error: unknown): CallFailure {
+/** What a call of tRPC threw, as the errors of the contract, and whether the same call may be made again. */
+export function readFailure(error: unknown, url: string): CallFailure {
   if (!(error instanceof TRPCClientError)) {
     const plain = error instanceof Error ? error : new Error(String(error))
     return { error: plain, retryable: false, retryAfterMs: null }
   }
-  const { data, meta, message } = error as TRPCClientError<AppRouter>
+  const { data, meta, message, cause } = error as TRPCClientError<AppRouter>
   if (data?.refusal) {
     const { retryable, retryAfterMs } = data.refusal
     return { error: new RefusedError(data.refusal), retryable, retryAfterMs }
   }
   if (data) return { error: new Error(`the server failed: ${message}`), retryable: false, retryAfterMs: null }
   const status = meta?.response instanceof Response ? meta.response.status : null
-  const text = status === null ? message : `what answers there is no sheaf, or refuses this client (HTTP ${status})`
+  const reason = ((cause as Error | undefined)?.cause as { code?: string } | undefined)?.code ?? message
+  const text =
+    status === null
+      ? `no sheaf server answers at ${url} (${reason})`
+      : `what answers at ${url} is no sheaf, or refuses this client (HTTP ${status})`
   return { error: new UnreachableError(text), retryable: status === null || status >= 500, retryAfterMs: null }
 }
 

@@ -1,13 +1,14 @@
-// Time, so that tests can have their own: the wall clock for what is told and stored, a monotonic one for deadlines.
+// Time, so that tests can have their own: a wall clock for what is told and stored, a monotonic one for deadlines.
 
 export interface Clock {
-  /** Milliseconds since 1970, UTC; may jump. */
+  /** Milliseconds since 1970, UTC, whole. Does not jump while the process runs. */
   wallMs(): number
   /** Milliseconds since some start; never jumps. */
   monotonicMs(): number
 }
 
+/** The wall clock is read once, at the start: setting the machine's clock must neither expire archives nor keep them. */
 export const systemClock: Clock = {
-  wallMs: () => Date.now(),
+  wallMs: () => Math.round(performance.timeOrigin + performance.now()),
   monotonicMs: () => performance.now(),
 }

@@ -1,0 +1,128 @@
+// Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
+import { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { crc32, createGunzip } from 'node:zlib'
+import type { ArchiveFormat } from '#contracts/archive.ts'
+import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/zip.ts'
+import { DownloadError } from './download.ts'
+
+export interface RandomAccess {
+  /** Fills the buffer from `offset` on; resolves to how much there was. */
+  readInto(buffer: Uint8Array, offset: number): Promise<number>
+}
+
+export interface CheckOptions {
+  signal?: AbortSignal
+  /** Told of each entry of a zip, in order, once its bytes were found to be right. */
+  onEntry?: (entry: DirectoryEntry) => void
+}
+
+const WINDOW_BYTES = 1024 * 1024
+const LOCAL_HEADER_BYTES = 30
+const TAR_BLOCK_BYTES = 512
+/** Two blocks of zeros end a tar (POSIX.1-2024, pax, "ustar Interchange Format"). */
+const TAR_END_BYTES = 2 * TAR_BLOCK_BYTES
+
+/** Rejects with a DownloadError CORRUPT where the bytes are no whole archive. */
+export async function checkArchive(
+  file: RandomAccess,
+  sizeBytes: number,
+  format: ArchiveFormat,
+  options: CheckOptions = {},
+): Promise<void> {
+  try {
+    if (format === 'zip') await checkZip(file, sizeBytes, options)
+    else await checkTar(file, sizeBytes, format, options)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    if (error instanceof DownloadError) throw error
+    corrupt(error instanceof Error ? error.message : String(error), error)
+  }
+}
+
+function corrupt(message: string, cause?: unknown): never {
+  throw new DownloadError('CORRUPT', `the archive is damaged: ${message}`, { cause })
+}
+
+async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry }: CheckOptions): Promise<void> {
+  const window = createWindow(file)
+  const read = async (offset: number, length: number) => {
+    const buffer = Buffer.allocUnsafe(length)
+    return buffer.subarray(0, await file.readInto(buffer, offset))
+  }
+  let at = 0
+  for await (const entry of readDirectory(read, sizeBytes)) {
+    signal?.throwIfAborted()
+    if (entry.headerOffset !== at) corrupt(`bytes that belong to no entry at ${at}`)
+    if (entry.method !== 0) corrupt(`"${entry.name}" is not stored`)
+    const fixed = await window.at(at, LOCAL_HEADER_BYTES)
+    const headerBytes = LOCAL_HEADER_BYTES + fixed.readUInt16LE(26) + fixed.readUInt16LE(28)
+    const header = parseLocalHeader(await window.at(at, headerBytes))
+    for (const field of ['name', 'crc32', 'sizeBytes', 'compressedBytes'] as const) {
+      if (header[field] !== entry[field]) corrupt(`"${entry.name}" has another ${field} in its header`)
+    }
+    at += header.bodyOffset
+    const end = at + entry.sizeBytes
+    let checksum = 0
+    while (at < end) {
+      signal?.throwIfAborted()
+      const chunk = await window.at(at, 1)
+      const body = chunk.subarray(0, end - at)
+      checksum = crc32(body, checksum)
+      at += body.length
+    }
+    if (checksum !== entry.crc32) corrupt(`the content of "${entry.name}" does not match its checksum`)
+    onEntry?.(entry)
+  }
+  const next = (await window.at(at, 4)).readUInt32LE(0)
+  if (![0x02014b50, 0x06054b50, 0x06064b50].includes(next)) corrupt(`bytes that belong to no entry at ${at}`)
+}
+
+/** Bytes of the file through one buffer. What `at` answers is valid until the next call. */
+function createWindow(file: RandomAccess) {
+  const buffer = Buffer.allocUnsafe(WINDOW_BYTES)
+  let start = 0
+  let length = 0
+  return {
+    /** At least `wanted` bytes from `offset` on, and as many more as happen to be there. */
+    async at(offset: number, wanted: number): Promise<Buffer> {
+      if (offset < start || offset + wanted > start + length) {
+        start = offset
+        length = await file.readInto(buffer, offset)
+        if (length < wanted) corrupt(`it ends at ${start + length}, within an entry`)
+      }
+      return buffer.subarray(offset - start, length)
+    },
+  }
+}
+
+async function checkTar(
+  file: RandomAccess,
+  sizeBytes: number,
+  format: 'tar' | 'tar.gz',
+  { signal }: CheckOptions,
+): Promise<void> {
+  let size = 0
+  let tail: Buffer = Buffer.alloc(0)
+  const lookAtEnd = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      // A copy, as a window is used again.
+      tail = Buffer.concat([tail, chunk.subarray(-TAR_END_BYTES)]).subarray(-TAR_END_BYTES)
+      done()
+    },
+  })
+  const source = Readable.from(readAll(file, sizeBytes), { objectMode: false })
+  if (format === 'tar') await pipeline(source, lookAtEnd, { signal })
+  else await pipeline(source, createGunzip(), lookAtEnd, { signal })
+  if (size % TAR_BLOCK_BYTES !== 0) corrupt(`${size} bytes are no whole number of blocks`)
+  if (tail.length < TAR_END_BYTES || tail.some((byte) => byte !== 0)) corrupt('it has no end')
+}
+
+async function* readAll(file: RandomAccess, sizeBytes: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < sizeBytes; at += WINDOW_BYTES) {
+    const buffer = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, sizeBytes - at))
+    if ((await file.readInto(buffer, at)) < buffer.length) corrupt('it is shorter than it was')
+    yield buffer
+  }
+}

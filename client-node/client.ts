@@ -1,0 +1,121 @@
+// A server of sheaf as an object: every call of the contract, and downloads. Owns the connections; prints nothing.
+import type { Writable } from 'node:stream'
+import { Agent } from 'undici'
+import type { EntryStatus, ServerInfo } from '#contracts/api.ts'
+import type { ArchiveFormat, ArchiveKey, CreateArchiveInput } from '#contracts/archive.ts'
+import { type ConnectionOptions, connect, newArchiveKey, readFailure } from '#contracts/client.ts'
+import type { AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
+import { formatOfFileName } from './format.ts'
+import { type SavedArchive, type SaveOptions, saveArchive } from './save.ts'
+import { type Stored, type StoreOptions, storeArchive } from './store.ts'
+
+export type ArchiveRequest = Omit<CreateArchiveInput, 'archiveKey' | 'lastEventId'> & {
+  /** Secret; the same key and manifest again is the same archive. @default a new one */
+  archiveKey?: ArchiveKey
+}
+
+export interface CallOptions {
+  signal?: AbortSignal
+}
+
+/** Iterated once; leaving the loop ends the watching, not the archive. */
+export interface ArchiveEvents extends AsyncIterable<ArchiveEvent> {
+  readonly archiveKey: ArchiveKey
+}
+
+export type DownloadSource = string | Pick<AcceptedEvent | CompleteEvent, 'href'>
+
+export interface SheafClient extends AsyncDisposable {
+  readonly url: string
+  /** Submits the manifest and tells what happens, through reconnects, until `complete` or `aborted`. */
+  createArchive(request: ArchiveRequest, options?: CallOptions): ArchiveEvents
+  watchArchive(archiveKey: ArchiveKey, options?: CallOptions & { lastEventId?: string | null }): ArchiveEvents
+  /** True where this call ended the build. */
+  cancelArchive(archiveKey: ArchiveKey, options?: CallOptions): Promise<boolean>
+  /** All entries of an archive, fetched page by page. */
+  listEntries(archiveKey: ArchiveKey, options?: CallOptions & { pageSize?: number }): AsyncIterable<EntryStatus>
+  /** To a file that is replaced once the archive is whole and checked, or to a stream as the bytes come. */
+  download(source: DownloadSource, target: string | Writable, options?: StoreOptions): Promise<Stored>
+  /** createArchive and download at once: the bytes come while the archive grows. */
+  saveArchive(request: ArchiveRequest, options?: SaveOptions): Promise<SavedArchive>
+  echo(text: string, options?: CallOptions): Promise<string>
+  serverInfo(options?: CallOptions): Promise<ServerInfo>
+  /** Ends what is under way. */
+  close(): Promise<void>
+}
+
+/** A single call that is not answered by then has failed. */
+const CALL_TIMEOUT_MS = 30_000
+
+/** Opens nothing by itself; each call opens what it needs. */
+export function createSheafClient(options: ConnectionOptions): SheafClient {
+  const connection = connect(options)
+  const { trpc, url } = connection
+  const agent = new Agent({ connect: { timeout: 10_000 }, keepAliveTimeout: 4_000 })
+
+  const store = (source: DownloadSource, format: ArchiveFormat, target: string | Writable, options?: StoreOptions) =>
+    storeArchive(url + (typeof source === 'string' ? source : source.href), format, target, agent, options)
+
+  const client: SheafClient = {
+    url,
+    createArchive({ archiveKey = newArchiveKey(), ...manifest }, options) {
+      return Object.assign(connection.createArchive({ ...manifest, archiveKey }, options), { archiveKey })
+    },
+    watchArchive(archiveKey, options) {
+      return Object.assign(connection.watchArchive(archiveKey, options), { archiveKey })
+    },
+    cancelArchive(archiveKey, options) {
+      return call(options, async (signal) => {
+        return (await trpc.cancelArchive.mutate({ archiveKey }, { signal })).cancelled
+      })
+    },
+    async *listEntries(archiveKey, { signal, pageSize: limit = 1000 } = {}) {
+      let cursor: number | null = 0
+      while (cursor !== null) {
+        const from: number = cursor
+        const page = await call({ signal }, (signal) =>
+          trpc.listEntries.query({ archiveKey, cursor: from, limit }, { signal }),
+        )
+        yield* page.entries
+        cursor = page.nextCursor
+      }
+    },
+    async download(source, target, options) {
+      const href = typeof source === 'string' ? source : source.href
+      const format = formatOfFileName(new URL(href, url).pathname)
+      if (format === null) throw new TypeError(`${href} is no href of an archive`)
+      return await store(source, format, target, options)
+    },
+    saveArchive(request, options = {}) {
+      const watch = (signal: AbortSignal) => client.createArchive(request, { signal })
+      return saveArchive(
+        watch,
+        (accepted, target, options) => store(accepted, accepted.format, target, options),
+        options,
+      )
+    },
+    async echo(text, options) {
+      return (await call(options, (signal) => trpc.echo.mutate({ text }, { signal }))).text
+    },
+    serverInfo(options) {
+      return call(options, (signal) => trpc.serverInfo.query(undefined, { signal }))
+    },
+    async close() {
+      await Promise.all([connection.close(), agent.destroy()])
+    },
+    async [Symbol.asyncDispose]() {
+      await client.close()
+    },
+  }
+  return client
+
+  async function call<T>({ signal }: CallOptions = {}, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(CALL_TIMEOUT_MS)
+    try {
+      return await run(signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw readFailure(error, url).error
+    }
+  }
+}

@@ -1,0 +1,157 @@
+// Gets the bytes of an archive into a sink, continuing after every cut. Owns the requests; knows no files and no formats.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Dispatcher, request } from 'undici'
+import { judge, type Position, requestHeaders, START, type Verdict } from './resume.ts'
+
+/** Where the bytes go. */
+export interface ByteSink {
+  /** Resolves when more may come. The chunk belongs to the sink. */
+  write(chunk: Uint8Array): Promise<void>
+  /** Forgets all that was written; rejects where that cannot be done. */
+  startOver(): Promise<void>
+}
+
+export interface DownloadProgress {
+  receivedBytes: number
+  /** Null while the archive grows. */
+  totalBytes: number | null
+}
+
+export interface DownloadOptions {
+  signal?: AbortSignal
+  onProgress?: (progress: DownloadProgress) => void
+  /** Fail after so long without a byte. @default 60_000 */
+  giveUpAfterMs?: number
+  /** Take a connection for dead after so long without a byte, and make another. @default 30_000 */
+  idleTimeoutMs?: number
+  /** Asked when it is time to give up: true while somebody knows that the archive is being built, and bytes may take long. */
+  isGrowing?: () => boolean
+}
+
+export interface Downloaded {
+  sizeBytes: number
+  etag: string | null
+}
+
+export type DownloadFailure =
+  /** The server has no such archive, or not any more. */
+  | 'MISSING'
+  /** The server answers what no sheaf should. */
+  | 'REFUSED'
+  /** No byte came for too long. */
+  | 'GAVE_UP'
+  /** The archive changed and what is written cannot be taken back, or it changed again and again. */
+  | 'CHANGED'
+  /** All bytes are there and they are no whole archive. */
+  | 'CORRUPT'
+  /** The bytes could not be written here. */
+  | 'NOT_WRITTEN'
+
+export class DownloadError extends Error {
+  override readonly name = 'DownloadError'
+  readonly code: DownloadFailure
+
+  constructor(code: DownloadFailure, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** A server that never lets anything be continued must not keep a client busy for ever. */
+const MAX_STARTS_OVER = 10
+
+/** Resolves once the last byte is in the sink; the end is proven by the message's framing, not by a closed connection. */
+export async function download(
+  url: string,
+  sink: ByteSink,
+  dispatcher: Dispatcher,
+  { signal, onProgress, giveUpAfterMs = 60_000, idleTimeoutMs = 30_000, isGrowing = () => false }: DownloadOptions = {},
+): Promise<Downloaded> {
+  let position = START
+  let startsOver = 0
+  let fruitless = 0
+  let lastByteAt = performance.now()
+
+  const forget = async () => {
+    if (++startsOver > MAX_STARTS_OVER) throw new DownloadError('CHANGED', 'the archive changed again and again')
+    await toSink(sink.startOver())
+  }
+  const receive = async (body: AsyncIterable<Uint8Array>, verdict: Verdict & { kind: 'body' }) => {
+    if (verdict.startsOver) await forget()
+    position = verdict.position
+    for await (const chunk of body) {
+      await toSink(sink.write(chunk))
+      position = { ...position, receivedBytes: position.receivedBytes + chunk.length }
+      lastByteAt = performance.now()
+      fruitless = 0
+      onProgress?.({ receivedBytes: position.receivedBytes, totalBytes: position.totalBytes })
+    }
+  }
+
+  for (;;) {
+    signal?.throwIfAborted()
+    let retryAfterMs = 0
+    let trouble: Error
+    try {
+      const answer = await request(url, {
+        dispatcher,
+        signal,
+        headers: { ...requestHeaders(position), 'accept-encoding': 'identity' },
+        headersTimeout: idleTimeoutMs,
+        bodyTimeout: idleTimeoutMs,
+        highWaterMark: 512 * 1024,
+      })
+      const verdict = judge(position, answer.statusCode, answer.headers, Date.now())
+      if (verdict.kind === 'body') {
+        await receive(answer.body, verdict)
+        if (verdict.endProven && isComplete(position)) return downloaded(position)
+        trouble = new Error('the answer ended before the archive did')
+      } else {
+        await answer.body.dump({ limit: 16 * 1024, signal }).catch(() => {})
+        if (verdict.kind === 'whole') return downloaded(position)
+        if (verdict.kind === 'refused') {
+          throw new DownloadError(verdict.missing ? 'MISSING' : 'REFUSED', verdict.reason)
+        }
+        if (verdict.position.receivedBytes < position.receivedBytes) await forget()
+        position = verdict.position
+        retryAfterMs = verdict.retryAfterMs
+        trouble = new Error(verdict.reason)
+      }
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (error instanceof DownloadError) throw error
+      trouble = error instanceof Error ? error : new Error(String(error))
+    }
+    const waitMs = Math.max(backoffMs(fruitless++), retryAfterMs)
+    const silentMs = performance.now() - lastByteAt
+    if (silentMs + waitMs > giveUpAfterMs && !isGrowing()) {
+      throw new DownloadError('GAVE_UP', `no byte for ${Math.round(silentMs / 1000)} s: ${trouble.message}`, {
+        cause: trouble,
+      })
+    }
+    await sleep(Math.min(waitMs, giveUpAfterMs), undefined, { signal })
+  }
+}
+
+function isComplete({ receivedBytes, totalBytes }: Position): boolean {
+  return totalBytes === null || receivedBytes === totalBytes
+}
+
+function downloaded({ receivedBytes, etag }: Position): Downloaded {
+  return { sizeBytes: receivedBytes, etag }
+}
+
+/** A full disk is no reason to ask the server again. */
+async function toSink(done: Promise<void>): Promise<void> {
+  try {
+    await done
+  } catch (cause) {
+    if (cause instanceof DownloadError) throw cause
+    throw new DownloadError('NOT_WRITTEN', cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
+/** 0.25 s doubling to 8 s, with jitter: a restarted server must not meet all its clients in the same moment. */
+function backoffMs(attempt: number): number {
+  return Math.min(250 * 2 ** attempt, 8_000) * (0.5 + Math.random() / 2)
+}

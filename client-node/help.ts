@@ -1,0 +1,71 @@
+// The texts of --help. No logic.
+import { DEFAULT_SERVER, type Topic } from './args.ts'
+
+const overview = `sheaf turns a list of URLs into one archive, and tells what happens while it happens.
+
+Usage:
+  sheaf get [URL...] [-i LIST] [-o FILE]   fetch URLs into one archive
+  sheaf echo TEXT                          send a text to the server and print what comes back
+  sheaf info                               print the server's version and limits
+  sheaf stress [...]                       run many clients against a server and check every byte
+  sheaf help COMMAND                       say more about one of these
+  sheaf --version
+
+The server is --server URL, else $SHEAF_SERVER, else ${DEFAULT_SERVER}.
+`
+
+const server = `  -s, --server URL       where the server is (default: $SHEAF_SERVER, else ${DEFAULT_SERVER})
+  -h, --help             print this
+`
+
+const byTopic: Record<Topic, string> = {
+  get: `Usage: sheaf get [URL...] [-i LIST] [-o FILE] [options]
+
+Has the server fetch all URLs into one archive, and downloads it while it grows.
+
+  -i, --input LIST       read URLs from a file, "-" for standard input; may be given more than once.
+                         One URL a line, then optionally a tab and the name it shall have in the archive;
+                         blank lines and lines that start with "#" are skipped.
+                         A .json file holds an array of URLs or of { "url": ..., "name": ... }.
+  -o, --output FILE      write the archive there. A file of that name is replaced, but only by an archive that
+                         is whole and checked. Default: the archive's own name in the current directory, with
+                         a number where that name is taken.
+                         "-" writes to standard output as it comes: then only the size can be checked.
+  -n, --name NAME        what the server calls the archive, without extension
+  -f, --format FORMAT    zip, tar or tar.gz (default: as FILE is called, else zip)
+      --on-failure WHAT  skip: leave out what cannot be fetched (default); abort: then make no archive at all
+      --json             print each event as one line of JSON on standard output, and nothing else there
+  -q, --quiet            print nothing but errors
+${server}
+Exit codes: 0 every URL is in the archive; 3 some could not be fetched; 1 there is no archive; 2 wrong use.
+Ctrl-C cancels the archive at the server too, and leaves no file behind; a second one ends at once.
+`,
+  echo: `Usage: sheaf echo TEXT
+
+Sends the text to the server, which logs it and sends it back.
+
+${server}`,
+  info: `Usage: sheaf info [--json]
+
+      --json             print all the server says, as JSON
+${server}`,
+  stress: `Usage: sheaf stress [options]
+
+Runs many clients at once, round after round, each with its own random choice of URLs, and checks every entry of
+every archive against its checksum and against the source fetched directly.
+
+  -i, --input LIST       choose from this list (default: the samples the server offers)
+      --clients N        clients at the same time (default 10)
+      --rounds N         rounds, one after the other (default 3)
+      --urls N           entries of each archive (default 20)
+      --double           some send the same key twice at once, and must get identical archives
+      --leave FRACTION   so many of the clients leave midway (default 0)
+      --seed N           make the same choices again
+${server}
+Exit codes: 0 all is well; 1 a wrong byte, at once; 3 some archives could not be had; 2 wrong use.
+`,
+}
+
+export function helpText(topic: Topic | null): string {
+  return topic === null ? overview : byTopic[topic]
+}

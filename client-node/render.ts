@@ -1,0 +1,192 @@
+// Turns events and states into lines of text: what a person sees. Pure: knows no terminal but its width, and no clock.
+import type { ServerInfo } from '#contracts/api.ts'
+import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
+import { type ArchiveState, settledFraction } from '#contracts/state.ts'
+
+/** All a progress display shows. Times in ms since the archive was asked for. */
+export interface View {
+  readonly state: ArchiveState
+  /** Bytes of the archive that are here. */
+  readonly downloadedBytes: number
+  readonly elapsedMs: number
+  /** Of the archive, by the client, of late; null while it cannot be said. */
+  readonly downloadBytesPerSecond: number | null
+  /** Why there is no connection; null while there is one. */
+  readonly lost: string | null
+  /** All bytes are here and are being checked. */
+  readonly checking: boolean
+}
+
+/**
+ * Text from elsewhere must not move the cursor, change colours or reorder a line: control and format characters (bidi
+ * among them), lone surrogates and line separators are shown as escapes.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0
+    return code <= 0xff ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
+  })
+}
+
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${Math.round(bytes)} B`
+  let value = bytes
+  let unit = -1
+  // 1023.95 would be rounded to "1024.0".
+  while (value >= 1023.95 && unit < UNITS.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${value.toFixed(1)} ${UNITS[Math.max(unit, 0)]}`
+}
+
+export function formatDuration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60]
+  const two = (value: number) => String(value).padStart(2, '0')
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`
+}
+
+/** "https://a.example/x.png: the origin answered with an error status 404 (HTTP_STATUS, 3 attempts)" */
+export function failureLine({ url, message, code, attempts, httpStatus }: FileFailedEvent): string {
+  const status = httpStatus === null ? '' : ` ${httpStatus}`
+  const tries = attempts > 1 ? `, ${attempts} attempts` : ''
+  return `${printable(url)}: ${printable(message)}${status} (${printable(code)}${tries})`
+}
+
+export function abortedLine({ code, message, retryable }: AbortedEvent): string {
+  return `no archive: ${printable(message)} (${printable(code)}${retryable ? ', trying again may help' : ''})`
+}
+
+/** 0 to 1. An archive is done when its entries are settled and its bytes are here, whichever is later. */
+export function doneFraction({ state, downloadedBytes }: View): number {
+  const settled = settledFraction(state)
+  if (state.terminal?.type !== 'complete') return Math.min(settled, 0.999)
+  const { sizeBytes } = state.terminal
+  return sizeBytes === 0 ? 1 : Math.min(1, downloadedBytes / sizeBytes)
+}
+
+function label({ state: { accepted, progress, terminal }, lost, checking }: View): string {
+  if (checking) return 'checking'
+  if (lost !== null) return 'no connection, trying again'
+  if (terminal !== null) return 'downloading'
+  if (accepted === null) return 'asking'
+  if (progress === null) return 'accepted'
+  const { phase, queuePosition } = progress
+  return phase === 'queued' && queuePosition !== null ? `queued, ${queuePosition} before` : phase
+}
+
+/** Null where it would be a guess. */
+export function timeLeftMs(view: View): number | null {
+  const { state, downloadedBytes, downloadBytesPerSecond, elapsedMs, checking } = view
+  if (checking || state.progress?.phase === 'packing') return null
+  if (state.terminal?.type === 'complete') {
+    if (!downloadBytesPerSecond) return null
+    return ((state.terminal.sizeBytes - downloadedBytes) / downloadBytesPerSecond) * 1000
+  }
+  const fraction = settledFraction(state)
+  if (fraction < 0.02 || elapsedMs < 1000) return null
+  const byEntries = (elapsedMs * (1 - fraction)) / fraction
+  const { receivedBytes = 0, expectedBytes = null, bytesPerSecond = 0 } = state.progress ?? {}
+  // Large bodies late in the list are known by their bytes before their entries settle: the slower estimate holds.
+  if (expectedBytes === null || bytesPerSecond <= 0) return byEntries
+  return Math.max(byEntries, ((expectedBytes - receivedBytes) / bytesPerSecond) * 1000)
+}
+
+interface Facts {
+  label: string
+  percent: string
+  entries: string
+  bytes: string
+  rate: string | null
+  left: string | null
+  failed: string | null
+}
+
+function factsOf(view: View): Facts {
+  const { state, downloadedBytes, downloadBytesPerSecond } = view
+  const { accepted, progress, terminal, failures } = state
+  const complete = terminal?.type === 'complete' ? terminal : null
+  const total = accepted?.totalEntries ?? progress?.totalEntries ?? 0
+  const settled = complete ? total : (progress?.sealedEntries ?? 0) + (progress?.failedEntries ?? 0)
+  // While the server packs it receives nothing: its rate is that of a time gone by.
+  const serverRate = progress?.phase === 'fetching' ? progress.bytesPerSecond : null
+  const rate = complete ? downloadBytesPerSecond : serverRate
+  const left = timeLeftMs(view)
+  return {
+    label: label(view),
+    percent: `${Math.floor(doneFraction(view) * 100)}%`,
+    entries: `${settled}/${total}`,
+    bytes: formatBytes(complete ? downloadedBytes : (progress?.receivedBytes ?? 0)),
+    rate: rate ? `${formatBytes(rate)}/s` : null,
+    left: left === null ? null : `${formatDuration(left)} left`,
+    failed: failures.length > 0 ? `${failures.length} failed` : null,
+  }
+}
+
+const MAX_BAR = 40
+const MIN_BAR = 10
+
+/** One line of at most `width` columns: what matters least goes first where there is not room for all, the bar before it. */
+export function progressBar(view: View, width: number): string {
+  const { label, percent, entries, bytes, rate, left, failed } = factsOf(view)
+  const byWorth = [
+    [label, percent, entries, bytes, rate, left, failed],
+    [label, percent, entries, bytes, left, failed],
+    [label, percent, entries, failed],
+    [percent, entries, failed],
+    [percent],
+  ].map((parts) => parts.filter((part) => part !== null))
+  const parts = byWorth.find((parts) => parts.join('  ').length <= width) ?? []
+  const room = Math.min(MAX_BAR, width - parts.join('  ').length - 4)
+  if (room < MIN_BAR) return parts.join('  ')
+  const filled = Math.floor(doneFraction(view) * room)
+  const bar = '='.repeat(filled) + (filled < room ? '>' : '') + ' '.repeat(Math.max(0, room - filled - 1))
+  return [parts[0], `[${bar}]`, ...parts.slice(1)].join('  ')
+}
+
+/** The same where lines cannot be drawn again: in a log or a pipe. */
+export function progressLine(view: View): string {
+  const { label, percent, entries, bytes, rate, left, failed } = factsOf(view)
+  return [label, percent, `${entries} entries`, bytes, rate, left, failed].filter((part) => part !== null).join(', ')
+}
+
+export interface Told {
+  readonly decile: number
+  readonly atMs: number
+}
+
+/** Every 10 %, but no more than one line a second; and every 5 seconds. */
+export function isWorthALine(told: Told, { decile, atMs }: Told): boolean {
+  const silentMs = atMs - told.atMs
+  return silentMs >= 5000 || (decile > told.decile && silentMs >= 1000)
+}
+
+/** "out.zip: 97 of 100 entries, 1.2 GiB in 0:12 (102.4 MiB/s), 3 failed" */
+export function summaryLine(path: string | null, sizeBytes: number, { state, elapsedMs }: View): string {
+  const failed = state.failures.length
+  const total = state.accepted?.totalEntries ?? 0
+  const entries = failed > 0 ? `${total - failed} of ${total} entries` : `${total} ${total === 1 ? 'entry' : 'entries'}`
+  const seconds = elapsedMs / 1000
+  const duration = seconds < 60 ? `${seconds.toFixed(1)} s` : formatDuration(elapsedMs)
+  const rate = formatBytes(sizeBytes / Math.max(seconds, 0.001))
+  const where = path === null ? 'standard output' : printable(path)
+  const failures = failed > 0 ? `, ${failed} failed` : ''
+  return `${where}: ${entries}, ${formatBytes(sizeBytes)} in ${duration} (${rate}/s)${failures}`
+}
+
+export function infoLines(
+  url: string,
+  { version, protocol, formats, limits, abandonMs, retentionMs }: ServerInfo,
+): string[] {
+  return [
+    `sheaf ${printable(version)} at ${printable(url)}, protocol ${protocol}`,
+    `formats: ${printable(formats.join(', '))}`,
+    `limits: ${limits.maxEntries} entries, a manifest of ${formatBytes(limits.maxManifestBytes)}, ` +
+      `${formatBytes(limits.maxEntryBytes)} an entry, ${formatBytes(limits.maxArchiveBytes)} an archive`,
+    `an archive nobody watches or downloads ends after ${formatDuration(abandonMs)}, ` +
+      `a complete one stays for ${formatDuration(retentionMs)}`,
+  ]
+}

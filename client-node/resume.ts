@@ -1,0 +1,129 @@
+// Decides what a download asks for next, and what an answer means for it. Pure: no I/O, no clock of its own.
+
+/** Where a download stands. */
+export interface Position {
+  readonly receivedBytes: number
+  /** Strong validator the received bytes belong to; null where there is none, and nothing can be continued. */
+  readonly etag: string | null
+  /** Size of the whole; null while the archive grows. */
+  readonly totalBytes: number | null
+}
+
+export const START: Position = { receivedBytes: 0, etag: null, totalBytes: null }
+
+export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+export type Verdict =
+  /** The body follows at `position`; at its clean end the archive is whole if `endProven`. */
+  | { kind: 'body'; position: Position; startsOver: boolean; endProven: boolean }
+  /** Nothing is missing. */
+  | { kind: 'whole' }
+  /** Asking again may help; `position` is where from. */
+  | { kind: 'again'; position: Position; reason: string; retryAfterMs: number }
+  /** Asking again will not help. */
+  | { kind: 'refused'; missing: boolean; reason: string }
+
+/** Largest position a range can name; as last position it means "and whatever follows" (RFC 8673 section 2.2). */
+const FOREVER = Number.MAX_SAFE_INTEGER
+
+/**
+ * An open range ("bytes=N-") of a growing archive would be answered from byte 0, so as long as no total is known the last
+ * position is FOREVER: a server takes it as "to the end" if the archive has been sealed in the meantime.
+ */
+export function requestHeaders({ receivedBytes, etag, totalBytes }: Position): Record<string, string> {
+  if (receivedBytes === 0 || etag === null) return {}
+  return { range: `bytes=${receivedBytes}-${totalBytes === null ? FOREVER : ''}`, 'if-range': etag }
+}
+
+export function judge(position: Position, statusCode: number, headers: ResponseHeaders, nowMs: number): Verdict {
+  switch (statusCode) {
+    case 200:
+      return judgeFull(position, headers)
+    case 206:
+      return judgePart(position, headers)
+    case 416:
+      return judgeUnsatisfied(position, headers)
+    case 404:
+    case 410:
+      return { kind: 'refused', missing: true, reason: `the server has no such archive (HTTP ${statusCode})` }
+    case 408:
+    case 425:
+    case 429:
+      break
+    default:
+      if (statusCode < 500) return { kind: 'refused', missing: false, reason: `unexpected answer: HTTP ${statusCode}` }
+  }
+  const retryAfterMs = readRetryAfter(one(headers, 'retry-after'), nowMs)
+  return { kind: 'again', position, reason: `the server answered HTTP ${statusCode}`, retryAfterMs }
+}
+
+function judgeFull({ receivedBytes }: Position, headers: ResponseHeaders): Verdict {
+  const totalBytes = readSize(one(headers, 'content-length'))
+  return {
+    kind: 'body',
+    position: { receivedBytes: 0, etag: strongEtag(headers), totalBytes },
+    startsOver: receivedBytes > 0,
+    endProven: totalBytes !== null || isChunked(headers),
+  }
+}
+
+/** Bytes are appended only if they are exactly those that follow, of the very representation that was begun. */
+function judgePart(position: Position, headers: ResponseHeaders): Verdict {
+  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(one(headers, 'content-range') ?? '')
+  const [first, last] = [Number(range?.[1]), Number(range?.[2])]
+  const totalBytes = range === null || range[3] === '*' ? null : Number(range[3])
+  const fits =
+    range !== null &&
+    position.receivedBytes > 0 &&
+    first === position.receivedBytes &&
+    last >= first &&
+    strongEtag(headers) === position.etag &&
+    (totalBytes === null ? last === FOREVER : last < totalBytes) &&
+    (totalBytes === null || position.totalBytes === null || totalBytes === position.totalBytes)
+  if (!fits) {
+    const reason = `a part that was not asked for (${one(headers, 'content-range')})`
+    return { kind: 'again', position: START, reason, retryAfterMs: 0 }
+  }
+  return {
+    kind: 'body',
+    position: { ...position, totalBytes: totalBytes ?? position.totalBytes },
+    startsOver: false,
+    endProven: totalBytes !== null || isChunked(headers),
+  }
+}
+
+/** The cut came after the last byte and before the end of the message was seen. */
+function judgeUnsatisfied(position: Position, headers: ResponseHeaders): Verdict {
+  const total = /^bytes \*\/(\d+)$/.exec(one(headers, 'content-range') ?? '')?.[1]
+  const etag = strongEtag(headers)
+  if (Number(total) === position.receivedBytes && (etag === null || etag === position.etag)) return { kind: 'whole' }
+  return { kind: 'again', position: START, reason: 'the range is beyond the end', retryAfterMs: 0 }
+}
+
+/** A weak validator promises nothing about bytes (RFC 9110 section 8.8.1). */
+function strongEtag(headers: ResponseHeaders): string | null {
+  const etag = one(headers, 'etag')
+  return etag !== undefined && /^"[^"]*"$/.test(etag) ? etag : null
+}
+
+/** Without a length or chunks the end of the connection is the end of the body, and a cut looks just like it. */
+function isChunked(headers: ResponseHeaders): boolean {
+  return /\bchunked\b/i.test(one(headers, 'transfer-encoding') ?? '')
+}
+
+function readSize(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : null
+}
+
+/** Seconds or a date (RFC 9110 section 10.2.3); anything else asks for nothing. */
+export function readRetryAfter(text: string | undefined, nowMs: number): number {
+  if (text === undefined) return 0
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
+  const date = Date.parse(text)
+  return Number.isNaN(date) ? 0 : Math.max(0, date - nowMs)
+}
+
+function one(headers: ResponseHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return Array.isArray(value) ? value[0] : value
+}

@@ -1,0 +1,97 @@
+// The whole way of one archive: submits, watches, downloads while it grows, checks. Owns the order of these, none of them.
+import { join } from 'node:path'
+import type { Writable } from 'node:stream'
+import type { AbortedEvent, AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
+import type { DownloadProgress } from './download.ts'
+import type { Stored, StoreOptions } from './store.ts'
+
+export interface SaveOptions extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck'> {
+  signal?: AbortSignal
+  /** A path, replaced once the archive is whole, or a stream. @default the archive's own name in the current directory */
+  output?: string | Writable
+  /** Every event, in order; the next one waits for what this returns. */
+  onEvent?: (event: ArchiveEvent) => void | Promise<void>
+  onDownload?: (progress: DownloadProgress) => void
+}
+
+export interface SavedArchive extends Stored {
+  accepted: AcceptedEvent
+  complete: CompleteEvent
+}
+
+/** The archive ended without a result; `event` says why. */
+export class ArchiveAbortedError extends Error {
+  override readonly name = 'ArchiveAbortedError'
+  readonly event: AbortedEvent
+
+  constructor(event: AbortedEvent) {
+    super(event.message)
+    this.event = event
+  }
+}
+
+export type Store = (accepted: AcceptedEvent, target: string | Writable, options: StoreOptions) => Promise<Stored>
+
+/**
+ * Follows `watch` to its end while `store` downloads. Whichever fails first ends the other, and is what is thrown; both
+ * are at rest when this settles. Does not cancel the archive.
+ */
+export async function saveArchive(
+  watch: (signal: AbortSignal) => AsyncIterable<ArchiveEvent>,
+  store: Store,
+  { signal, output, onEvent, onDownload, ...options }: SaveOptions,
+): Promise<SavedArchive> {
+  const ending = new AbortController()
+  const scope = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal])
+  const complete = Promise.withResolvers<CompleteEvent>()
+  complete.promise.catch(() => {})
+  let accepted: AcceptedEvent | null = null
+  let isGrowing = true
+  let storing: Promise<Stored> | null = null
+
+  const start = (event: AcceptedEvent) => {
+    const [target, ifTaken] =
+      output === undefined ? ([join('.', safeFileName(event)), 'number'] as const) : ([output, 'replace'] as const)
+    storing = store(event, target, {
+      ...options,
+      ifTaken,
+      signal: scope,
+      complete: complete.promise,
+      isGrowing: () => isGrowing,
+      onProgress: onDownload,
+    })
+    storing.catch((error) => ending.abort(error))
+  }
+
+  try {
+    for await (const event of watch(scope)) {
+      await onEvent?.(event)
+      if (event.type === 'accepted') {
+        accepted ??= event
+        // Only a zip can be read while it grows; a tar is packed at the end.
+        if (storing === null && event.format === 'zip') start(event)
+      }
+      if (event.type === 'aborted') throw new ArchiveAbortedError(event)
+      if (event.type === 'complete') complete.resolve(event)
+    }
+    isGrowing = false
+    if (accepted === null) throw new Error('the server told nothing of the archive')
+    if (storing === null) start(accepted)
+    return { ...(await storing!), accepted, complete: await complete.promise }
+  } catch (error) {
+    isGrowing = false
+    ending.abort(error)
+    complete.reject(error)
+    await (storing as Promise<Stored> | null)?.catch(() => {})
+    throw signal?.aborted ? signal.reason : ending.signal.reason
+  }
+}
+
+/** The name comes from the server: it must name a file here, and nothing else. */
+export function safeFileName({ name, format }: Pick<AcceptedEvent, 'name' | 'format'>): string {
+  const cleaned = name
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}<>:"/\\|?*]/gu, '_')
+    .replace(/^[.\s]+/, '')
+    .trim()
+  return cleaned === '' ? `archive.${format}` : cleaned
+}

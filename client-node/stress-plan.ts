@@ -1,0 +1,76 @@
+// What the clients of a stress run do, and how the outcome is told. Pure: the same seed plans the same run.
+import type { EntryInput } from '#contracts/archive.ts'
+import type { StressCommand } from './args.ts'
+import { formatBytes } from './render.ts'
+
+/** One client in one round. */
+export interface Visit {
+  readonly entries: EntryInput[]
+  /** Sends the same key a second time at once, from a second connection. */
+  readonly double: boolean
+  /** Leaves when this share of the entries is settled; null stays. */
+  readonly leaveAt: number | null
+  /** Says so when it leaves, instead of just being gone. */
+  readonly cancels: boolean
+}
+
+export type Outcome =
+  | { kind: 'archive'; requests: number; durationMs: number; bytes: number; failedEntries: number }
+  | { kind: 'left'; requests: number }
+  | { kind: 'failed'; requests: number; message: string }
+
+/** One list of visits for each round. */
+export function planRounds(list: readonly EntryInput[], command: StressCommand, seed: number): Visit[][] {
+  const random = createRandom(seed)
+  const { rounds, clients, urls, double, leave } = command
+  return Array.from({ length: rounds }, () =>
+    Array.from({ length: clients }, (): Visit => {
+      const entries = Array.from({ length: urls }, () => list[Math.floor(random() * list.length)]!)
+      const leaveAt = random() < leave ? random() : null
+      const cancels = random() < 0.5
+      return { entries, double: double && leaveAt === null && random() < 0.5, leaveAt, cancels }
+    }),
+  )
+}
+
+/** mulberry32: 32 bits of state are plenty for choosing URLs. */
+export function createRandom(seed: number): () => number {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Nearest rank; null of nothing. */
+export function percentile(values: readonly number[], share: number): number | null {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? null
+}
+
+export const columns = ['round', 'requests', 'archives', 'left', 'failed', 'entries failed', 'p50', 'p99', 'bytes']
+
+export function tableRow(round: string, outcomes: readonly Outcome[]): string[] {
+  const archives = outcomes.filter((outcome) => outcome.kind === 'archive')
+  const durations = archives.map(({ durationMs }) => durationMs)
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+  const seconds = (ms: number | null) => (ms === null ? '-' : `${(ms / 1000).toFixed(2)} s`)
+  return [
+    round,
+    String(sum(outcomes.map(({ requests }) => requests))),
+    String(archives.length),
+    String(outcomes.filter(({ kind }) => kind === 'left').length),
+    String(outcomes.filter(({ kind }) => kind === 'failed').length),
+    String(sum(archives.map(({ failedEntries }) => failedEntries))),
+    seconds(percentile(durations, 0.5)),
+    seconds(percentile(durations, 0.99)),
+    formatBytes(sum(archives.map(({ bytes }) => bytes))),
+  ]
+}
+
+/** Right-aligned under the columns, which are at least so wide that a run's rows line up as they come. */
+export function tableLine(cells: readonly string[]): string {
+  return cells.map((cell, index) => cell.padStart(Math.max(columns[index]?.length ?? 0, 9))).join('  ')
+}

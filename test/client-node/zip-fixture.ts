@@ -1,0 +1,52 @@
+// A stored zip as the server makes it, small enough to be damaged by hand. Also tars, to the same end.
+import { crc32 } from 'node:zlib'
+import {
+  centralHeaderSize,
+  endRecords,
+  localHeaderSize,
+  writeCentralHeader,
+  writeLocalHeader,
+} from '../../server/zip/records.ts'
+
+export interface ZipFixture {
+  bytes: Buffer
+  /** Offsets of the local headers. */
+  headers: number[]
+  /** Offset of the central directory. */
+  directory: number
+}
+
+/** A `gap` stands after the body of that name: bytes that a whole archive does not have. */
+export function makeZip(members: Record<string, Buffer>, gap: Record<string, Buffer> = {}): ZipFixture {
+  const parts: Buffer[] = []
+  const central: Buffer[] = []
+  const headers: number[] = []
+  let offset = 0
+  for (const [text, body] of Object.entries(members)) {
+    const name = Buffer.from(text)
+    const between = gap[text] ?? Buffer.alloc(0)
+    const entry = { name, crc32: crc32(body), size: body.length, modifiedMs: 0, offset }
+    const local = Buffer.alloc(localHeaderSize(name.length, body.length))
+    writeLocalHeader(local, 0, entry)
+    const header = Buffer.alloc(centralHeaderSize(name.length, body.length, offset))
+    writeCentralHeader(header, 0, entry)
+    headers.push(offset)
+    central.push(header)
+    parts.push(local, body, between)
+    offset += local.length + body.length + between.length
+  }
+  const directorySize = central.reduce((sum, { length }) => sum + length, 0)
+  const end = endRecords({ entries: headers.length, directoryOffset: offset, directorySize })
+  return { bytes: Buffer.concat([...parts, ...central, end]), headers, directory: offset }
+}
+
+/** Bytes that repeat nowhere nearby, so that a piece in the wrong place is seen. */
+export function patternBytes(size: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(size)
+  let state = seed
+  for (let at = 0; at < size; at++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0
+    bytes[at] = state >>> 24
+  }
+  return bytes
+}

@@ -1,0 +1,292 @@
+// The command line as a user runs it: a child process against the real server and a scripted origin.
+import { spawn } from 'node:child_process'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { ArchiveEvent } from '../../contracts/events.ts'
+import { drip } from '../support/behaviours.ts'
+import { bodyOf, type Origin, startOrigin } from '../support/origin.ts'
+import { startServer } from '../support/server.ts'
+import { type TempDirectory, tempDirectory } from '../support/temp.ts'
+import { readTar, readZip, verifyZip } from '../support/unpack.ts'
+import { until } from '../support/wait.ts'
+
+const root = join(import.meta.dirname, '../..')
+const TIMEOUT_MS = 60_000
+
+let server: Awaited<ReturnType<typeof startServer>>
+let origin: Origin
+
+beforeAll(async () => {
+  origin = await startOrigin()
+  server = await startServer()
+}, TIMEOUT_MS)
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]()
+  await origin?.[Symbol.asyncDispose]()
+}, TIMEOUT_MS)
+
+interface RunOptions {
+  cwd: string
+  stdin?: string
+}
+
+/** Starts the CLI; `done` resolves when it has ended and its output is read. */
+function start(argv: string[], { cwd, stdin }: RunOptions) {
+  const program = ['--import', join(root, 'server/require-node.js'), join(root, 'client-node/cli.ts')]
+  const child = spawn(process.execPath, [...program, ...argv], {
+    cwd,
+    env: { ...process.env, SHEAF_SERVER: server.url, NO_COLOR: '1', FORCE_COLOR: undefined },
+    timeout: TIMEOUT_MS,
+  })
+  child.stdin.end(stdin)
+  const exit = new Promise<number | null>((resolve) => child.on('close', resolve))
+  // A test may close standard output itself, as `head` does.
+  const stdoutText = text(child.stdout).catch(() => '')
+  const done = Promise.all([exit, stdoutText, text(child.stderr)]).then(([code, stdout, stderr]) => ({
+    code,
+    stdout,
+    stderr,
+  }))
+  return { child, done }
+}
+
+const sheaf = (argv: string[], options: RunOptions) => start(argv, options).done
+
+function urlsOf(sizes: readonly number[]): string[] {
+  return sizes.map((size, index) => `${origin.url}/bytes/${size}/${index}.bin`)
+}
+
+const jsonLines = (stdout: string) =>
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as ArchiveEvent)
+
+/** A URL whose body begins and then does not go on. */
+function stallingUrl(path: string): string {
+  return origin.serve(path, async (exchange) => {
+    await exchange.write('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n', 'x')
+    await exchange.gone()
+  })
+}
+
+describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
+  it('puts every URL into a sound zip, in order, and exits with 0', async () => {
+    await using directory = await tempDirectory()
+    const sizes = [0, 1, 100_000, 3_000_000, 17]
+    const { code, stderr, stdout } = await sheaf(['get', ...urlsOf(sizes), '-o', 'out.zip'], { cwd: directory.path })
+    expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: '' })
+    expect(stderr).toMatch(/^out\.zip: 5 entries, 3\.0 MiB in /m)
+    expect(await readdir(directory.path)).toEqual(['out.zip'])
+    await verifyZip(join(directory.path, 'out.zip'))
+    const members = await readZip(join(directory.path, 'out.zip'))
+    expect(members.map(({ size }) => size)).toEqual(sizes)
+    for (const [index, { body }] of members.entries()) {
+      expect(body.equals(bodyOf(sizes[index]!, String(index)))).toBe(true)
+    }
+  })
+
+  it('takes URLs from standard input and from lists, with names', async () => {
+    await using directory = await tempDirectory()
+    const [a, b, c] = urlsOf([10, 20, 30])
+    await writeFile(join(directory.path, 'list.json'), JSON.stringify([{ url: b, name: 'folder/two.bin' }]))
+    const stdin = `# the third\n\n${c}\tthree.bin\n`
+    const argv = ['get', a!, '-i', 'list.json', '-i', '-', '-o', 'out.zip', '--quiet']
+    expect(await sheaf(argv, { cwd: directory.path, stdin })).toEqual({ code: 0, stdout: '', stderr: '' })
+    const members = await readZip(join(directory.path, 'out.zip'))
+    expect(members.map(({ name }) => name)).toEqual(['0.bin', 'folder/two.bin', 'three.bin'])
+  })
+
+  it.each(['tar', 'tar.gz'])('makes a %s if the output is called so', async (format) => {
+    await using directory = await tempDirectory()
+    const sizes = [1000, 200_000]
+    const output = `out.${format}`
+    const { code, stderr } = await sheaf(['get', ...urlsOf(sizes), '-o', output], { cwd: directory.path })
+    expect(code, stderr).toBe(0)
+    expect((await readTar(join(directory.path, output))).map(({ size }) => size)).toEqual(sizes)
+  })
+
+  it('says what could not be fetched, and exits with 3', async () => {
+    await using directory = await tempDirectory()
+    const missing = `${origin.url}/status/404`
+    const argv = ['get', ...urlsOf([10]), missing, 'http://[bad/\u001b[2J', '-o', 'out.zip']
+    const { code, stderr } = await sheaf(argv, { cwd: directory.path })
+    expect(code, stderr).toBe(3)
+    expect(stderr).toContain(`failed ${missing}: the origin answered with an error status 404 (HTTP_STATUS`)
+    expect(stderr).toContain('failed http://[bad/\\x1b[2J: ')
+    expect(stderr).toMatch(/^out\.zip: 1 of 3 entries, .*, 2 failed$/m)
+    expect(await readZip(join(directory.path, 'out.zip'))).toHaveLength(1)
+  })
+
+  it('makes no archive of nothing, nor after a failure if so asked, and exits with 1', async () => {
+    await using directory = await tempDirectory()
+    const missing = `${origin.url}/status/404`
+    const cwd = directory.path
+    const nothing = await sheaf(['get', missing, '-o', 'out.zip'], { cwd })
+    expect(nothing.code).toBe(1)
+    expect(nothing.stderr).toMatch(/^sheaf: no archive: nothing could be fetched \(NO_ENTRIES/m)
+    const partly = await sheaf(['get', missing, ...urlsOf([10]), '-o', 'out.zip', '--on-failure', 'abort'], { cwd })
+    expect(partly.code).toBe(1)
+    expect(partly.stderr).toContain('(ENTRY_FAILED')
+    expect(await readdir(directory.path)).toEqual([])
+  })
+
+  it('keeps what stands under its own name, and replaces what -o names', async () => {
+    await using directory = await tempDirectory()
+    const cwd = directory.path
+    for (const _ of [1, 2]) await sheaf(['get', ...urlsOf([10]), '--name', 'mine', '-q'], { cwd })
+    expect((await readdir(cwd)).toSorted()).toEqual(['mine (2).zip', 'mine.zip'])
+    await writeFile(join(cwd, 'mine.zip'), 'before')
+    await sheaf(['get', `${origin.url}/status/404`, '-o', 'mine.zip', '-q'], { cwd })
+    expect(await readFile(join(cwd, 'mine.zip'), 'utf8')).toBe('before')
+    await sheaf(['get', ...urlsOf([10]), '-o', 'mine.zip', '-q'], { cwd })
+    expect(await readZip(join(cwd, 'mine.zip'))).toHaveLength(1)
+  })
+
+  it('tells each event as a line of JSON, and nothing else', async () => {
+    await using directory = await tempDirectory()
+    const argv = ['get', ...urlsOf([10, 20]), `${origin.url}/status/404`, '--json', '-o', 'out.zip']
+    const { code, stdout, stderr } = await sheaf(argv, { cwd: directory.path })
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' })
+    const events = jsonLines(stdout)
+    expect(events[0]).toMatchObject({ type: 'accepted', totalEntries: 3, name: 'archive.zip' })
+    expect(events.filter(({ type }) => type === 'file-failed')).toMatchObject([{ index: 2, code: 'HTTP_STATUS' }])
+    expect(events.at(-1)).toMatchObject({ type: 'complete', sealedEntries: 2, failedEntries: 1 })
+  })
+
+  it('writes to standard output what it would have written to a file', async () => {
+    await using directory = await tempDirectory()
+    const { child, done } = start(['get', ...urlsOf([1000, 2000]), '-o', '-'], { cwd: directory.path })
+    const chunks: Buffer[] = []
+    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+    expect((await done).code).toBe(0)
+    await writeFile(join(directory.path, 'out.zip'), Buffer.concat(chunks))
+    await verifyZip(join(directory.path, 'out.zip'))
+  })
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('cancels the archive on %s and leaves no file', async (name) => {
+    await using directory = await tempDirectory()
+    const path = `/stall-until-${name}`
+    const argv = ['get', ...urlsOf([5000]), stallingUrl(path), '-o', 'out.zip', '--json']
+    const { child, done } = start(argv, { cwd: directory.path })
+    await until(() => origin.count(path) === 1, { what: 'the origin to be asked' })
+    await until(async () => (await readdir(directory.path)).length === 1, { what: 'the part file' })
+    child.kill(name)
+    const { code, stdout, stderr } = await done
+    expect(code, stderr).toBe(name === 'SIGINT' ? 130 : 143)
+    expect(stderr).toBe('sheaf: cancelled\n')
+    expect(jsonLines(stdout)[0]).toMatchObject({ type: 'accepted' })
+    expect(await readdir(directory.path)).toEqual([])
+    await until(() => origin.activeRequests === 0, { what: 'the server to hang up' })
+  })
+
+  it('goes on when the server is killed midway and comes back', async () => {
+    await using directory = await tempDirectory()
+    await using mortal = await startServer()
+    const gate = Promise.withResolvers<void>()
+    const last = origin.serve('/gate', async (exchange) => {
+      await gate.promise
+      await exchange.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast')
+    })
+    const argv = ['get', ...urlsOf([2_000_000, 3000]), last, '-o', 'out.zip', '--server', mortal.url, '-q']
+    const { done } = start(argv, { cwd: directory.path })
+    const partBytes = async () => {
+      const [name] = await readdir(directory.path)
+      return name === undefined ? 0 : (await stat(join(directory.path, name))).size
+    }
+    await until(async () => (await partBytes()) > 1_000_000, { what: 'bytes of the part file' })
+    await mortal.kill()
+    await mortal.restart()
+    gate.resolve()
+    expect(await done).toEqual({ code: 0, stdout: '', stderr: '' })
+    await verifyZip(join(directory.path, 'out.zip'))
+    const members = await readZip(join(directory.path, 'out.zip'))
+    expect(members.map(({ body }) => body.length)).toEqual([2_000_000, 3000, 4])
+    // Sealed entries are not fetched again, by nobody.
+    expect(origin.count('/bytes/2000000/0.bin')).toBe(1)
+  })
+
+  it('ends quietly, and cancels, when nobody reads its output any more', async () => {
+    await using directory = await tempDirectory()
+    // Slow, so that there is always something more to tell: a closed pipe is noticed by writing to it.
+    const slow = origin.serve('/slow', drip(100, 50))
+    const { child, done } = start(['get', slow, '-o', 'out.zip', '--json'], { cwd: directory.path })
+    child.stdout.once('data', () => child.stdout.destroy())
+    expect(await done).toMatchObject({ code: 1, stderr: '' })
+    expect(await readdir(directory.path)).toEqual([])
+    await until(() => origin.activeRequests === 0, { what: 'the server to hang up' })
+  })
+
+  it('says in one line that there is no server', async () => {
+    await using directory = await tempDirectory()
+    const argv = ['get', ...urlsOf([10]), '--server', 'http://127.0.0.1:9']
+    const { code, stderr } = await sheaf(argv, { cwd: directory.path })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^sheaf: no sheaf server answers at http:\/\/127\.0\.0\.1:9 .*\n$/)
+  })
+})
+
+describe('wrong use', { timeout: TIMEOUT_MS }, () => {
+  let directory: TempDirectory
+  beforeAll(async () => {
+    directory = await tempDirectory()
+    await writeFile(join(directory.path, 'bad.txt'), 'https://a.example/1\nhttps://a.example/2\ta\tb\n')
+  })
+  afterAll(async () => {
+    await directory[Symbol.asyncDispose]()
+  })
+
+  it.each([
+    [[], 'a command is missing'],
+    [['get'], 'no URL and no list'],
+    [['get', 'http://x/', '--format', 'rar'], '--format is zip, tar or tar.gz'],
+    [['get', 'http://x/', '-o', 'no/such/directory/out.zip'], 'there is no directory'],
+    [['get', 'http://x/', '-o', '.'], 'is a directory'],
+    [['get', '-i', 'bad.txt'], 'bad.txt:2: more than one tab'],
+    [['get', '-i', 'none.txt'], 'none.txt: ENOENT'],
+  ])('%j exits with 2', async (argv, message) => {
+    const { code, stderr, stdout } = await sheaf(argv, { cwd: directory.path })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain(message)
+  })
+})
+
+describe('the small commands', { timeout: TIMEOUT_MS }, () => {
+  it('echo, inform, help and tell the version', async () => {
+    await using directory = await tempDirectory()
+    const cwd = directory.path
+    expect(await sheaf(['echo', 'hello', 'sheaf'], { cwd })).toEqual({ code: 0, stdout: 'hello sheaf\n', stderr: '' })
+    const info = await sheaf(['info', '--json'], { cwd })
+    expect(JSON.parse(info.stdout)).toMatchObject({ protocol: 1, formats: ['zip', 'tar', 'tar.gz'] })
+    expect((await sheaf(['info'], { cwd })).stdout).toMatch(/^sheaf \S+ at http:.*, protocol 1\n/)
+    expect((await sheaf(['get', '--help'], { cwd })).stdout).toMatch(/^Usage: sheaf get/)
+    expect((await sheaf(['--version'], { cwd })).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})
+
+describe('sheaf stress', { timeout: TIMEOUT_MS }, () => {
+  const small = ['--clients', '6', '--rounds', '2', '--urls', '8', '--seed', '1']
+
+  it('finds every byte right, whoever leaves or sends twice', async () => {
+    await using directory = await tempDirectory()
+    const stdin = urlsOf([0, 10, 1000, 100_000, 400_000, 70_000]).join('\n')
+    const argv = ['stress', '-i', '-', ...small, '--double', '--leave', '0.3']
+    const { code, stdout, stderr } = await sheaf(argv, { cwd: directory.path, stdin })
+    expect({ code, stderr }, stdout).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^ *all( +\S+)+/m)
+  })
+
+  it('stops with 1 at a wrong byte', async () => {
+    await using directory = await tempDirectory()
+    let answers = 0
+    // No two answers are alike, so the archive's is not the one that was fetched directly.
+    const stdin = origin.serve('/changing', async (exchange) => {
+      await exchange.write(`HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n${String(++answers).padStart(8)}`)
+    })
+    const { code, stderr } = await sheaf(['stress', '-i', '-', ...small], { cwd: directory.path, stdin })
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/changing has 8 bytes/) })
+  })
+})

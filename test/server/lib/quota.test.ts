@@ -1,0 +1,30 @@
+// The quota: what it lets in, what it keeps out, and that places come back.
+import { describe, expect, it } from 'vitest'
+import { createQuota } from '../../../server/lib/quota.ts'
+
+describe('a quota', () => {
+  it('gives each key its places and not one more', () => {
+    const quota = createQuota({ perKey: 2, inAll: 10 })
+    expect(quota.take('a')).not.toBeNull()
+    expect(quota.take('a')).not.toBeNull()
+    expect(quota.take('a')).toBeNull()
+    expect(quota.take('b')).not.toBeNull()
+  })
+
+  it('gives no more than all places, whoever asks', () => {
+    const quota = createQuota({ perKey: 2, inAll: 3 })
+    for (const key of ['a', 'b', 'c']) expect(quota.take(key)).not.toBeNull()
+    expect(quota.take('d')).toBeNull()
+  })
+
+  it('takes a place back once, however often it is given back', () => {
+    const quota = createQuota({ perKey: 1, inAll: 2 })
+    const place = quota.take('a')!
+    quota.take('b')
+    place[Symbol.dispose]()
+    place[Symbol.dispose]()
+    expect(quota.used).toBe(1)
+    expect(quota.take('a')).not.toBeNull()
+    expect(quota.take('c')).toBeNull()
+  })
+})
