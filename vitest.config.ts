@@ -32,6 +32,8 @@ export default defineConfig({
           globalSetup: ['test/support/browser-setup.ts'],
           testTimeout: 30_000,
           hookTimeout: 90_000,
+          // The server under test must know the origin that the tests' page comes from.
+          api: { host: '127.0.0.1', port: 63315, strictPort: true },
           browser: {
             enabled: true,
             headless: true,
@@ -40,8 +42,6 @@ export default defineConfig({
               launchOptions: { executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium', args: chromiumArgs },
             }),
             instances: [{ browser: 'chromium' }],
-            // The server under test must know the origin that the tests' page comes from.
-            api: { host: '127.0.0.1', port: 63315, strictPort: true },
           },
         },
       },

@@ -91,7 +91,10 @@ export async function startServer({ env = {}, dataDir }: TestServerOptions = {})
 }
 
 /** Resolves once the server says where it is ready. @throws with what it printed, where it ends before that */
-async function launch(env: Record<string, string>, onLog: (text: string) => void): Promise<{ child: ChildProcess; url: string }> {
+async function launch(
+  env: Record<string, string>,
+  onLog: (text: string) => void,
+): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
   const child = spawn(process.execPath, ['--import', './server/require-node.js', 'server/main.ts'], {
     cwd: root,

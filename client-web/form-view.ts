@@ -1,0 +1,129 @@
+// The form: list, samples, name, format, create, cancel. Pure: state in, template out; what is done there is told by calls.
+import { html, nothing, type TemplateResult } from 'lit'
+import { live } from 'lit/directives/live.js'
+import type { ServerInfo } from '#contracts/api.ts'
+import type { ArchiveFormat } from '#contracts/archive.ts'
+import type { RunView } from './archive-run.ts'
+import { count } from './format.ts'
+import type { Draft } from './session.ts'
+
+export interface FormView {
+  readonly draft: Draft
+  readonly entryCount: number
+  readonly info: ServerInfo | null
+  readonly stage: RunView['stage']
+  /** The draft changed. */
+  edit(part: Partial<Draft>): void
+  /** A field was left: a good moment to remember the draft. */
+  settle(): void
+  fill(): void
+  create(): void
+  cancel(): void
+}
+
+const PLACEHOLDER = 'https://example.org/one.png\nhttps://example.org/2.png\tfolder/two.png'
+
+/** What keeps the draft from being made; null where nothing does. The server has the last word all the same. */
+export function problemOf(entryCount: number, info: ServerInfo | null): string | null {
+  if (entryCount === 0) return 'none yet'
+  const max = info?.limits.maxEntries ?? Infinity
+  return entryCount > max ? `this server takes ${max.toLocaleString('en')} at most` : null
+}
+
+export function formView({ draft, entryCount, info, stage, ...on }: FormView): TemplateResult {
+  const isBusy = stage === 'running' || stage === 'cancelling'
+  const problem = problemOf(entryCount, info)
+  const submit = (event: Event) => {
+    event.preventDefault()
+    on.create()
+  }
+  return html`
+    <form class="card" aria-label="New archive" @submit=${submit}>
+      <label for="list">URLs</label>
+      <textarea
+        id="list"
+        rows="14"
+        wrap="off"
+        spellcheck="false"
+        autocapitalize="off"
+        autocomplete="off"
+        aria-describedby="list-hint list-count"
+        placeholder=${PLACEHOLDER}
+        ?readonly=${isBusy}
+        .value=${live(draft.list)}
+        @input=${(event: InputEvent) => on.edit({ list: (event.target as HTMLTextAreaElement).value })}
+        @change=${on.settle}
+        @keydown=${(event: KeyboardEvent) => {
+          if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit(event)
+        }}
+      ></textarea>
+      <p class="muted hint row">
+        <span id="list-hint">One a line; a tab and a name, if you like; # for comments.</span>
+        ${countView(entryCount, problem)}
+      </p>
+      <div class="row">
+        <button
+          id="samples"
+          type="button"
+          ?disabled=${isBusy || !info?.samples.length}
+          aria-describedby="samples-hint"
+          @click=${on.fill}
+        >
+          Fill with random samples
+        </button>
+        <span id="samples-hint" class="muted hint">${samplesHint(info)}</span>
+      </div>
+      <div class="fields">
+        <div>
+          <label for="name">Archive name</label>
+          <input
+            id="name"
+            autocomplete="off"
+            maxlength="200"
+            placeholder="archive"
+            ?disabled=${isBusy}
+            .value=${live(draft.name)}
+            @input=${(event: InputEvent) => on.edit({ name: (event.target as HTMLInputElement).value })}
+            @change=${on.settle}
+          />
+        </div>
+        <div>
+          <label for="format">Format</label>
+          <select
+            id="format"
+            ?disabled=${isBusy}
+            @change=${(event: Event) => {
+              on.edit({ format: (event.target as HTMLSelectElement).value as ArchiveFormat })
+              on.settle()
+            }}
+          >
+            ${(info?.formats ?? [draft.format]).map(
+              (format) => html`<option value=${format} ?selected=${format === draft.format}>${format}</option>`,
+            )}
+          </select>
+        </div>
+      </div>
+      <div class="row actions">
+        <button id="create" class="primary" ?disabled=${isBusy || problem !== null}>Create</button>
+        <button id="cancel" type="button" ?disabled=${stage !== 'running'} @click=${on.cancel}>
+          ${stage === 'cancelling' ? 'Cancelling …' : 'Cancel'}
+        </button>
+      </div>
+    </form>
+  `
+}
+
+/** An empty list is no mistake, only a beginning; so nothing is said against it. */
+function countView(entryCount: number, problem: string | null): TemplateResult {
+  const shown = entryCount > 0 ? problem : null
+  return html`
+    <span id="list-count" class=${shown === null ? nothing : 'problem'}>
+      ${count(entryCount, 'URL', 'URLs')}${shown === null ? nothing : `: ${shown}`}
+    </span>
+  `
+}
+
+function samplesHint(info: ServerInfo | null): string {
+  if (info === null) return 'Asking the server for samples …'
+  return info.samples.length === 0 ? 'This server offers no samples.' : ''
+}

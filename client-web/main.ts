@@ -1,0 +1,4 @@
+// Registers the element. What it does is in its own file.
+import { SheafPage } from './sheaf-page.ts'
+
+customElements.define('sheaf-page', SheafPage)

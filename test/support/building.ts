@@ -1,0 +1,128 @@
+// A house for builds: the real journal, spool and fetcher on a directory that outlives them, as across restarts.
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { EntryInput } from '#contracts/archive.ts'
+import { createDiskSpool } from '../../server/adapters/disk/spool.ts'
+import { createSqliteJournal } from '../../server/adapters/sqlite/journal.ts'
+import { Build, type BuildLimits } from '../../server/archives/build.ts'
+import { createLayout, readLayout } from '../../server/archives/layout.ts'
+import { createStagingBudget, type StagingBudget } from '../../server/archives/staging.ts'
+import { systemClock } from '../../server/lib/clock.ts'
+import { createLog } from '../../server/lib/log.ts'
+import type { ArchiveRecord, ArchiveRequest, Fact, Journal, Stored } from '../../server/ports/journal.ts'
+import type { Spool } from '../../server/ports/spool.ts'
+import { requestOf } from './archives.ts'
+import { type FetchingOptions, startFetching } from './fetching.ts'
+import { tempDirectory } from './temp.ts'
+import { readTar, readZip, type TarMember, verifyZip, type ZipMember } from './unpack.ts'
+
+export interface HouseOptions extends FetchingOptions {
+  build?: Partial<BuildLimits>
+  stagingBytes?: number
+}
+
+export interface House extends AsyncDisposable {
+  readonly journal: Journal
+  readonly spool: Spool
+  readonly staging: StagingBudget
+  /** Where the spool keeps its files. */
+  readonly directory: string
+  readonly log: string
+  accept(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<ArchiveRecord>
+  /** Builds what was accepted, from where the journal says it stands; to be awaited by its `ended`. */
+  start(archiveId: string): Promise<Build>
+  /** Accepts and builds to the end. */
+  make(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<Build>
+  /** Closes journal and spool and opens them again, as a new process does. All builds must have ended. */
+  reopen(): Promise<void>
+  facts<T extends Fact['type']>(archiveId: string, type: T): Promise<Stored<Extract<Fact, { type: T }>>[]>
+  /** The bytes of a sealed archive. */
+  bytes(archiveId: string): Promise<Buffer>
+  /** Its members, once other programs have found it sound. */
+  zip(archiveId: string): Promise<ZipMember[]>
+  tar(archiveId: string): Promise<TarMember[]>
+  /** Files of the archive in the spool. */
+  files(archiveId: string): Promise<string[]>
+}
+
+export async function openHouse({ build: limits = {}, stagingBytes, ...fetching }: HouseOptions = {}): Promise<House> {
+  const temporary = await tempDirectory()
+  const directory = join(temporary.path, 'spool')
+  const file = join(temporary.path, 'journal.db')
+  const { fetcher, ...network } = startFetching(fetching)
+  const staging = createStagingBudget(stagingBytes ?? 64 * 1024 * 1024)
+  let text = ''
+  const log = createLog('debug', (line) => {
+    text += line
+  })
+  let journal = createSqliteJournal({ file })
+  let spool = await createDiskSpool({ directory })
+
+  const house: House = {
+    get journal() {
+      return journal
+    },
+    get spool() {
+      return spool
+    },
+    staging,
+    directory,
+    get log() {
+      return text
+    },
+    async accept(entries, overrides = {}) {
+      const request = requestOf({ totalEntries: entries.length, acceptedAtMs: Date.now(), ...overrides })
+      return (await journal.accept(request, entries)).record
+    },
+    async start(archiveId) {
+      const record = (await journal.get(archiveId))!
+      const limit = { maxArchiveBytes: 2 ** 40, archiveTimeoutMs: 60_000, retentionMs: 60_000, ...limits }
+      const build = new Build(record, { journal, spool, fetcher, staging, clock: systemClock, log, limits: limit })
+      void build.run(await journal.manifest(archiveId))
+      return build
+    },
+    async make(entries, overrides) {
+      const { archiveId } = await house.accept(entries, overrides)
+      const build = await house.start(archiveId)
+      await build.ended
+      return build
+    },
+    async reopen() {
+      await journal[Symbol.asyncDispose]()
+      await spool[Symbol.asyncDispose]()
+      journal = createSqliteJournal({ file })
+      spool = await createDiskSpool({ directory })
+    },
+    async facts(archiveId, type) {
+      const facts = await journal.facts(archiveId, 1, 1_000_000)
+      return facts.filter((fact) => fact.type === type) as never
+    },
+    async bytes(archiveId) {
+      const terminal = (await journal.get(archiveId))?.terminal
+      if (terminal?.type !== 'archive-sealed') throw new Error(`not sealed but ${JSON.stringify(terminal)}`)
+      const target = Buffer.alloc(terminal.sizeBytes)
+      await using reader = spool.reader(archiveId)
+      await readLayout(createLayout(terminal.extents), (...at) => reader.read(...at), 0, target)
+      return target
+    },
+    async zip(archiveId) {
+      const path = join(temporary.path, `${archiveId}.zip`)
+      await writeFile(path, await house.bytes(archiveId))
+      await verifyZip(path)
+      return readZip(path)
+    },
+    async tar(archiveId) {
+      const path = join(temporary.path, `${archiveId}.tar`)
+      await writeFile(path, await house.bytes(archiveId))
+      return readTar(path)
+    },
+    files: (archiveId) => readdir(join(directory, archiveId)).catch(() => []),
+    async [Symbol.asyncDispose]() {
+      await network[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+      await spool[Symbol.asyncDispose]()
+      await temporary[Symbol.asyncDispose]()
+    },
+  }
+  return house
+}

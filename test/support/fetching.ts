@@ -1,0 +1,109 @@
+// The real fetcher with short limits, and a sink that collects what it is given.
+import { parseAllowList } from '../../server/fetch/address.ts'
+import type { BodySink } from '../../server/fetch/attempt.ts'
+import { createFetchBudget } from '../../server/fetch/budget.ts'
+import { createDispatcher, type DispatcherOptions } from '../../server/fetch/dispatcher.ts'
+import {
+  createFetcher,
+  type EntryFetch,
+  type Fetcher,
+  type FetcherLimits,
+  type FetchLane,
+  type FetchOutcome,
+} from '../../server/fetch/fetcher.ts'
+import { systemClock } from '../../server/lib/clock.ts'
+
+export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy' | 'maxConnectionsPerOrigin'>> {
+  /** As an allow list has it. @default all of 127.0.0.0/8 */
+  allow?: string
+  limits?: Partial<FetcherLimits>
+  maxFetches?: number
+  maxFetchesPerOrigin?: number
+}
+
+export interface Fetching extends AsyncDisposable {
+  readonly fetcher: Fetcher
+  /** As if the process were ending: nothing can be dialled any more. */
+  cutOff(): Promise<void>
+  /** Fetches in a lane of its own, unless one is given. */
+  fetch(url: string, more?: { lane?: FetchLane; index?: number; sink?: BodySink }): Promise<Fetched>
+}
+
+export interface Fetched {
+  readonly outcome: FetchOutcome
+  /** What the sink holds at the end. */
+  readonly body: Buffer
+  /** What each `begin` was told. */
+  readonly begins: readonly (number | null)[]
+  readonly fetch: EntryFetch
+}
+
+export const SHORT_LIMITS: FetcherLimits = {
+  maxEntryBytes: 8 * 1024 * 1024,
+  maxRedirects: 5,
+  headersTimeoutMs: 2_000,
+  idleTimeoutMs: 1_000,
+  minBytesPerSecond: 100,
+  entryTimeoutMs: 10_000,
+  maxAttempts: 2,
+}
+
+export function startFetching({
+  allow = '127.0.0.0/8',
+  limits = {},
+  maxFetches = 96,
+  maxFetchesPerOrigin = 32,
+  ...options
+}: FetchingOptions = {}): Fetching {
+  const dispatcher = createDispatcher({
+    policy: { allowedPorts: new Set([80, 443]), allow: parseAllowList(allow) },
+    connectTimeoutMs: 1_000,
+    maxConnectionsPerOrigin: maxFetchesPerOrigin,
+    ...options,
+  })
+  const fetcher = createFetcher({
+    dispatcher,
+    budget: createFetchBudget({ maxFetches, maxFetchesPerOrigin }),
+    limits: { ...SHORT_LIMITS, ...limits },
+    clock: systemClock,
+    userAgent: 'sheaf/test',
+  })
+
+  return {
+    fetcher,
+    cutOff: () => dispatcher.destroy(),
+    fetch(url, { lane = fetcher.openLane(() => true), index = 0, sink } = {}) {
+      const { promise, resolve } = Promise.withResolvers<Fetched>()
+      const collected = collect()
+      const fetch = lane.fetch({
+        index,
+        url: new URL(url),
+        sink: sink ?? collected.sink,
+        done: (outcome) => resolve({ outcome, body: collected.body(), begins: collected.begins, fetch }),
+      })
+      return promise
+    },
+    async [Symbol.asyncDispose]() {
+      fetcher[Symbol.dispose]()
+      await dispatcher.destroy()
+    },
+  }
+}
+
+/** A sink that takes everything at once. */
+function collect() {
+  const begins: (number | null)[] = []
+  let chunks: Buffer[] = []
+  const sink: BodySink = {
+    begin(sizeBytes) {
+      begins.push(sizeBytes)
+      chunks = []
+    },
+    write(chunk) {
+      chunks.push(chunk)
+      return true
+    },
+    whenReady: (resume) => resume(),
+  }
+  return { sink, begins, body: () => Buffer.concat(chunks) }
+}
