@@ -62,7 +62,13 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       splitLink({
         condition: (operation) => operation.type === 'subscription',
         true: wsLink({ client: socket, transformer }),
-        false: httpLink({ url: base + paths.trpc, transformer, headers: { [PROTOCOL_HEADER]: '1' } }),
+        // By POST throughout: a key must not stand in a URL.
+        false: httpLink({
+          url: base + paths.trpc,
+          transformer,
+          methodOverride: 'POST',
+          headers: { [PROTOCOL_HEADER]: '1' },
+        }),
       }),
     ],
   })

@@ -20,6 +20,9 @@ import { startHttpServer } from './http/server.ts'
 import { systemClock } from './lib/clock.ts'
 import { describe, type Log } from './lib/log.ts'
 
+/** Another process has the data directory. */
+export { JournalLockedError } from './adapters/sqlite/journal.ts'
+
 export interface App extends AsyncDisposable {
   readonly url: string
 }

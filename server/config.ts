@@ -98,7 +98,7 @@ export class ConfigError extends Error {
 
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 
-export function readConfig(env: Record<string, string | undefined>): Config {
+export function readConfig(env: Record<string, string | undefined> = process.env): Config {
   const unknown = Object.keys(env).filter(
     (name) => name.startsWith('SHEAF_') && !(name in settings) && name !== 'SHEAF_SERVER',
   )
@@ -110,6 +110,16 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const ports = data.SHEAF_ALLOWED_PORTS.map(Number)
   if (ports.some((port) => !Number.isInteger(port) || port < 1 || port > 65535)) {
     throw new ConfigError('SHEAF_ALLOWED_PORTS: ports from 1 to 65535, comma-separated')
+  }
+  const badOrigin = data.SHEAF_ALLOWED_ORIGINS.find((origin) => URL.parse(origin)?.origin !== origin)
+  if (badOrigin !== undefined) {
+    throw new ConfigError(
+      `SHEAF_ALLOWED_ORIGINS: ${badOrigin} is no origin such as https://app.example, without a path`,
+    )
+  }
+  const badHost = data.SHEAF_ALLOWED_HOSTS.find((name) => URL.parse(`http://${name}`)?.hostname !== name.toLowerCase())
+  if (badHost !== undefined) {
+    throw new ConfigError(`SHEAF_ALLOWED_HOSTS: ${badHost} is no host name without scheme and port`)
   }
   if (!LOOPBACK.test(data.SHEAF_HOST) && !data.SHEAF_PUBLIC) {
     throw new ConfigError(

@@ -1,6 +1,5 @@
 // The process: reads its settings, starts the app, and ends it on a signal. Owns exit codes and nothing else.
-import { JournalLockedError } from './adapters/sqlite/journal.ts'
-import { startApp } from './app.ts'
+import { JournalLockedError, startApp } from './app.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 import { createLog, describe } from './lib/log.ts'
 
@@ -28,7 +27,7 @@ async function main(args: string[]): Promise<number> {
   if (args.length > 0) return complain(`unknown argument: ${args.join(' ')} (--help tells more)`, 2)
   let config: Config
   try {
-    config = readConfig(process.env)
+    config = readConfig()
   } catch (error) {
     if (error instanceof ConfigError) return complain(error.message, 2)
     throw error

@@ -40,6 +40,8 @@ export async function* tail({
     const seen = build?.news.version ?? 0
     const snapshot = build?.progress() ?? null
     const record = present(await journal.get(archiveId), 'the archive watched')
+    // A cursor from beyond the log is of facts that a power failure took back: all is told anew.
+    if (cursor > record.lastSeq) cursor = 0
     if (cursor === 0) {
       yield { id: '1', event: acceptedEvent(record) }
       cursor = 1

@@ -1,6 +1,6 @@
 // Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import contentDisposition from 'content-disposition'
+import { create as contentDisposition } from 'content-disposition'
 import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
 import { describe, type Log } from '../lib/log.ts'
@@ -57,7 +57,10 @@ export function createDownload(options: DownloadOptions) {
       }
       // The headers tell a client of a growing archive that it is on its way.
       res.flushHeaders()
-      await send(res, reading, plan.body.first, plan.body.end, gone.signal)
+      const outcome = await send(res, reading, plan.body.first, plan.body.end, gone.signal)
+      if (outcome === 'sent' || gone.signal.aborted) return
+      log.info('download broken off, as its archive did not become whole', { archive: archiveId })
+      reset(req)
     } catch (error) {
       if (!gone.signal.aborted) log.warn('download broken off', { archive: archiveId, error: describe(error) })
       reset(req)
@@ -72,14 +75,14 @@ export function createDownload(options: DownloadOptions) {
     first: number,
     end: number | null,
     gone: AbortSignal,
-  ) {
+  ): Promise<'sent' | 'failed'> {
     const buffers = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)] as const
     let position = first
     let written: Promise<void> = Promise.resolve()
     for (let turn = 0; end === null || position < end; turn++) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
-      if (state === 'failed') throw new Error('the archive will not become whole')
+      if (state === 'failed') return 'failed'
       const buffer = buffers[turn & 1]!
       const wanted = end === null ? buffer.length : Math.min(buffer.length, end - position)
       // Reads into one buffer while the other is on its way out.
@@ -91,6 +94,7 @@ export function createDownload(options: DownloadOptions) {
     }
     await written
     res.end()
+    return 'sent'
   }
 
   /** Resolves once the socket has taken the bytes. */
@@ -121,10 +125,12 @@ async function waitForWhole(reading: ArchiveReading, gone: AbortSignal): Promise
   return 'whole'
 }
 
-function planFor({ headers }: IncomingMessage, { etag, sizeBytes }: ArchiveReading): Plan {
+function planFor({ method, headers }: IncomingMessage, { etag, sizeBytes }: ArchiveReading): Plan {
   if (!ifMatchHolds(headers['if-match'], etag)) return { status: 412, headers: {}, body: null }
   if (ifNoneMatchHits(headers['if-none-match'], etag)) return { status: 304, headers: {}, body: null }
-  const range = ifRangeHolds(one(headers['if-range']), etag) ? headers.range : undefined
+  // Range is defined for GET alone (RFC 9110 section 14.2).
+  const isRanged = method === 'GET' && ifRangeHolds(one(headers['if-range']), etag)
+  const range = isRanged ? headers.range : undefined
   if (sizeBytes === null) {
     const from = followFrom(range)
     if (from === null) return { status: 200, headers: {}, body: { first: 0, end: null } }
@@ -148,7 +154,7 @@ function planFor({ headers }: IncomingMessage, { etag, sizeBytes }: ArchiveReadi
 function commonHeaders({ fileName, format, etag }: ArchiveReading): Record<string, string> {
   return {
     'content-type': contentTypes[format],
-    'content-disposition': contentDisposition.create(fileName),
+    'content-disposition': contentDisposition(fileName),
     'accept-ranges': 'bytes',
     etag,
     // Whoever has the address has the archive; no shared cache shall have either.

@@ -23,7 +23,8 @@ export function judgeRequest(
   policy: GuardPolicy,
   isCall: boolean,
 ): GuardVerdict {
-  const url = host === undefined ? null : URL.parse(`http://${host}`)
+  // Nothing but host and port, or a URL's other parts could stand in for the host.
+  const url = host === undefined || /[@/\\?#]/.test(host) ? null : URL.parse(`http://${host}`)
   // A page of an attacker's name that resolves to this machine (DNS rebinding) arrives under that name.
   if (url === null || !knownHost(url.hostname, policy)) {
     return { status: 421, reason: `not served under this host name; SHEAF_ALLOWED_HOSTS lists those that are` }

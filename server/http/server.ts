@@ -104,8 +104,6 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (closing) return refuseUpgrade(socket, 503, 'shutting down')
     wss.handleUpgrade(req, socket, head, (client) => wss.emit('connection', client, req))
   })
-  // A client that breaks the websocket protocol costs itself its socket.
-  wss.on('connection', (client) => client.on('error', () => client.terminate()))
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -60,8 +60,12 @@ export function createTrpcEndpoints(
   })
 
   const onError = ({ error, path }: { error: Error & { code?: string }; path?: string | undefined }) => {
-    if (error.code === 'INTERNAL_SERVER_ERROR')
-      log.error('procedure failed', { path, error: describe(error.cause ?? error) })
+    if (error.code !== 'INTERNAL_SERVER_ERROR') return
+    const cause = error.cause ?? error
+    // What ws says of a client that breaks the protocol; that costs the client its socket, and nobody else anything.
+    const isClients = String((cause as { code?: unknown }).code).startsWith('WS_ERR_')
+    if (isClients) log.info('websocket dropped', { error: describe(cause) })
+    else log.error('procedure failed', { path, error: describe(cause) })
   }
 
   const handler = applyWSSHandler({
@@ -84,7 +88,7 @@ export function createTrpcEndpoints(
 
   return {
     async handleHttp(req, res, path) {
-      const protocol = req.headers[PROTOCOL_HEADER]
+      const header = req.headers[PROTOCOL_HEADER]
       await nodeHTTPRequestHandler({
         req,
         res,
@@ -92,13 +96,18 @@ export function createTrpcEndpoints(
         router,
         maxBodySize: maxBodyBytes,
         maxBatchSize: 32,
-        createContext: () =>
-          contextOf(
+        // A query by POST keeps its input, and with it the archive key, out of the URL.
+        allowMethodOverride: true,
+        createContext({ info }) {
+          // An EventSource sends no header of its own.
+          const protocol = typeof header === 'string' ? header : (info.connectionParams?.[PROTOCOL_HEADER] ?? null)
+          return contextOf(
             req,
-            typeof protocol === 'string' ? protocol : null,
+            protocol,
             () => res.writableLength,
             () => res.destroy(),
-          ),
+          )
+        },
         onError,
       })
     },

@@ -1,3 +1,4 @@
+// The reader of zip structure against archives of other people's programs, and against damaged ones.
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,3 +1,4 @@
+// Names in archives: safe on every system, and never twice the same.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cleanEntryName, createNamer } from '../../../server/zip/entry-name.ts'

@@ -1,3 +1,4 @@
+// The bytes of our zip records, field by field and against other people's programs.
 import { execFile } from 'node:child_process'
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

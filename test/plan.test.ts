@@ -1,0 +1,178 @@
+// Holds the floor plan: what may import what, and the few rules about files that a linter does not know.
+import { globSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const MAX_LINES = 400
+/** Tests are lists of sentences: longer ones can be read in part. */
+const MAX_TEST_LINES = 800
+
+interface Import {
+  readonly from: string
+  /** A path from the root for what is ours, otherwise as it is written. */
+  readonly to: string
+  readonly isOurs: boolean
+  readonly typeOnly: boolean
+}
+
+const files = globSync('{contracts,server,client-node,client-web,test}/**/*.{ts,js,css,html}', {
+  cwd: root,
+  exclude: (path) => path === 'client-web/dist' || path.includes('node_modules'),
+}).sort()
+const textOf = new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
+const imports = files.filter((file) => file.endsWith('.ts')).flatMap((file) => importsOf(file, textOf.get(file)!))
+
+/** Static ones, re-exports, dynamic ones and import types. Comments and strings that look like one would be seen as one. */
+function importsOf(from: string, text: string): Import[] {
+  const found: Import[] = []
+  const take = (specifier: string, typeOnly: boolean) => found.push({ from, ...resolve(from, specifier), typeOnly })
+  for (const [, clause = '', specifier] of text.matchAll(/^(?:import|export)\s+([^'"`;]*?\sfrom\s*)?'([^']+)'/gms)) {
+    take(specifier!, isTypeOnly(clause))
+  }
+  for (const [, specifier] of text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g)) take(specifier!, false)
+  return found
+}
+
+function isTypeOnly(clause: string): boolean {
+  if (/^type\s/.test(clause)) return true
+  const named = /^\{(.*)\}\s*from\s*$/s.exec(clause)?.[1]
+  if (named === undefined) return false
+  const names = named.split(',').map((name) => name.trim())
+  return names.every((name) => name === '' || name.startsWith('type '))
+}
+
+function resolve(from: string, specifier: string): Pick<Import, 'to' | 'isOurs'> {
+  if (specifier.startsWith('#contracts/')) return { to: specifier.slice(1), isOurs: true }
+  if (specifier.startsWith('.')) return { to: normalize(join(dirname(from), specifier)), isOurs: true }
+  return { to: specifier, isOurs: false }
+}
+
+const told = (found: Import[]) => found.map(({ from, to }) => `${from} -> ${to}`)
+const isBelow = (folder: string) => (path: string) => path.startsWith(`${folder}/`)
+const isIn =
+  (...folders: string[]) =>
+  (path: string) =>
+    folders.some((folder) => isBelow(folder)(path))
+const isPackage = (to: string, name: string) => to === name || to.startsWith(`${name}/`)
+const isClient = isIn('client-node', 'client-web')
+
+/** From the ground up; a file may import its own floor and those below it. */
+const floors: readonly (readonly string[])[] = [
+  ['server/lib/'],
+  ['server/ports/'],
+  ['server/fetch/', 'server/zip/', 'server/tar/', 'server/adapters/'],
+  ['server/archives/'],
+  ['server/http/'],
+  ['server/config.ts'],
+  ['server/app.ts'],
+  ['server/main.ts'],
+]
+const floorOf = (path: string) => floors.findIndex((floor) => floor.some((prefix) => path.startsWith(prefix)))
+
+describe('the plan', () => {
+  it('is read: this test sees the imports it judges', () => {
+    expect(files.length).toBeGreaterThan(80)
+    expect(told(imports)).toContain('server/app.ts -> server/adapters/sqlite/journal.ts')
+    expect(told(imports)).toContain('client-node/index.ts -> contracts/client.ts')
+    expect(imports.find(({ from, to }) => from === 'server/http/server.ts' && to === 'ws')).toBeDefined()
+    expect(imports.filter(({ from, to }) => from === 'contracts/api.ts' && to === 'contracts/archive.ts')).toEqual([
+      { from: 'contracts/api.ts', to: 'contracts/archive.ts', isOurs: true, typeOnly: true },
+    ])
+    for (const { from, to } of imports.filter(({ isOurs, to }) => isOurs && to.endsWith('.ts'))) {
+      expect([from, to, textOf.has(to)]).toEqual([from, to, true])
+    }
+  })
+
+  it('gives every file of the server a floor, and imports point down only', () => {
+    const server = files.filter((file) => isBelow('server')(file) && file.endsWith('.ts'))
+    expect(server.filter((file) => floorOf(file) < 0)).toEqual([])
+    const up = imports.filter(
+      ({ from, to }) => isBelow('server')(from) && isBelow('server')(to) && floorOf(to) > floorOf(from),
+    )
+    expect(told(up)).toEqual([])
+  })
+
+  it('has no import from one house of a floor to another', () => {
+    // Packing a zip, a tar, and storing bytes know nothing of each other, nor of fetching.
+    const houses = ['server/fetch', 'server/zip', 'server/tar', 'server/adapters/disk', 'server/adapters/sqlite']
+    const houseOf = (path: string) => houses.find((house) => isBelow(house)(path))
+    const across = imports.filter(({ from, to }) => {
+      const [own, other] = [houseOf(from), houseOf(to)]
+      return own !== undefined && other !== undefined && own !== other
+    })
+    expect(told(across)).toEqual([])
+  })
+
+  it('has no cycles of values', () => {
+    const next = Map.groupBy(
+      imports.filter(({ isOurs, typeOnly }) => isOurs && !typeOnly),
+      ({ from }) => from,
+    )
+    const done = new Set<string>()
+    const cycles: string[] = []
+    const walk = (file: string, path: readonly string[]) => {
+      const start = path.indexOf(file)
+      if (start >= 0) cycles.push([...path.slice(start), file].join(' -> '))
+      if (start >= 0 || done.has(file)) return
+      for (const { to } of next.get(file) ?? []) walk(to, [...path, file])
+      done.add(file)
+    }
+    for (const file of files) walk(file, [])
+    expect(cycles).toEqual([])
+  })
+
+  it('keeps the contracts on the ground: nothing of ours below them, and nothing of Node', () => {
+    const contracts = imports.filter(({ from }) => isBelow('contracts')(from))
+    expect(told(contracts.filter(({ to, isOurs }) => isOurs && !isBelow('contracts')(to)))).toEqual([])
+    expect(told(contracts.filter(({ to, isOurs }) => !isOurs && isBuiltin(to)))).toEqual([])
+  })
+
+  it('lets no client know the server, and the other way round', () => {
+    // The development server of the page starts the real one: it is no part of the page.
+    const apart = imports.filter(({ from }) => from !== 'client-web/dev.ts')
+    expect(told(apart.filter(({ from, to }) => isClient(from) && isBelow('server')(to)))).toEqual([])
+    expect(told(apart.filter(({ from, to }) => isBelow('server')(from) && isClient(to)))).toEqual([])
+    expect(told(apart.filter(({ from, to }) => isBelow('client-web')(from) && isBelow('client-node')(to)))).toEqual([])
+    expect(told(apart.filter(({ from, to }) => isBelow('client-node')(from) && isBelow('client-web')(to)))).toEqual([])
+    expect(told(imports.filter(({ from, to }) => !isBelow('test')(from) && isBelow('test')(to)))).toEqual([])
+  })
+
+  it('keeps tRPC behind two doors', () => {
+    const users = (name: string) =>
+      new Set(imports.filter(({ from, to }) => isPackage(to, name) && !isBelow('test')(from)).map(({ from }) => from))
+    expect([...users('@trpc/client')]).toEqual(['contracts/client.ts'])
+    expect([...users('@trpc/server')]).toEqual(['contracts/router.ts', 'server/http/trpc.ts'])
+    const adapters = imports.filter(({ from, to }) => from === 'server/http/trpc.ts' && isPackage(to, '@trpc/server'))
+    for (const { to } of adapters) expect(to).toMatch(/^@trpc\/server\/adapters\//)
+    const router = imports.filter(({ from, to }) => to === 'contracts/router.ts' && !isIn('server', 'test')(from))
+    expect(router.length).toBeGreaterThan(0)
+    expect(told(router.filter(({ typeOnly }) => !typeOnly))).toEqual([])
+  })
+
+  it('lets only the composition root choose adapters', () => {
+    const choosing = imports.filter(({ from, to }) => isBelow('server/adapters')(to) && isBelow('server')(from))
+    const outside = choosing.filter(({ from }) => !isBelow('server/adapters')(from))
+    expect(new Set(outside.map(({ from }) => from))).toEqual(new Set(['server/app.ts']))
+  })
+
+  it('reads the environment in one place', () => {
+    const readers = files.filter((file) => isBelow('server')(file) && /\bprocess\.env\b/.test(textOf.get(file)!))
+    expect(readers).toEqual(['server/config.ts'])
+  })
+
+  it('starts every file with a sentence that says what it owns', () => {
+    const scripts = files.filter((file) => /\.[tj]s$/.test(file))
+    const silent = scripts.filter((file) => !/^(#!.*\n)?\/\/ \S.{15,}\n/.test(textOf.get(file)!))
+    expect(silent).toEqual([])
+  })
+
+  it('has no file that is too long to be read at once', () => {
+    const lines = (file: string) => textOf.get(file)!.split('\n').length - 1
+    const limit = (file: string) => (isBelow('test')(file) ? MAX_TEST_LINES : MAX_LINES)
+    const long = files.filter((file) => lines(file) > limit(file)).map((file) => `${file}: ${lines(file)}`)
+    expect(long).toEqual([])
+  })
+})
