@@ -19,6 +19,7 @@ import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
 import { systemClock } from './lib/clock.ts'
 import { describe, type Log } from './lib/log.ts'
+import { createQuota } from './lib/quota.ts'
 
 /** Another process has the data directory. */
 export { JournalLockedError } from './adapters/sqlite/journal.ts'
@@ -126,6 +127,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     log,
     info: infoOf(config, samples?.urls ?? []),
     maxUnfinished: config.SHEAF_MAX_UNFINISHED_ARCHIVES,
+    maxPerClient: config.SHEAF_MAX_ARCHIVES_PER_CLIENT,
   })
 
   await sweeper.sweepOrphans()
@@ -148,6 +150,17 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     log,
     maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
     maxSockets: config.SHEAF_MAX_SOCKETS,
+    limits: {
+      // Sockets in all are bounded where they are accepted.
+      websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: config.SHEAF_MAX_SOCKETS }),
+      subscriptions: createQuota({
+        perKey: config.SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT,
+        inAll: config.SHEAF_MAX_SUBSCRIPTIONS,
+      }),
+      downloads: createQuota({ perKey: config.SHEAF_MAX_DOWNLOADS_PER_CLIENT, inAll: config.SHEAF_MAX_DOWNLOADS }),
+      maxSubscriptionsPerSocket: config.SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET,
+      trustProxy: config.SHEAF_TRUST_PROXY,
+    },
     slowReaderMs: config.SHEAF_SLOW_READER_MS,
     downloadIdleTimeoutMs: config.SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS,
     downloadTimeoutMs: config.SHEAF_DOWNLOAD_TIMEOUT_MS,

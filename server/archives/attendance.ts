@@ -26,6 +26,8 @@ export function createAttendance({ abandonMs, abandoned }: AttendanceOptions): A
 
   function startTimer(archiveId: ArchiveId, presence: Presence): void {
     if (presence.timer !== null) clearTimeout(presence.timer)
+    // Whoever leaves after the end is nobody's business any more.
+    if (presences.get(archiveId) !== presence) return
     presence.timer = setTimeout(() => {
       presences.delete(archiveId)
       abandoned(archiveId)

@@ -7,16 +7,17 @@ import type { Fetcher } from '../fetch/fetcher.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createWake } from '../lib/wake.ts'
-import type { ArchiveRecord, Extent, Fact, Journal } from '../ports/journal.ts'
-import { LOG, NoSpaceError, type Spool, type SpoolWriter } from '../ports/spool.ts'
+import { type ArchiveRecord, type Extent, type Fact, type Journal, StaleSeqError } from '../ports/journal.ts'
+import { NoSpaceError } from '../ports/no-space.ts'
+import { LOG, type Spool, type SpoolWriter } from '../ports/spool.ts'
 import { type Entry, inLog, PENDING, SEALED } from './entry.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout, readLayout } from './layout.ts'
 import { packMembers } from './pack-members.ts'
 import { createRate } from './rate.ts'
-import { bytesMatch, recoverEntries } from './recover.ts'
+import { bytesMatch, recoverEntries, type SealedFact } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
-import type { StagingBudget } from './staging.ts'
+import type { StagedBody, StagingBudget } from './staging.ts'
 
 export interface BuildLimits {
   readonly maxArchiveBytes: number
@@ -47,6 +48,8 @@ interface Batch {
   readonly buffers: Uint8Array[]
   bytes: number
   readonly extents: Extent[]
+  /** Whose memory is free once this is over, well or badly. */
+  readonly bodies: StagedBody[]
   /** Once bytes and facts are durable. */
   readonly after: (() => void)[]
 }
@@ -81,7 +84,7 @@ export class Build {
   #failedEntries = 0
   #wholeBytes = 0
   /** Settled since the last batch: to be journalled even where its turn has not come. */
-  #settled: number[] = []
+  readonly #settled: number[] = []
   /** Whole in memory, waiting for its turn. */
   readonly #inMemory = new Set<number>()
   readonly #work = createWake()
@@ -154,16 +157,21 @@ export class Build {
       this.#fail(error)
     }
     clearInterval(ticker)
-    try {
-      await this.#intake?.close()
-      if (this.#ending?.outcome === 'stopped' && this.#ready) await this.#checkpoint(writer!)
-      await writer?.[Symbol.asyncDispose]()
-      if (this.outcome === null && this.#ending?.outcome === 'aborted') await this.#discard(this.#ending.code)
-      this.outcome ??= 'stopped'
-    } catch (error) {
-      log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
-      this.outcome ??= 'stopped'
+    const { outcome } = this
+    const ending = outcome === null ? this.#ending : null
+    for (const step of [
+      () => this.#intake?.close(),
+      () => (ending?.outcome === 'stopped' && this.#ready ? this.#checkpoint(writer!) : undefined),
+      () => writer?.[Symbol.asyncDispose](),
+      () => (ending?.outcome === 'aborted' ? this.#discard(ending.code) : undefined),
+    ]) {
+      try {
+        await step()
+      } catch (error) {
+        log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
+      }
     }
+    this.outcome ??= 'stopped'
     this.#intake = null
     this.#resolveEnded()
     this.frontier.notify()
@@ -198,8 +206,9 @@ export class Build {
     const recovered = await recoverEntries(journal, this.archiveId, this.#record.totalEntries)
     this.#entries = recovered.entries
     this.#failedEntries = recovered.failedEntries
+    if (recovered.failedEntries > 0) this.#endIfAsked()
     const writer = await spool.writer(this.archiveId, recovered.keep)
-    if (await this.#verify(recovered.sealed)) return writer
+    if (await this.#verify(recovered.sealed, writer)) return writer
     // What readers may have seen is lost: everything but the failures begins anew, under another ETag.
     this.#parts.log.warn('sealed bytes were lost; fetching again', { archive: this.archiveId })
     await writer[Symbol.asyncDispose]()
@@ -214,7 +223,7 @@ export class Build {
   }
 
   /** Checks what was sealed before the restart, and opens it to readers as far as it is checked. */
-  async #verify(sealed: Awaited<ReturnType<typeof recoverEntries>>['sealed']): Promise<boolean> {
+  async #verify(sealed: readonly SealedFact[], writer: SpoolWriter): Promise<boolean> {
     await using reader = this.#parts.spool.reader(this.archiveId)
     const scratch = Buffer.allocUnsafe(256 * 1024)
     for (const fact of sealed) {
@@ -233,8 +242,12 @@ export class Build {
     }
     for (const [index, entry] of this.#entries.entries()) {
       if (entry.state !== 'spooled') continue
-      if (await bytesMatch(reader, entry.at, scratch)) this.#wholeBytes += entry.at.sizeBytes
-      else this.#entries[index] = PENDING
+      if (await bytesMatch(reader, entry.at, scratch)) {
+        this.#wholeBytes += entry.at.sizeBytes
+        continue
+      }
+      if (entry.at.file !== LOG) await writer.discardPart(entry.at.file)
+      this.#entries[index] = PENDING
     }
     this.frontier.notify()
     return true
@@ -258,6 +271,7 @@ export class Build {
           this.#inMemory.add(index)
           this.#wholeBytes += entry.body.sizeBytes
         } else if (entry.state === 'spooled') this.#wholeBytes += entry.at.sizeBytes
+        this.#checkSize(this.#wholeBytes)
         this.#settled.push(index)
         this.#work.notify()
       },
@@ -280,7 +294,7 @@ export class Build {
 
   /** Everything that can be journalled now. Changes no state but what `after` will. */
   #gather(logBytes: number): Batch {
-    const batch: Batch = { facts: [], buffers: [], bytes: 0, extents: [], after: [] }
+    const batch: Batch = { facts: [], buffers: [], bytes: 0, extents: [], bodies: [], after: [] }
     this.#gatherSealable(batch, logBytes)
     this.#gatherSettled(batch)
     if (this.#spillDue) this.#gatherSpills(batch, logBytes)
@@ -292,14 +306,11 @@ export class Build {
       const index = this.#head
       const entry = this.#entries[index]!
       if (entry.state === 'sealed') continue
+      if (entry.state === 'pending' || entry.state === 'fetching') return
+      if (isFull(batch)) return this.#work.notify()
       if (entry.state === 'failed') {
         this.#gatherFailure(batch, entry)
         continue
-      }
-      if (entry.state !== 'whole' && entry.state !== 'spooled') return
-      if (batch.bytes >= MAX_BATCH_BYTES || batch.facts.length >= MAX_BATCH_FACTS) {
-        this.#work.notify()
-        return
       }
       const from = entry.state === 'whole' ? entry.body : entry.at
       const body = { index, sizeBytes: from.sizeBytes, crc32: from.crc32, ...entry.facts }
@@ -316,14 +327,14 @@ export class Build {
 
   /** Failures are told at once, and parts that are whole would survive a crash: neither waits for its turn. */
   #gatherSettled(batch: Batch): void {
-    for (const index of this.#settled) {
+    for (const index of this.#settled.splice(0, MAX_BATCH_FACTS - batch.facts.length)) {
       const entry = this.#entries[index]!
       if (entry.state === 'failed') this.#gatherFailure(batch, entry)
       if (entry.state !== 'spooled' || entry.journalled) continue
       entry.journalled = true
       batch.facts.push({ type: 'entry-staged', index, ...entry.at, ...entry.facts })
     }
-    this.#settled = []
+    if (this.#settled.length > 0) this.#work.notify()
   }
 
   #gatherFailure(batch: Batch, entry: Extract<Entry, { state: 'failed' }>): void {
@@ -332,8 +343,13 @@ export class Build {
     batch.facts.push(entry.fact)
     batch.after.push(() => {
       this.#failedEntries++
-      if (this.#record.onEntryFailure === 'abort') this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
+      this.#endIfAsked()
     })
+  }
+
+  /** An entry has failed, and that is journalled. */
+  #endIfAsked(): void {
+    if (this.#record.onEntryFailure === 'abort') this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
   }
 
   /** Bodies that have waited long for their turn go to the log where it stands, and become an extent later. */
@@ -343,7 +359,7 @@ export class Build {
     for (const index of this.#inMemory) {
       const entry = this.#entries[index]!
       if (entry.state !== 'whole' || (entry.sinceMs > before && this.#ending === null)) continue
-      if (batch.bytes >= MAX_BATCH_BYTES) {
+      if (isFull(batch)) {
         this.#spillDue = true
         this.#work.notify()
         return
@@ -358,10 +374,7 @@ export class Build {
   #takeMemory(batch: Batch, index: number, { body }: Extract<Entry, { state: 'whole' }>): void {
     this.#inMemory.delete(index)
     this.#addBytes(batch, body.memory)
-    batch.after.push(() => {
-      this.#intake?.written(body.sizeBytes)
-      body.releaseMemory()
-    })
+    batch.bodies.push(body)
   }
 
   #addBytes(batch: Batch, buffers: readonly Uint8Array[]): void {
@@ -373,8 +386,15 @@ export class Build {
   }
 
   async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
-    if (batch.buffers.length > 0) await writer.appendLog(batch.buffers)
-    await this.#append(batch.facts)
+    try {
+      if (batch.buffers.length > 0) await writer.appendLog(batch.buffers)
+      await this.#append(batch.facts)
+    } finally {
+      for (const body of batch.bodies) {
+        this.#intake?.written(body.sizeBytes)
+        body.releaseMemory()
+      }
+    }
     for (const extent of batch.extents) this.layout.add(extent)
     for (const after of batch.after) after()
     this.#dirty = true
@@ -438,11 +458,12 @@ export class Build {
 
   /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
   async #checkpoint(writer: SpoolWriter): Promise<void> {
-    do {
+    for (;;) {
       this.#spillDue = true
       const batch = this.#gather(writer.logBytes)
-      if (batch.facts.length > 0) await this.#commit(batch, writer)
-    } while (this.#spillDue)
+      if (batch.facts.length === 0) return
+      await this.#commit(batch, writer)
+    }
   }
 
   async #discard(code: AbortCode): Promise<void> {
@@ -452,17 +473,28 @@ export class Build {
       if (entry.state === 'whole') entry.body.releaseMemory()
     }
     this.#inMemory.clear()
+    const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.retentionMs } as const
     try {
-      await this.#append([{ type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.retentionMs }])
-      this.outcome = 'aborted'
-      log.info('archive aborted', { archive: this.archiveId, code })
-    } finally {
+      await this.#append([fact])
+    } catch (error) {
+      if (error instanceof StaleSeqError) throw error
+      // Where the disk is full, there is room to say so once the bytes are gone.
       await spool.remove(this.archiveId)
+      await this.#append([fact])
     }
+    this.outcome = 'aborted'
+    log.info('archive aborted', { archive: this.archiveId, code })
+    await spool.remove(this.archiveId)
   }
 
   #fail(error: unknown): void {
     if (this.#ending !== null) return
+    if (error instanceof StaleSeqError) {
+      // Another builder has taken over: journal and spool are its own now.
+      this.#ready = false
+      this.#parts.log.warn('build gave way', { archive: this.archiveId, error: describe(error) })
+      return this.#end({ outcome: 'stopped' })
+    }
     const code = error instanceof NoSpaceError ? 'NO_SPACE' : 'INTERNAL'
     this.#parts.log.error('build failed', { archive: this.archiveId, code, error: describe(error) })
     this.#end({ outcome: 'aborted', code })
@@ -478,7 +510,7 @@ export class Build {
     const { limits } = this.#parts
     const underWayBytes = this.#intake?.receivedBytes ?? 0
     const bytes = this.#wholeBytes + underWayBytes
-    if (bytes > limits.maxArchiveBytes) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TOO_LARGE' })
+    this.#checkSize(bytes)
     if (nowMs - this.#startedMs! > limits.archiveTimeoutMs) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
     this.#rate.sample(nowMs, bytes)
     if (this.#inMemory.size > 0) {
@@ -488,4 +520,12 @@ export class Build {
     if (this.#dirty || underWayBytes > 0) this.news.notify()
     this.#dirty = false
   }
+
+  #checkSize(bytes: number): void {
+    if (bytes > this.#parts.limits.maxArchiveBytes) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TOO_LARGE' })
+  }
+}
+
+function isFull({ bytes, facts }: Batch): boolean {
+  return bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS
 }

@@ -44,7 +44,8 @@ export function fileNameOf(name: string, format: ArchiveFormat): string {
   const extension = `.${format}`
   const stem = name.toLowerCase().endsWith(extension) ? name.slice(0, -extension.length) : name
   const cleaned = stem.trim() === '' ? 'archive' : cleanEntryName(stem.replaceAll(/[/\\]/g, '_'), 0)
-  return [...cleaned].slice(0, 100).join('') + extension
+  // Cleaned once more, as its extension may have made it too long.
+  return cleanEntryName([...cleaned].slice(0, 100).join('') + extension, 0)
 }
 
 export function urlOf(entry: EntryInput): string {

@@ -1,8 +1,9 @@
-// Which archives build now: at most so many at a time, the others queue in the order they came.
+// Which archives build now: at most so many at a time; the others queue, in fair turns between clients.
 import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
 import { Build, type BuildParts } from './build.ts'
+import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {
   parts: BuildParts
@@ -13,28 +14,39 @@ export interface RunnerOptions {
 export interface Runner extends AsyncDisposable {
   /** The build of this archive, queued or under way. */
   get(archiveId: ArchiveId): Build | null
-  /** Builds the archive, unless that is under way. */
-  add(record: ArchiveRecord): Build
+  /** Builds the archive, unless that is under way. `client` is whose turn it takes. */
+  add(record: ArchiveRecord, client?: string): Build
+  /** Builds, queued ones included. */
   readonly size: number
+  /** Those of one client. */
+  countOf(client: string): number
+}
+
+interface Seat {
+  readonly build: Build
+  readonly client: string
 }
 
 export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
-  const builds = new Map<ArchiveId, Build>()
-  const queue: Build[] = []
-  let active = 0
+  const seats = new Map<ArchiveId, Seat>()
+  const running = new Set<Seat>()
+  /** In the order of their turns. */
+  let queue: Seat[] = []
   let closing = false
 
   function startNext(): void {
-    while (active < maxActive && queue.length > 0 && !closing) void run(queue.shift()!)
-    for (const [position, build] of queue.entries()) {
+    while (running.size < maxActive && queue.length > 0 && !closing) void run(queue.shift()!)
+    queue = fairOrder(queue, [...running])
+    for (const [position, { build }] of queue.entries()) {
       if (build.queuePosition === position) continue
       build.queuePosition = position
       build.news.notify()
     }
   }
 
-  async function run(build: Build): Promise<void> {
-    active++
+  async function run(seat: Seat): Promise<void> {
+    const { build } = seat
+    running.add(seat)
     build.queuePosition = null
     try {
       await build.run(await parts.journal.manifest(build.archiveId))
@@ -42,27 +54,27 @@ export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
       parts.log.error('build not started', { archive: build.archiveId, error: describe(error) })
       await build.stop()
     } finally {
-      active--
+      running.delete(seat)
       startNext()
     }
   }
 
   return {
-    get: (archiveId) => builds.get(archiveId) ?? null,
+    get: (archiveId) => seats.get(archiveId)?.build ?? null,
     get size() {
-      return builds.size
+      return seats.size
     },
-    add(record) {
-      const known = builds.get(record.archiveId)
-      if (known !== undefined) return known
+    countOf: (client) => seats.values().reduce((count, seat) => count + (seat.client === client ? 1 : 0), 0),
+    add(record, client = '') {
+      const known = seats.get(record.archiveId)
+      if (known !== undefined) return known.build
       const build = new Build(record, parts)
-      builds.set(record.archiveId, build)
-      queue.push(build)
-      build.queuePosition = queue.length - 1
+      const seat = { build, client }
+      seats.set(record.archiveId, seat)
+      queue = fairOrder([...queue, seat], [...running])
       void build.ended.then(() => {
-        builds.delete(record.archiveId)
-        const waiting = queue.indexOf(build)
-        if (waiting >= 0) queue.splice(waiting, 1)
+        seats.delete(record.archiveId)
+        queue = queue.filter((waiting) => waiting !== seat)
         startNext()
       })
       startNext()
@@ -70,7 +82,7 @@ export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
     },
     async [Symbol.asyncDispose]() {
       closing = true
-      await Promise.all([...builds.values()].map((build) => build.stop()))
+      await Promise.all([...seats.values()].map(({ build }) => build.stop()))
     },
   }
 }

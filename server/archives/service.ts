@@ -23,6 +23,8 @@ export interface ServiceOptions {
   info: ServerInfo
   /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
   maxUnfinished: number
+  /** Of these, from one client address. */
+  maxPerClient: number
 }
 
 export interface ArchiveService extends ArchiveApi {
@@ -33,7 +35,7 @@ export interface ArchiveService extends ArchiveApi {
 }
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, clock, log, info, maxUnfinished } = options
+  const { journal, spool, runner, attendance, clock, log, info, maxUnfinished, maxPerClient } = options
   const { limits } = info
   let draining = false
 
@@ -45,10 +47,10 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
   }
 
   /** An accepted archive that is not over is always being built, whatever ended an earlier build of it. */
-  function ensureBuilding(record: ArchiveRecord): void {
+  function ensureBuilding(record: ArchiveRecord, client = ''): void {
     if (record.terminal !== null || draining) return
     attendance.touch(record.archiveId)
-    runner.add(record)
+    runner.add(record, client)
   }
 
   function refuseOversized({ entries }: CreateArchiveInput): void {
@@ -67,7 +69,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const manifestHash = manifestHashOf(input)
       let record = await journal.get(archiveId)
       if (record === null) {
-        if (runner.size >= maxUnfinished) throw new Refusal('BUSY')
+        if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
         const { entries, ...asked } = withDefaults(input)
         const acceptedAtMs = clock.wallMs()
         const request: ArchiveRequest = {
@@ -84,14 +86,14 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       }
       if (record.swept) throw new Refusal('GONE')
       if (record.manifestHash !== manifestHash) throw new Refusal('KEY_CONFLICT')
-      ensureBuilding(record)
+      ensureBuilding(record, caller.address)
       return acceptedEvent(record)
     },
 
     async *watch({ archiveKey, lastEventId }, caller, signal) {
       const record = await find(archiveKey, caller)
       using _ = attendance.attend(record.archiveId)
-      ensureBuilding(record)
+      ensureBuilding(record, caller.address)
       const after = lastEventId == null ? null : Number(lastEventId)
       const buildOf = (archiveId: string) => runner.get(archiveId)
       yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })

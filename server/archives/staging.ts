@@ -51,6 +51,7 @@ export class StagedBody {
   #queue: Buffer[] = []
   #queuedBytes = 0
   #writing: Promise<void> | null = null
+  #broken = false
   #resume: (() => void) | null = null
 
   /** `announcedBytes` is what the origin says its size is; null if it does not. */
@@ -84,11 +85,12 @@ export class StagedBody {
     else this.#resume = resume
   }
 
-  /** Resolves once everything written is in the part; at once for a body in memory. */
+  /** Resolves once everything written is in the part; at once for a body in memory. Rejects where the spool failed. */
   async whole(): Promise<void> {
-    // An empty body that was announced as a part has none yet.
-    if (this.#toPart) this.#writing ??= this.#drain()
+    // An empty body that was announced as a part has none yet. With nothing to do, `#drain` would be over before it is noted.
+    if (this.#toPart && this.part === null && !this.#broken) this.#writing ??= this.#drain()
     while (this.#writing !== null) await this.#writing
+    if (this.#broken) throw new Error('the spool did not take the body')
     await this.part?.close()
   }
 
@@ -139,6 +141,7 @@ export class StagedBody {
         resume()
       }
     } catch (error) {
+      this.#broken = true
       this.#options.failed(error)
     } finally {
       this.#writing = null

@@ -70,8 +70,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #afterDiscard: () => void = () => {}
   #facts: ResponseFacts | null = null
   #etag: string | null = null
-  #sizeBytes: number | null = null
-  #receivedBytes = 0
+  #sizeBytes: number | null
+  #receivedBytes: number
   #discardedBytes = 0
   #paused = false
   /** When the current wait began: for the headers, later for the next byte. */
@@ -85,6 +85,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#dispatcher = dispatcher
     this.#request = request
     this.#url = request.url
+    this.#receivedBytes = request.received?.bytes ?? 0
+    this.#sizeBytes = request.received?.sizeBytes ?? null
     this.#sinceMs = this.#windowMs = request.clock.monotonicMs()
     this.#dispatch()
   }
@@ -115,11 +117,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#bytesSinceCheck > 0 || this.#paused) this.#sinceMs = nowMs
     this.#windowBytes += this.#bytesSinceCheck
     this.#bytesSinceCheck = 0
-    if (nowMs - this.#sinceMs > idleTimeoutMs) return this.#fail('BODY_TOO_SLOW', null)
+    if (nowMs - this.#sinceMs > idleTimeoutMs) return this.#tooSlow()
     const windowMs = nowMs - this.#windowMs
     if (windowMs < idleTimeoutMs) return
-    if (this.#windowBytes < (minBytesPerSecond * windowMs) / 1000) return this.#fail('BODY_TOO_SLOW', null)
+    if (this.#windowBytes < (minBytesPerSecond * windowMs) / 1000) return this.#tooSlow()
     this.#startWindow(nowMs)
+  }
+
+  #tooSlow(): void {
+    // Of a redirect or an error all that matters is known; its body is just not waited for any longer.
+    if (this.#phase === 'discarding') this.#controller?.abort(new Error('too slow to be worth discarding'))
+    else this.#fail('BODY_TOO_SLOW', null)
   }
 
   #startWindow(nowMs: number): void {
@@ -131,7 +139,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     const { userAgent, received } = this.#request
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: '*/*', 'accept-encoding': 'identity' }
     if (received !== null) {
-      headers['range'] = `bytes=${received.bytes}-`
+      headers.range = `bytes=${received.bytes}-`
       headers['if-range'] = received.etag
     }
     const { origin, pathname, search } = this.#url
@@ -144,8 +152,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HeaderFields): void {
-    if (this.#phase === 'settled' || status < 200) return
-    const location = one(headers['location'])
+    if (this.#phase === 'settled') return
+    // Nobody asked for another protocol; the other interim responses say nothing we need.
+    if (status === 101) return this.#fail('BAD_RESPONSE', status)
+    if (status < 200) return
+    const location = one(headers.location)
     if (
       status >= 301 &&
       status <= 308 &&
@@ -168,9 +179,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #beginBody(status: number, headers: HeaderFields): void {
     const { received, sink, limits } = this.#request
-    const etag = strongEtag(one(headers['etag']))
-    const encoding = one(headers['content-encoding'])?.trim().toLowerCase() ?? 'identity'
-    if (encoding !== 'identity' && encoding !== '') return this.#fail('BAD_ENCODING', status)
+    const etag = strongEtag(one(headers.etag))
+    if (isEncoded(headers['content-encoding'])) return this.#fail('BAD_ENCODING', status)
     const announced = parseLength(one(headers['content-length']))
     let sizeBytes = announced
     let from = 0
@@ -260,14 +270,18 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #fail(code: EntryFailureCode, httpStatus: number | null, retryAfter: string | null = null): void {
-    const mayResume = code === 'BODY_TRUNCATED' || code === 'BODY_TOO_SLOW'
-    const received =
-      this.#phase === 'body' && mayResume && this.#etag !== null && this.#receivedBytes > 0
-        ? { bytes: this.#receivedBytes, etag: this.#etag, sizeBytes: this.#sizeBytes }
-        : null
+    const received = this.#resumable(code)
     const controller = this.#controller
     this.#settle({ ok: false, code, httpStatus, retryAfter, received })
     controller?.abort(new Error(code))
+  }
+
+  /** What the next attempt may go on from; before a body began, that is what this one was given. */
+  #resumable(code: EntryFailureCode): Received | null {
+    if (this.#phase !== 'body') return code === 'SOURCE_CHANGED' ? null : this.#request.received
+    if (code !== 'BODY_TRUNCATED' && code !== 'BODY_TOO_SLOW') return null
+    if (this.#etag === null || this.#receivedBytes === 0) return null
+    return { bytes: this.#receivedBytes, etag: this.#etag, sizeBytes: this.#sizeBytes }
   }
 
   #settle(outcome: AttemptOutcome): void {
@@ -279,6 +293,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 type HeaderFields = Record<string, string | string[] | undefined>
 
 const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
+
+/** Codings may be listed in one field or in several. */
+function isEncoded(value: string | string[] | undefined): boolean {
+  const codings = [value ?? []].flat().flatMap((field) => field.split(','))
+  return codings.some((coding) => !['', 'identity'].includes(coding.trim().toLowerCase()))
+}
 
 function parseLength(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null

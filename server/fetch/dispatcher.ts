@@ -1,6 +1,7 @@
 // The one door to the network: undici's agent over a connector that judges every address before it is dialled.
 import { type LookupAddress, type LookupOptions, lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
+import { getCACertificates } from 'node:tls'
 import { Agent, buildConnector } from 'undici'
 import { type AddressPolicy, judgeAddress } from './address.ts'
 
@@ -29,6 +30,8 @@ export type Resolve = (
 export function createDispatcher(options: DispatcherOptions): Agent {
   const { policy, maxConnectionsPerOrigin } = options
   const resolve = oncePerHost(options.resolve ?? systemLookup)
+  // Given alone, they would take the place of those that are trusted already.
+  const trusted = options.extraCa && { ca: [...getCACertificates('default'), ...options.extraCa] }
   const connectors = new Map<number, buildConnector.connector>()
 
   /** One a port, because a lookup is not told the port that its answer is dialled with. */
@@ -40,7 +43,7 @@ export function createDispatcher(options: DispatcherOptions): Agent {
       lookup: judgedLookup(resolve, port, policy),
       autoSelectFamily: true,
       allowH2: false,
-      ...(options.extraCa ? { ca: options.extraCa } : {}),
+      ...trusted,
     } as buildConnector.BuildOptions)
     // Redirects can name any port: what is remembered stays bounded.
     if (connectors.size >= 64) connectors.clear()

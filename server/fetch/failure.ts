@@ -11,6 +11,7 @@ const connectCodes: Record<string, EntryFailureCode> = {
   UND_ERR_CONNECT_TIMEOUT: 'CONNECT_TIMEOUT',
   ETIMEDOUT: 'CONNECT_TIMEOUT',
   UND_ERR_HEADERS_OVERFLOW: 'BAD_RESPONSE',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'BAD_RESPONSE',
 }
 
 /** OpenSSL's verify errors as Node names them (https://nodejs.org/api/tls.html#x509-certificate-error-codes). */
@@ -19,10 +20,10 @@ const tlsCode =
 
 /** `headersSeen`: the response had begun, so the connection was there and the body is what broke. */
 export function failureCode(error: unknown, headersSeen: boolean): EntryFailureCode {
-  const code = firstCode(error)
-  if (code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE') return 'BAD_RESPONSE'
+  // undici gives its parser's errors no code that could be relied on.
+  if (error instanceof Error && error.name === 'HTTPParserError') return 'BAD_RESPONSE'
   if (headersSeen) return 'BODY_TRUNCATED'
-  if (code === 'HPE_INVALID_EOF_STATE') return 'CONNECT_FAILED'
+  const code = firstCode(error)
   return connectCodes[code] ?? (tlsCode.test(code) ? 'TLS_ERROR' : 'CONNECT_FAILED')
 }
 

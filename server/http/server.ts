@@ -9,6 +9,7 @@ import type { ArchiveReading } from '../archives/reading.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createDownload } from './download.ts'
 import { type GuardPolicy, judgeRequest } from './guards.ts'
+import { clientAddress, type HttpLimits } from './limits.ts'
 import type { Pages } from './pages.ts'
 import { createTrpcEndpoints, trpcPath } from './trpc.ts'
 
@@ -23,6 +24,7 @@ export interface HttpServerOptions {
   /** Largest message: a manifest and what stands around it. */
   maxMessageBytes: number
   maxSockets: number
+  limits: HttpLimits
   slowReaderMs: number
   downloadIdleTimeoutMs: number
   downloadTimeoutMs: number
@@ -40,14 +42,20 @@ export interface HttpServer extends AsyncDisposable {
 const CLOSE_GRACE_MS = 3_000
 
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, api, pages, guard, log, maxMessageBytes } = options
+  const { host, api, pages, guard, limits, log, maxMessageBytes } = options
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: maxMessageBytes,
     perMessageDeflate: false,
     clientTracking: true,
   })
-  const trpc = createTrpcEndpoints(wss, { api, log, maxBodyBytes: maxMessageBytes, slowReaderMs: options.slowReaderMs })
+  const trpc = createTrpcEndpoints(wss, {
+    api,
+    log,
+    limits,
+    maxBodyBytes: maxMessageBytes,
+    slowReaderMs: options.slowReaderMs,
+  })
   const download = createDownload({
     openReading: options.openReading,
     log,
@@ -90,7 +98,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (procedure !== null) return trpc.handleHttp(req, res, procedure)
     if (pathname.startsWith(`${paths.archives}/`)) {
       const [archiveId = '', fileName, more] = pathname.slice(paths.archives.length + 1).split('/')
-      return download(req, res, fileName === undefined || more !== undefined ? '' : archiveId)
+      using place = limits.downloads.take(clientAddress(req, limits.trustProxy))
+      if (place === null) {
+        res.setHeader('retry-after', '5')
+        return plain(res, 429, 'too many downloads at a time\n')
+      }
+      return await download(req, res, fileName === undefined || more !== undefined ? '' : archiveId)
     }
     if (pathname === paths.health) return plain(res, closing ? 503 : 200, closing ? 'shutting down\n' : 'ok\n')
     pages(req, res, () => plain(res, 404, 'nothing here\n'))
@@ -102,6 +115,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (pathOf(req) !== paths.trpc) return refuseUpgrade(socket, 404, 'websockets are under /trpc')
     if (verdict !== 'ok') return refuseUpgrade(socket, verdict.status, verdict.reason)
     if (closing) return refuseUpgrade(socket, 503, 'shutting down')
+    const place = limits.websockets.take(clientAddress(req, limits.trustProxy))
+    if (place === null) return refuseUpgrade(socket, 429, 'too many websockets')
+    socket.once('close', () => place[Symbol.dispose]())
     wss.handleUpgrade(req, socket, head, (client) => wss.emit('connection', client, req))
   })
 

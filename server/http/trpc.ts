@@ -8,6 +8,8 @@ import type { ArchiveApi } from '#contracts/api.ts'
 import { createRouter, type RouterContext } from '#contracts/router.ts'
 import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import { describe, type Log } from '../lib/log.ts'
+import { createQuota } from '../lib/quota.ts'
+import { clientAddress, type HttpLimits, limitWatches } from './limits.ts'
 
 /** Above this, a client gets nothing new until it has read; progress is merged meanwhile. */
 const HIGH_WATER_BYTES = 1024 * 1024
@@ -20,6 +22,7 @@ export const TOO_SLOW_CLOSE_CODE = 4008
 export interface TrpcOptions {
   api: ArchiveApi
   log: Log
+  limits: HttpLimits
   maxBodyBytes: number
   /** A client that reads nothing of its backlog for this long is dropped. */
   slowReaderMs: number
@@ -33,7 +36,7 @@ export interface TrpcEndpoints {
 
 export function createTrpcEndpoints(
   wss: WebSocketServer,
-  { api, log, maxBodyBytes, slowReaderMs }: TrpcOptions,
+  { api, log, limits, maxBodyBytes, slowReaderMs }: TrpcOptions,
 ): TrpcEndpoints {
   const router = createRouter()
 
@@ -42,22 +45,30 @@ export function createTrpcEndpoints(
     protocol: string | null,
     backlog: () => number,
     drop: () => void,
-  ): RouterContext => ({
-    api,
-    caller: { principal: '', address: req.socket.remoteAddress ?? '' },
-    protocol,
-    async readyForNext(signal) {
-      const giveUpAt = performance.now() + slowReaderMs
-      while (backlog() > HIGH_WATER_BYTES) {
-        if (performance.now() > giveUpAt) {
-          log.info('slow reader dropped', { from: req.socket.remoteAddress, backlog: backlog() })
-          drop()
-          throw new DOMException('the client reads too slowly', 'AbortError')
+  ): RouterContext => {
+    const address = clientAddress(req, limits.trustProxy)
+    // One context a connection: its own subscriptions are counted here.
+    const own = createQuota({ perKey: limits.maxSubscriptionsPerSocket, inAll: limits.maxSubscriptionsPerSocket })
+    return {
+      api: limitWatches(api, [
+        { quota: own, key: '' },
+        { quota: limits.subscriptions, key: address },
+      ]),
+      caller: { principal: '', address },
+      protocol,
+      async readyForNext(signal) {
+        const giveUpAt = performance.now() + slowReaderMs
+        while (backlog() > HIGH_WATER_BYTES) {
+          if (performance.now() > giveUpAt) {
+            log.info('slow reader dropped', { from: address, backlog: backlog() })
+            drop()
+            throw new DOMException('the client reads too slowly', 'AbortError')
+          }
+          await sleep(50, undefined, { signal })
         }
-        await sleep(50, undefined, { signal })
-      }
-    },
-  })
+      },
+    }
+  }
 
   const onError = ({ error, path }: { error: Error & { code?: string }; path?: string | undefined }) => {
     if (error.code !== 'INTERNAL_SERVER_ERROR') return
@@ -74,12 +85,13 @@ export function createTrpcEndpoints(
     createContext({ req, res, info }) {
       const socket = res as WebSocket
       const protocol = info.connectionParams?.[PROTOCOL_HEADER] ?? null
-      const drop = () => {
-        socket.close(TOO_SLOW_CLOSE_CODE, 'reads too slowly')
-        // Its close frame waits behind the backlog it does not read.
-        socket.terminate()
-      }
-      return contextOf(req, protocol, () => socket.bufferedAmount, drop)
+      return contextOf(
+        req,
+        protocol,
+        () => socket.bufferedAmount,
+        // The frame waits behind the backlog; ws ends the socket half a minute later if that is never read.
+        () => socket.close(TOO_SLOW_CLOSE_CODE, 'reads too slowly'),
+      )
     },
     keepAlive: { enabled: true, pingMs: PING_EVERY_MS, pongWaitMs: 10_000 },
     maxBatchSize: 32,

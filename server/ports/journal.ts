@@ -81,13 +81,17 @@ export class StaleSeqError extends Error {
 }
 
 export interface Journal extends AsyncDisposable {
-  /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
+  /**
+   * Makes the request durable under seq 1, unless the id is known; answers what stands there now.
+   * @throws NoSpaceError
+   */
   accept(request: ArchiveRequest, manifest: readonly EntryInput[]): Promise<{ record: ArchiveRecord; created: boolean }>
   get(archiveId: ArchiveId): Promise<ArchiveRecord | null>
   manifest(archiveId: ArchiveId): Promise<EntryInput[]>
   /**
    * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
    * @throws StaleSeqError where `lastSeq` is not the last one
+   * @throws NoSpaceError
    */
   append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
   /** Facts after `afterSeq` in order, at most `limit`. */

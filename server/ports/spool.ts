@@ -1,13 +1,9 @@
 // The spool: bytes of archives under construction and of sealed ones. Knows files and offsets, no archive formats.
+// Whatever writes may throw a `NoSpaceError`.
 import type { ArchiveId } from '#contracts/archive.ts'
 
 /** The name of the one file of an archive that is appended to. */
 export const LOG = 'log'
-
-/** No space, or a quota is reached. Nothing that was written before is harmed. */
-export class NoSpaceError extends Error {
-  override readonly name = 'NoSpaceError'
-}
 
 /** Written from its beginning to its end, by one writer. */
 export interface PartWriter {

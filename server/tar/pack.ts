@@ -19,24 +19,28 @@ export interface PackTarOptions {
   signal: AbortSignal
 }
 
-/** @returns the size of the archive in bytes */
+/**
+ * A failure leaves archiver as it stands, for the garbage collector: both its abort() and its destroy() throw later, where
+ * nobody can catch it.
+ * @returns the size of the archive in bytes
+ */
 export async function packTar({ gzip, members, write, signal }: PackTarOptions): Promise<number> {
   const archive = new TarArchive({ gzip, gzipOptions: { level: 6 } })
   let sizeBytes = 0
   const written = (async () => {
-    for await (const chunk of archive as unknown as AsyncIterable<Buffer>) {
+    for await (const chunk of (archive as unknown as Readable).iterator({ destroyOnReturn: false })) {
       signal.throwIfAborted()
       await write([chunk])
       sizeBytes += chunk.length
     }
   })()
   // Handled below; until then a failure of the writing must not count as unhandled.
-  written.catch(() => archive.abort())
+  written.catch(() => {})
   for (const { name, sizeBytes: size, modifiedMs, open } of members) {
     signal.throwIfAborted()
     const body = open()
     // archiver does not see a source's error: it would end the entry early, or wait for ever.
-    const failed = new Promise<never>((_, reject) => body.once('error', reject))
+    const failed = new Promise<never>((_, reject) => body.on('error', reject))
     failed.catch(() => {})
     const added = once(archive, 'entry')
     added.catch(() => {})
@@ -45,7 +49,7 @@ export async function packTar({ gzip, members, write, signal }: PackTarOptions):
     archive.append(size === 0 ? Buffer.alloc(0) : body, { name, date: new Date(modifiedMs), mode: 0o644, stats })
     await Promise.race([added, failed, written.then(() => Promise.reject(new Error('the tar ended early')))])
   }
-  await archive.finalize()
-  await written
+  // Together, as an archive that nobody reads any more is never final.
+  await Promise.all([archive.finalize(), written])
   return sizeBytes
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { newArchiveKey } from '#contracts/client.ts'
 import { call, refusalOf } from '../contract/callers.ts'
-import { ask } from '../support/ask.ts'
+import { ask, open } from '../support/ask.ts'
 import { gate, status } from '../support/behaviours.ts'
 import { checkStream } from '../support/event-schemas.ts'
 import { until } from '../support/wait.ts'
@@ -118,5 +118,60 @@ describe('slow clients', () => {
     await new Promise((resolve) => idle.once('close', resolve))
     expect(bytes).toBeLessThan(complete.sizeBytes)
     expect((await ask(server.url + complete.href)).body.length).toBe(complete.sizeBytes)
+  })
+})
+
+describe('one client among many', () => {
+  it('may watch only so often on one websocket, and the others are not held up', async () => {
+    const { origin } = world
+    const server = await world.start({ SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET: '2' })
+    const held = gate(status(200, {}, 'at last'))
+    const archiveKey = newArchiveKey()
+    await using caller = call('websocket', server.url)
+    await caller.trpc.submitArchive.mutate({ archiveKey, entries: [origin.serve('/held', held.behaviour)] })
+    const [first] = [caller.watch({ archiveKey }), caller.watch({ archiveKey })]
+    await until(() => first!.told.length > 0, { what: 'the first events' })
+    expect(await refusalOf(caller.watch({ archiveKey }).ended)).toMatchObject({ code: 'BUSY', retryable: true })
+    await using other = call('websocket', server.url)
+    const late = other.watch({ archiveKey })
+    held.open()
+    expect((await late.ended).at(-1)?.event.type).toBe('complete')
+    expect((await first!.ended).at(-1)?.event.type).toBe('complete')
+  })
+
+  it('may download only so often at a time, and again when one is over', async () => {
+    const { origin } = world
+    const server = await world.start({ SHEAF_MAX_DOWNLOADS_PER_CLIENT: '1' })
+    const held = gate(status(200, {}, 'at last'))
+    const watched = watch(
+      world.client(server.url).createArchive({
+        archiveKey: newArchiveKey(),
+        entries: [origin.serve('/held', held.behaviour)],
+      }),
+    )
+    const { href } = await watched.first('accepted')
+    const following = await open(server.url + href)
+    const refused = await ask(server.url + href)
+    expect(refused.status).toBe(429)
+    expect(refused.headers['retry-after']).toBeDefined()
+    held.open()
+    expect((await following.ended).whole).toBe(true)
+    await until(async () => (await ask(server.url + href)).status === 200, { what: 'the place to be free again' })
+  })
+
+  it('may have only so many archives unfinished, counted by the address that a trusted proxy names', async () => {
+    const { origin } = world
+    const server = await world.start({ SHEAF_MAX_ARCHIVES_PER_CLIENT: '1', SHEAF_TRUST_PROXY: 'true' })
+    const held = gate(status(200, {}, 'at last'))
+    const entries = [origin.serve('/held', held.behaviour)]
+    const submit = async (address: string) => {
+      const body = JSON.stringify({ json: { archiveKey: newArchiveKey(), entries } })
+      const headers = { 'content-type': 'application/json', 'x-forwarded-for': address }
+      return (await ask(`${server.url}/trpc/submitArchive`, { method: 'POST', headers, body })).status
+    }
+    expect(await submit('192.0.2.1')).toBe(200)
+    expect(await submit('192.0.2.1')).toBe(429)
+    expect(await submit('192.0.2.2')).toBe(200)
+    held.open()
   })
 })

@@ -2,14 +2,8 @@
 import { constants, type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ArchiveId, archiveIdSchema } from '#contracts/archive.ts'
-import {
-  LOG,
-  NoSpaceError,
-  type PartWriter,
-  type Spool,
-  type SpoolReader,
-  type SpoolWriter,
-} from '../../ports/spool.ts'
+import { NoSpaceError } from '../../ports/no-space.ts'
+import { LOG, type PartWriter, type Spool, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
 
 const PART = /^part-(\d+)$/
 
@@ -25,7 +19,7 @@ export async function createDiskSpool({ directory }: DiskSpoolOptions): Promise<
   return {
     async writer(archiveId, keep) {
       const folder = folderOf(archiveId)
-      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
       for (const file of await readdir(folder)) {
         if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), { recursive: true, force: true })
       }
@@ -50,7 +44,8 @@ async function openWriter(
   const log = await spaceChecked(open(join(folder, LOG), constants.O_RDWR | constants.O_CREAT, 0o600))
   await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
   let logBytes = keep.logBytes
-  let nextPart = 1 + Math.max(-1, ...[...keep.parts].map((file) => Number(PART.exec(file)?.[1] ?? -1)))
+  let nextPart = 0
+  for (const file of keep.parts) nextPart = Math.max(nextPart, 1 + Number(PART.exec(file)?.[1] ?? -1))
   const openParts = new Set<PartWriter>()
 
   return {
@@ -108,34 +103,43 @@ function partWriter(file: string, handle: FileHandle, path: string, onClosed: ()
 }
 
 function openReader(folder: string): SpoolReader {
-  const log = { handle: null as Promise<FileHandle> | null }
-  // Of parts only the last one read stays open: a reader walks them in order.
-  let part: { file: string; handle: Promise<FileHandle> } | null = null
+  // The log, and of parts only the last one read, stay open: a reader walks them in order.
+  const handles = new Map<string, FileHandle>()
+  /** Reads take turns, so that none closes the file of another. */
+  let turn: Promise<unknown> = Promise.resolve()
   let closed = false
 
   async function handleOf(file: string): Promise<FileHandle> {
     if (closed) throw new Error('the reader is closed')
-    if (file === LOG) {
-      log.handle ??= open(join(folder, LOG), 'r')
-      return log.handle
+    const known = handles.get(file)
+    if (known !== undefined) return known
+    const handle = await open(join(folder, file), 'r')
+    if (file !== LOG) await closeAll((other) => other !== LOG)
+    handles.set(file, handle)
+    return handle
+  }
+
+  async function closeAll(matches: (file: string) => boolean): Promise<void> {
+    for (const [file, handle] of handles) {
+      if (!matches(file)) continue
+      handles.delete(file)
+      await handle.close()
     }
-    if (part?.file !== file) {
-      const before = part
-      part = { file, handle: open(join(folder, file), 'r') }
-      await (await before?.handle)?.close()
-    }
-    return part.handle
   }
 
   return {
-    async read(file, offset, target) {
-      const handle = await handleOf(file)
-      const { bytesRead } = await handle.read(target, 0, target.length, offset)
-      return bytesRead
+    read(file, offset, target) {
+      const result = turn.then(async () => {
+        const handle = await handleOf(file)
+        return (await handle.read(target, 0, target.length, offset)).bytesRead
+      })
+      turn = result.catch(() => {})
+      return result
     },
     async [Symbol.asyncDispose]() {
       closed = true
-      for (const handle of [log.handle, part?.handle]) await (await handle?.catch(() => null))?.close()
+      await turn
+      await closeAll(() => true)
     },
   }
 }

@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { EntryInput } from '#contracts/archive.ts'
 import { type ArchiveRecord, type Fact, type Journal, StaleSeqError, type Stored } from '../../ports/journal.ts'
+import { NoSpaceError } from '../../ports/no-space.ts'
 
 /** Marks a file as ours ("shef"), see https://www.sqlite.org/fileformat.html section 1.3.9. */
 const APPLICATION_ID = 0x73686566
@@ -86,12 +87,14 @@ function pragma(db: DatabaseSync, name: string): number {
   return Number(Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0])
 }
 
-const errorCode = (error: unknown) => (error as { errcode?: number }).errcode
-/** SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html */
-const isLocked = (error: unknown) => errorCode(error) === 5 || errorCode(error) === 6
-/** SQLITE_CORRUPT, SQLITE_NOTADB, and their extended codes. */
-const isDamaged = (error: unknown) =>
-  error instanceof DamagedJournalError || [11, 26].includes((errorCode(error) ?? 0) & 0xff)
+/** The low byte: extended codes hold the primary one there, see https://www.sqlite.org/rescode.html. */
+const resultCode = (error: unknown) => ((error as { errcode?: number }).errcode ?? 0) & 0xff
+/** SQLITE_BUSY, SQLITE_LOCKED. */
+const isLocked = (error: unknown) => [5, 6].includes(resultCode(error))
+/** SQLITE_FULL. */
+const isFull = (error: unknown) => resultCode(error) === 13
+/** SQLITE_CORRUPT, SQLITE_NOTADB. */
+const isDamaged = (error: unknown) => error instanceof DamagedJournalError || [11, 26].includes(resultCode(error))
 
 interface ArchiveRow {
   request: string
@@ -126,7 +129,9 @@ function journalOver(db: DatabaseSync): Journal {
   const selectUnfinished = db.prepare(
     `SELECT ${columns} FROM archive WHERE terminal IS NULL AND swept_at IS NULL ORDER BY accepted_at, rowid`,
   )
-  const advance = db.prepare('UPDATE archive SET last_seq = ? WHERE id = ? AND last_seq = ? AND terminal IS NULL')
+  const advance = db.prepare(
+    'UPDATE archive SET last_seq = ? WHERE id = ? AND last_seq = ? AND terminal IS NULL AND swept_at IS NULL',
+  )
   const setGeneration = db.prepare('UPDATE archive SET generation = ? WHERE id = ?')
   const setTerminal = db.prepare('UPDATE archive SET terminal = ?, expires_at = ? WHERE id = ?')
   const insertFact = db.prepare('INSERT INTO fact (archive, seq, type, entry, body) VALUES (?, ?, ?, ?, ?)')
@@ -138,7 +143,10 @@ function journalOver(db: DatabaseSync): Journal {
   )
   const selectExpired = db.prepare('SELECT id FROM archive WHERE expires_at <= ? AND swept_at IS NULL')
   const selectKept = db.prepare('SELECT id FROM archive WHERE swept_at IS NULL')
-  const buryArchive = db.prepare(`UPDATE archive SET manifest = '', swept_at = ?, expires_at = NULL WHERE id = ?`)
+  const buryArchive = db.prepare(
+    `UPDATE archive SET request = json_set(request, '$.name', ''), manifest = '', terminal = NULL, expires_at = NULL,
+     swept_at = ? WHERE id = ?`,
+  )
   const deleteFacts = db.prepare('DELETE FROM fact WHERE archive = ?')
   const forgetArchives = db.prepare('DELETE FROM archive WHERE swept_at < ?')
 
@@ -149,8 +157,9 @@ function journalOver(db: DatabaseSync): Journal {
       db.exec('COMMIT')
       return result
     } catch (error) {
-      db.exec('ROLLBACK')
-      throw error
+      // On a full disk SQLite may have rolled back by itself.
+      if (db.isTransaction) db.exec('ROLLBACK')
+      throw isFull(error) ? new NoSpaceError('no space left for the journal', { cause: error }) : error
     }
   }
 
@@ -166,8 +175,10 @@ function journalOver(db: DatabaseSync): Journal {
     async accept(request, manifest) {
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)
-      const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, JSON.stringify(request), text)
-      return { record: get(archiveId)!, created: changes === 1 }
+      return transaction(() => {
+        const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, JSON.stringify(request), text)
+        return { record: get(archiveId)!, created: changes === 1 }
+      })
     },
     async get(archiveId) {
       return get(archiveId)

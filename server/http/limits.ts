@@ -1,0 +1,38 @@
+// What one client, and all together, may hold of this server: websockets, subscriptions, downloads. And who a client is.
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import type { ArchiveApi, NumberedEvent } from '#contracts/api.ts'
+import { Refusal } from '#contracts/failures.ts'
+import type { Quota } from '../lib/quota.ts'
+
+export interface HttpLimits {
+  /** By client address. */
+  readonly websockets: Quota
+  readonly subscriptions: Quota
+  readonly downloads: Quota
+  readonly maxSubscriptionsPerSocket: number
+  /** The peer is our own proxy, which says who the client is. */
+  readonly trustProxy: boolean
+}
+
+/** The address that limits count by. Behind a proxy it is the last of X-Forwarded-For: the one our own proxy added. */
+export function clientAddress(req: IncomingMessage, trustProxy: boolean): string {
+  const peer = req.socket.remoteAddress ?? ''
+  if (!trustProxy) return peer
+  const forwarded = [req.headers['x-forwarded-for'] ?? []].flat().join(',').split(',').at(-1)?.trim() ?? ''
+  return isIP(forwarded) !== 0 ? forwarded : peer
+}
+
+/** The same API, but each watch takes a place of every quota under its key, and is refused as BUSY where there is none. */
+export function limitWatches(api: ArchiveApi, quotas: readonly { quota: Quota; key: string }[]): ArchiveApi {
+  async function* watch(...call: Parameters<ArchiveApi['watch']>): AsyncGenerator<NumberedEvent> {
+    using places = new DisposableStack()
+    for (const { quota, key } of quotas) {
+      const place = quota.take(key)
+      if (place === null) throw new Refusal('BUSY', 'too many subscriptions')
+      places.use(place)
+    }
+    yield* api.watch(...call)
+  }
+  return { ...api, watch }
+}

@@ -1,0 +1,205 @@
+// The journal in SQLite: the contract of all journals, and what a single file adds to it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { createSqliteJournal, JournalLockedError } from '../../../../server/adapters/sqlite/journal.ts'
+import { journalSuite } from '../../../conformance/journal.ts'
+import { failedFact, requestOf } from '../../../support/archives.ts'
+import { onSmallDisk } from '../../../support/small-disk.ts'
+import { tempDirectory } from '../../../support/temp.ts'
+
+journalSuite('sqlite', async () => {
+  const directory = await tempDirectory()
+  const file = join(directory.path, 'journal.db')
+  let journal = createSqliteJournal({ file })
+  return {
+    get journal() {
+      return journal
+    },
+    async reopen() {
+      await journal[Symbol.asyncDispose]()
+      journal = createSqliteJournal({ file })
+    },
+    async [Symbol.asyncDispose]() {
+      await journal[Symbol.asyncDispose]()
+      await directory[Symbol.asyncDispose]()
+    },
+  }
+})
+
+const root = fileURLToPath(new URL('../../../..', import.meta.url))
+
+/** A journal of 500 facts, closed. */
+async function writeJournal(file: string): Promise<string> {
+  await using journal = createSqliteJournal({ file })
+  const request = requestOf()
+  await journal.accept(request, ['http://a.test/'])
+  const facts = Array.from({ length: 500 }, (_, index) => failedFact(index))
+  await journal.append(request.archiveId, 1, facts)
+  return request.archiveId
+}
+
+/** Opens the file, which must be moved aside for it, and shows that the new one works. */
+async function openDamaged(file: string): Promise<string> {
+  const moved: string[] = []
+  await using journal = createSqliteJournal({ file, onQuarantine: (movedTo) => moved.push(movedTo) })
+  expect(await journal.kept()).toEqual([])
+  const request = requestOf()
+  await journal.accept(request, [])
+  expect(await journal.kept()).toEqual([request.archiveId])
+  expect(moved).toHaveLength(1)
+  return moved[0]!
+}
+
+describe('a journal file', () => {
+  it('is refused to a second opener, in this process and in another, until the first lets go', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    const first = createSqliteJournal({ file })
+    const id = requestOf().archiveId
+    await first.accept(requestOf({ archiveId: id }), [])
+    expect(() => createSqliteJournal({ file })).toThrow(JournalLockedError)
+    const script = `
+      import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
+      try { createSqliteJournal({ file: process.env.JOURNAL }) } catch (error) { console.log(error.name) }`
+    expect(await lastLine(script, file)).toBe('JournalLockedError')
+    expect(await first.get(id)).not.toBeNull()
+    await first[Symbol.asyncDispose]()
+    await using second = createSqliteJournal({ file })
+    expect(await second.get(id)).not.toBeNull()
+    expect(await readdir(directory.path)).not.toContainEqual(expect.stringContaining('damaged'))
+  })
+
+  it('is moved aside whole when it is no database', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    await writeFile(file, 'a diary, not a database. '.repeat(1000))
+    const aside = await openDamaged(file)
+    expect(await readFile(aside, 'utf8')).toMatch(/^a diary/)
+  })
+
+  it('is moved aside when it is cut short', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    await writeJournal(file)
+    await truncate(file, Math.floor((await stat(file)).size / 2 / 4096) * 4096)
+    await openDamaged(file)
+  })
+
+  it('is moved aside when a page in its middle is overwritten', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    await writeJournal(file)
+    const content = await readFile(file)
+    content.fill(0xa5, 3 * 4096, 8 * 4096)
+    await writeFile(file, content)
+    await openDamaged(file)
+  })
+
+  it('is moved aside untouched when it is the database of another program', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    const foreign = new DatabaseSync(file)
+    foreign.exec(`CREATE TABLE archive (id TEXT); INSERT INTO archive VALUES ('theirs')`)
+    foreign.close()
+    const aside = new DatabaseSync(await openDamaged(file))
+    expect(aside.prepare('SELECT id FROM archive').get()).toEqual({ id: 'theirs' })
+    aside.close()
+  })
+
+  it('of a later version is refused and left where it is', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    await writeJournal(file)
+    const db = new DatabaseSync(file)
+    db.exec('PRAGMA user_version = 2')
+    db.close()
+    expect(() => createSqliteJournal({ file })).toThrow('schema 2')
+    expect(await readdir(directory.path)).toEqual(['journal.db'])
+  })
+
+  it('says by a type of its own that the disk is full, keeps what it held, and goes on with space again', async () => {
+    const told = await onSmallDisk(`
+      import { rmSync, writeFileSync } from 'node:fs'
+      import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
+      import { failedFact, requestOf } from './test/support/archives.ts'
+      await using journal = createSqliteJournal({ file: process.env.TMPDIR + '/journal.db' })
+      const request = requestOf()
+      await journal.accept(request, ['http://a.test/'])
+      const hog = (size: number) => process.env.TMPDIR + '/hog-' + size
+      const sizes = Array.from({ length: 20 }, (_, power) => 1 << (19 - power))
+      for (const size of sizes) { try { writeFileSync(hog(size), Buffer.alloc(size)) } catch {} }
+      const failed = (work: Promise<unknown>) => work.then(() => 'done', (error) => error.name)
+      const many = Array.from({ length: 300 }, (_, index) => failedFact(index))
+      tell(await failed(journal.append(request.archiveId, 1, many)))
+      tell(await failed(journal.accept(requestOf(), ['x'.repeat(20_000)])))
+      tell([(await journal.kept()).length, (await journal.get(request.archiveId))?.lastSeq])
+      for (const size of sizes) rmSync(hog(size), { force: true })
+      tell(await failed(journal.append(request.archiveId, 1, many)))
+      tell((await journal.facts(request.archiveId, 1, 1_000)).length)
+    `)
+    expect(told).toEqual(['NoSpaceError', 'NoSpaceError', [1, 1], 'done', 300])
+  })
+
+  it('is not open to other users', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'data', 'journal.db')
+    await using _ = createSqliteJournal({ file })
+    expect((await stat(join(directory.path, 'data'))).mode & 0o077).toBe(0)
+  })
+
+  it('holds every fact that was acknowledged before its process was killed, and no half of a transaction', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    const request = requestOf()
+    const child = spawnScript(
+      `
+      import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
+      const journal = createSqliteJournal({ file: process.env.JOURNAL })
+      const request = ${JSON.stringify(request)}
+      await journal.accept(request, ['http://a.test/'])
+      const fact = (index) => ({ type: 'entry-failed', index, code: 'HTTP_STATUS', attempts: 1, httpStatus: 404 })
+      for (let seq = 1; ; seq += 7) {
+        await journal.append(request.archiveId, seq, Array.from({ length: 7 }, (_, n) => fact(seq + n)))
+        process.stdout.write(seq + 7 + '\\n')
+      }`,
+      file,
+    )
+    let acknowledged = 0
+    for await (const line of createInterface({ input: child.stdout! })) {
+      acknowledged = Number(line)
+      if (acknowledged > 2_000 && !child.killed) child.kill('SIGKILL')
+    }
+    await using journal = createSqliteJournal({ file, onQuarantine: () => expect.unreachable() })
+    const { lastSeq } = (await journal.get(request.archiveId))!
+    expect(acknowledged).toBeGreaterThan(2_000)
+    expect(lastSeq).toBeGreaterThanOrEqual(acknowledged)
+    const facts = await journal.facts(request.archiveId, 1, 1_000_000)
+    expect(facts.map(({ seq }) => seq)).toEqual(Array.from({ length: lastSeq - 1 }, (_, index) => index + 2))
+    expect(facts.length % 7).toBe(0)
+  })
+})
+
+function spawnScript(script: string, file: string) {
+  const parameters = ['--input-type=module-typescript', '--eval', script]
+  return spawn(process.execPath, parameters, {
+    cwd: root,
+    env: { ...process.env, JOURNAL: file },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+}
+
+async function lastLine(script: string, file: string): Promise<string> {
+  const child = spawnScript(script, file)
+  let output = ''
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  await once(child, 'close')
+  return output.trim()
+}

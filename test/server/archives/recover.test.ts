@@ -1,0 +1,117 @@
+// What the journal says after a restart, and which bytes of the spool are believed.
+import { crc32 } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bytesMatch, recoverEntries } from '../../../server/archives/recover.ts'
+import type { Fact } from '../../../server/ports/journal.ts'
+import { failedFact, sealedFact, stagedFact } from '../../support/archives.ts'
+import { type House, openHouse } from '../../support/building.ts'
+
+let house: House
+
+beforeEach(async () => {
+  house = await openHouse()
+})
+
+afterEach(async () => {
+  await house[Symbol.asyncDispose]()
+})
+
+async function recover(totalEntries: number, ...facts: Fact[]) {
+  const { archiveId } = await house.accept(Array.from({ length: totalEntries }, () => 'http://a.test/'))
+  if (facts.length > 0) await house.journal.append(archiveId, 1, facts)
+  const recovered = await recoverEntries(house.journal, archiveId, totalEntries)
+  return { ...recovered, states: recovered.entries.map(({ state }) => state) }
+}
+
+describe('recoverEntries', () => {
+  it('finds everything pending where nothing was journalled', async () => {
+    const { states, sealed, failedEntries, keep } = await recover(2)
+    expect([states, sealed, failedEntries]).toEqual([['pending', 'pending'], [], 0])
+    expect(keep).toEqual({ logBytes: 0, parts: new Set() })
+  })
+
+  it('knows what is sealed, staged and failed, and keeps just the bytes these need', async () => {
+    const recovered = await recover(
+      5,
+      stagedFact(3, { file: 'part-1', sizeBytes: 50 }),
+      failedFact(1),
+      stagedFact(2, { file: 'log', offset: 0, sizeBytes: 10 }),
+      sealedFact(0, { file: 'part-0', sizeBytes: 70, headerEnd: 45 }),
+    )
+    expect(recovered.states).toEqual(['sealed', 'failed', 'spooled', 'spooled', 'pending'])
+    expect(recovered.failedEntries).toBe(1)
+    expect(recovered.sealed.map(({ index, seq }) => [index, seq])).toEqual([[0, 5]])
+    expect(recovered.keep).toEqual({ logBytes: 45, parts: new Set(['part-0', 'part-1']) })
+    expect(recovered.entries[1]).toMatchObject({ journalled: true, fact: { code: 'HTTP_STATUS', httpStatus: 404 } })
+    expect(recovered.entries[3]).toMatchObject({ journalled: true, at: { file: 'part-1', sizeBytes: 50 } })
+  })
+
+  it('keeps the log to the end of the last body where that is later than the last header', async () => {
+    const { keep } = await recover(1, sealedFact(0, { headerEnd: 31, offset: 31, sizeBytes: 100 }))
+    expect(keep.logBytes).toBe(131)
+    const tar = await recover(1, sealedFact(0, { headerEnd: null, offset: 0, sizeBytes: 100 }))
+    expect(tar.keep.logBytes).toBe(100)
+  })
+
+  it('takes the last word about an entry: staged and then sealed, or staged again elsewhere', async () => {
+    const recovered = await recover(
+      2,
+      stagedFact(0, { file: 'part-0' }),
+      stagedFact(1, { file: 'part-1' }),
+      stagedFact(1, { file: 'part-2' }),
+      sealedFact(0, { file: 'part-0' }),
+    )
+    expect(recovered.states).toEqual(['sealed', 'spooled'])
+    expect(recovered.entries[1]).toMatchObject({ at: { file: 'part-2' } })
+  })
+
+  it('takes a rewind for what it is: only failures stand, and nothing on disk', async () => {
+    const recovered = await recover(
+      4,
+      sealedFact(0, { offset: 31, sizeBytes: 9 }),
+      failedFact(1),
+      stagedFact(2, { file: 'part-0' }),
+      { type: 'rewound', generation: 2 },
+      stagedFact(3, { file: 'part-0' }),
+    )
+    expect(recovered.states).toEqual(['pending', 'failed', 'pending', 'spooled'])
+    expect([recovered.sealed, recovered.failedEntries]).toEqual([[], 1])
+    expect(recovered.keep).toEqual({ logBytes: 0, parts: new Set(['part-0']) })
+  })
+
+  it('reads a journal of many pages', async () => {
+    const recovered = await recover(5_000, ...Array.from({ length: 5_000 }, (_, index) => failedFact(index)))
+    expect(recovered.failedEntries).toBe(5_000)
+    expect(recovered.states.filter((state) => state !== 'failed')).toEqual([])
+  })
+})
+
+describe('bytesMatch', () => {
+  const content = Buffer.from('before|the body|after')
+  const body = { file: 'log', offset: 7, sizeBytes: 8, crc32: crc32('the body') }
+
+  async function match(change: Partial<typeof body>, scratchBytes = 3): Promise<boolean> {
+    const { archiveId } = await house.accept(['http://a.test/'])
+    await using writer = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+    await writer.appendLog([content])
+    await using reader = house.spool.reader(archiveId)
+    return await bytesMatch(reader, { ...body, ...change }, Buffer.alloc(scratchBytes))
+  }
+
+  it('believes what has the right sum, in however many pieces it is read', async () => {
+    for (const scratchBytes of [1, 3, 8, 100]) expect(await match({}, scratchBytes)).toBe(true)
+    expect(await match({ sizeBytes: 0, crc32: 0 })).toBe(true)
+  })
+
+  it.each([
+    ['lies elsewhere', { offset: 6 }],
+    ['has another sum', { crc32: crc32('the bodY') }],
+    ['is shorter', { sizeBytes: 7 }],
+    ['reaches beyond the file', { sizeBytes: 100 }],
+    ['lies beyond the file', { offset: 100 }],
+    ['lies in a file that is not there', { file: 'part-0' }],
+    ['is of no bytes but has a sum', { sizeBytes: 0 }],
+  ])('believes nothing that %s', async (_, change) => {
+    expect(await match(change)).toBe(false)
+  })
+})

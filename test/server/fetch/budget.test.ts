@@ -1,0 +1,140 @@
+// Who may fetch next: caps, order, turns.
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { createFetchBudget, type FetchBudgetOptions, type Lane } from '../../../server/fetch/budget.ts'
+
+function openBudget(options: Partial<FetchBudgetOptions> = {}) {
+  const budget = createFetchBudget({ maxFetches: 100, maxFetchesPerOrigin: 100, ...options })
+  const started: string[] = []
+  const releases = new Map<string, () => void>()
+  return {
+    budget,
+    /** In the order they started. */
+    started,
+    add(lane: Lane, name: string, order: number, origin = 'o') {
+      lane.add({
+        order,
+        origin,
+        start(release) {
+          started.push(name)
+          releases.set(name, release)
+        },
+      })
+    },
+    async release(name: string) {
+      releases.get(name)!()
+      await turn()
+    },
+  }
+}
+
+describe('the fetch budget', () => {
+  it('starts at most so many in all, and one more for each that is over', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetches: 2 })
+    const lane = budget.openLane(() => true)
+    for (const n of [0, 1, 2, 3]) add(lane, `${n}`, n, `o${n}`)
+    await turn()
+    expect(started).toEqual(['0', '1'])
+    await release('1')
+    expect(started).toEqual(['0', '1', '2'])
+    expect(budget.active).toBe(2)
+  })
+
+  it('starts at most so many at one origin, and lets others past those that wait for it', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetchesPerOrigin: 1 })
+    const lane = budget.openLane(() => true)
+    add(lane, 'a0', 0, 'a')
+    add(lane, 'a1', 1, 'a')
+    add(lane, 'b2', 2, 'b')
+    await turn()
+    expect(started).toEqual(['a0', 'b2'])
+    await release('b2')
+    expect(started).toEqual(['a0', 'b2'])
+    await release('a0')
+    expect(started).toEqual(['a0', 'b2', 'a1'])
+  })
+
+  it('counts an origin over all lanes', async () => {
+    const { budget, started, add } = openBudget({ maxFetchesPerOrigin: 1 })
+    for (const name of ['x', 'y'])
+      add(
+        budget.openLane(() => true),
+        name,
+        0,
+        'same',
+      )
+    await turn()
+    expect(started).toEqual(['x'])
+  })
+
+  it('keeps the order of a lane whatever the order of adding, also for one that comes back', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetches: 1 })
+    const lane = budget.openLane(() => true)
+    for (const [name, order] of [
+      ['c', 2],
+      ['a', 0],
+      ['d', 3],
+    ] as const)
+      add(lane, name, order)
+    await turn()
+    expect(started).toEqual(['a'])
+    add(lane, 'b', 1)
+    add(lane, 'a again', 0)
+    for (const name of ['a', 'a again', 'b', 'c']) await release(name)
+    expect(started).toEqual(['a', 'a again', 'b', 'c', 'd'])
+  })
+
+  it('gives lanes turns, so that many tasks of one do not hold up another', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetches: 1 })
+    const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
+    for (const n of [0, 1, 2, 3]) add(one, `one${n}`, n)
+    await turn()
+    for (const n of [0, 1]) add(other, `other${n}`, n)
+    for (const name of ['one0', 'other0', 'one1', 'other1', 'one2']) await release(name)
+    expect(started).toEqual(['one0', 'other0', 'one1', 'other1', 'one2', 'one3'])
+  })
+
+  it('passes by a lane without room until it is kicked', async () => {
+    const { budget, started, add } = openBudget()
+    let room = false
+    const [full, free] = [budget.openLane(() => room), budget.openLane(() => true)]
+    add(full, 'full', 0)
+    add(free, 'free', 0)
+    await turn()
+    expect(started).toEqual(['free'])
+    room = true
+    full.kick()
+    await turn()
+    expect(started).toEqual(['free', 'full'])
+  })
+
+  it('asks a lane about its room before each single start', async () => {
+    const { budget, started, add } = openBudget()
+    const lane = budget.openLane(() => started.length < 2)
+    for (const n of [0, 1, 2]) add(lane, `${n}`, n)
+    await turn()
+    expect(started).toEqual(['0', '1'])
+  })
+
+  it('starts nothing of a closed lane, neither what waits nor what is added', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetches: 1 })
+    const lane = budget.openLane(() => true)
+    for (const n of [0, 1]) add(lane, `${n}`, n)
+    await turn()
+    lane.close()
+    add(lane, 'late', 2)
+    await release('0')
+    expect(started).toEqual(['0'])
+    expect(budget.active).toBe(0)
+  })
+
+  it('takes a place back once, however often it is given', async () => {
+    const { budget, add, release } = openBudget({ maxFetches: 1 })
+    const lane = budget.openLane(() => true)
+    add(lane, 'a', 0)
+    await turn()
+    await release('a')
+    await release('a')
+    expect(budget.active).toBe(0)
+  })
+})

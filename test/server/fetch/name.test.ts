@@ -1,0 +1,144 @@
+// The name an entry proposes for itself, from its request, its headers and its URL.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type NameSources, proposeName } from '../../../server/fetch/name.ts'
+
+function propose(sources: Partial<NameSources>): string {
+  return proposeName({ finalUrl: 'https://origin.test/', index: 0, ...sources })
+}
+
+/** As HTTP parsers hand over raw UTF-8: one character a byte. */
+function rawUtf8(text: string): string {
+  return Buffer.from(text).toString('latin1')
+}
+
+describe('proposeName', () => {
+  it('takes the requested name before all others, with its folders and without an extension added', () => {
+    const name = propose({
+      requested: 'folder/mine',
+      contentDisposition: 'attachment; filename=theirs.txt',
+      finalUrl: 'https://origin.test/url.bin',
+      contentType: 'image/png',
+    })
+    expect(name).toBe('folder/mine')
+  })
+
+  it.each(['', '  ', null, undefined])('asks the next source when the requested name is %j', (requested) => {
+    expect(propose({ requested, finalUrl: 'https://origin.test/url.bin' })).toBe('url.bin')
+  })
+
+  it.each([
+    ['attachment; filename="a b.txt"', 'a b.txt'],
+    ['attachment; filename=plain.txt', 'plain.txt'],
+    ['inline;FILENAME="upper.txt"', 'upper.txt'],
+    ['attachment; filename="quo\\"te.txt"', 'quo"te.txt'],
+    ["attachment; filename=x.txt; filename*=UTF-8''%E2%82%AC.txt", '€.txt'],
+    ["attachment; filename*=UTF-8''%E2%82%AC.txt; filename=x.txt", '€.txt'],
+    ["attachment; filename*=ISO-8859-1''%C3%A4.txt", 'Ã¤.txt'],
+    ["attachment; filename=x.txt; filename*=UTF-8''%E2%82.txt", 'x.txt'],
+    ["attachment; filename=x.txt; filename*=KOI8-R''%C1.txt", 'x.txt'],
+    ["attachment; filename=x.txt; filename*=UTF-8''..%2F", 'x.txt'],
+    [rawUtf8('attachment; filename="naïve €.txt"'), 'naïve €.txt'],
+    ['attachment; filename="na\xefve.txt"', 'naïve.txt'],
+    ['attachment; filename="€.txt"', '€.txt'],
+    ['attachment; filename="\u00c3\u20a4.txt"', '\u00c3\u20a4.txt'],
+    ['attachment; filename="../../etc/passwd.txt"', 'passwd.txt'],
+    ['attachment; filename="C:/dir/x.txt"', 'x.txt'],
+    ['attachment; filename="C:\\\\dir\\\\x.txt"', 'x.txt'],
+    ["attachment; filename*=UTF-8''..%2F..%5Cx.txt", 'x.txt'],
+  ])('reads Content-Disposition %j', (contentDisposition, name) => {
+    expect(propose({ contentDisposition, finalUrl: 'https://origin.test/url.bin' })).toBe(name)
+  })
+
+  it.each([
+    '',
+    'attachment',
+    'attachment; filename=',
+    'attachment; filename=""',
+    'attachment; filename="unclosed',
+    'attachment; filename="dir/"',
+    'attachment; filename=".."',
+    'attachment; filename="\u200b\u0007 . "',
+    'attachment; name=x.txt',
+    ';;;===""',
+    `attachment; filename=${'a'.repeat(20_000)}.txt`,
+  ])('takes the name from the URL when Content-Disposition %j has none', (contentDisposition) => {
+    expect(propose({ contentDisposition, finalUrl: 'https://origin.test/url.bin' })).toBe('url.bin')
+  })
+
+  it.each([
+    ['https://origin.test/a/b.txt?file=c.txt#d.txt', 'b.txt'],
+    ['https://origin.test/a/b/', 'b'],
+    ['https://origin.test/a//', 'a'],
+    ['https://origin.test/a%20b%E2%82%AC.txt', 'a b€.txt'],
+    ['https://origin.test/%E4%zz%41.txt', '%E4%zzA.txt'],
+    ['https://origin.test/dir%2Fb.txt', 'b.txt'],
+    ['https://origin.test/dir%5C..%5Cb.txt', 'b.txt'],
+    ['https://origin.test/%2F', 'file-0001'],
+    ['https://origin.test/%00', 'file-0001'],
+    ['https://origin.test', 'file-0001'],
+    ['not a URL', 'file-0001'],
+  ])('reads the URL %s', (finalUrl, name) => {
+    expect(propose({ finalUrl })).toBe(name)
+  })
+
+  it.each([
+    [0, 'file-0001'],
+    [41, 'file-0042'],
+    [9998, 'file-9999'],
+    [65_535, 'file-65536'],
+  ])('numbers entry %i as %s when there is nothing to go by', (index, name) => {
+    expect(propose({ index })).toBe(name)
+  })
+
+  it.each([
+    ['photo', 'image/jpeg', 'photo.jpg'],
+    ['photo', 'IMAGE/JPEG ; q="x"', 'photo.jpg'],
+    ['', 'image/png', 'file-0001.png'],
+    ['song', 'audio/mpeg', 'song.mp3'],
+    ['song', 'Audio/MPEG', 'song.mp3'],
+    ['film', 'video/quicktime', 'film.mov'],
+    ['photo.jpeg', 'image/png', 'photo.jpeg'],
+    ['.htaccess', 'text/plain', '.htaccess'],
+    ['a.b c', 'text/plain', 'a.b c.txt'],
+    ['README', 'application/octet-stream', 'README'],
+    ['README', 'no/such-type', 'README'],
+    ['README', '__proto__', 'README'],
+    ['README', '', 'README'],
+    ['README', null, 'README'],
+  ])('turns %j of type %j into %j', (path, contentType, name) => {
+    expect(propose({ finalUrl: `https://origin.test/${path}`, contentType })).toBe(name)
+  })
+
+  it('adds the extension to a name from Content-Disposition, too', () => {
+    expect(propose({ contentDisposition: 'attachment; filename=photo', contentType: 'image/png' })).toBe('photo.png')
+  })
+
+  it('gives a name without separators whatever the origin sends', () => {
+    const hostile = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({
+        unit: fc.constantFrom('filename', '*', '=', '"', ';', "UTF-8''", '%2F', '%', '\\', '/', '..', '\0', 'a'),
+      }),
+    )
+    fc.assert(
+      fc.property(hostile, hostile, hostile, (text, path, contentType) => {
+        const contentDisposition = `attachment; ${text}`
+        const name = propose({ contentDisposition, finalUrl: `https://origin.test/${path}`, contentType })
+        expect(name).toMatch(/^[^/\\]+$/)
+      }),
+    )
+  })
+
+  it.each([
+    ['quotes', '"'.repeat(16_000)],
+    ['semicolons', ';'.repeat(16_000)],
+    ['escapes', `filename*=UTF-8''${'%'.repeat(16_000)}`],
+    ['backslashes', `filename="${'\\'.repeat(15_000)}`],
+    ['spaces', `filename=a${' '.repeat(15_000)}b`],
+  ])('reads a header of many %s in no time', (_what, header) => {
+    const startedAt = performance.now()
+    propose({ contentDisposition: `a; ${header}`, finalUrl: `https://origin.test/${'/'.repeat(16_000)}x` })
+    expect(performance.now() - startedAt).toBeLessThan(200)
+  })
+})
