@@ -1,4 +1,5 @@
 // Puts the server together: the only place that knows which adapters there are. Opens everything, closes it in reverse.
+import { access, constants, mkdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { ServerInfo } from '#contracts/api.ts'
 import pkg from '../package.json' with { type: 'json' }
@@ -18,8 +19,14 @@ import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
 import { systemClock } from './lib/clock.ts'
+import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
 import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
+
+/** The data directory is none, or cannot be written to. */
+export class DataDirectoryError extends Error {
+  override readonly name = 'DataDirectoryError'
+}
 
 /** Another process has the data directory. */
 export { JournalLockedError } from './adapters/sqlite/journal.ts'
@@ -29,6 +36,8 @@ export interface App extends AsyncDisposable {
 }
 
 const TOMBSTONE_MS = 7 * 24 * 3_600_000
+/** Files of large bodies; more of these take turns. */
+const MAX_OPEN_PARTS = 64
 const PAGE_DIRECTORY = fileURLToPath(new URL('../client-web/dist', import.meta.url))
 /** Beside the manifest a message holds its JSON punctuation and what tRPC stands around it. */
 const MESSAGE_OVERHEAD = 2
@@ -36,7 +45,9 @@ const MESSAGE_OVERHEAD = 2
 export async function startApp(config: Config, log: Log): Promise<App> {
   await using opened = new AsyncDisposableStack()
   const clock = systemClock
+  const most = await fitDescriptors(config, log)
 
+  await openDataDirectory(config.SHEAF_DATA_DIR)
   const journal = opened.use(
     createSqliteJournal({
       file: journalFile(config),
@@ -44,7 +55,14 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         log.error('journal was unreadable; moved aside', { movedTo, cause: describe(cause) }),
     }),
   )
-  const spool = opened.use(await createDiskSpool({ directory: spoolDirectory(config) }))
+  const spool = opened.use(
+    await createDiskSpool({
+      directory: spoolDirectory(config),
+      maxBytes: config.SHEAF_SPOOL_MAX_BYTES || Number.POSITIVE_INFINITY,
+      reserveBytes: config.SHEAF_SPOOL_RESERVE_BYTES,
+      maxOpenParts: most.parts,
+    }),
+  )
   const samples = await openSamples(config, log)
   if (samples !== null) opened.use(samples)
 
@@ -57,14 +75,14 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       ],
     },
     connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
-    maxConnectionsPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+    maxConnectionsPerOrigin: Math.min(config.SHEAF_MAX_FETCHES_PER_ORIGIN, most.fetches),
   })
   opened.defer(() => dispatcher.destroy())
   const fetcher = opened.use(
     createFetcher({
       dispatcher,
       budget: createFetchBudget({
-        maxFetches: config.SHEAF_MAX_FETCHES,
+        maxFetches: most.fetches,
         maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
       }),
       limits: {
@@ -115,7 +133,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
           retentionMs: config.SHEAF_RETENTION_MS,
         },
       },
-      maxActive: config.SHEAF_MAX_ACTIVE_ARCHIVES,
+      maxActive: most.archives,
     }),
   )
   const service = createArchiveService({
@@ -149,10 +167,10 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     },
     log,
     maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
-    maxSockets: config.SHEAF_MAX_SOCKETS,
+    maxSockets: most.sockets,
     limits: {
       // Sockets in all are bounded where they are accepted.
-      websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: config.SHEAF_MAX_SOCKETS }),
+      websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: most.sockets }),
       subscriptions: createQuota({
         perKey: config.SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT,
         inAll: config.SHEAF_MAX_SUBSCRIPTIONS,
@@ -163,6 +181,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     },
     slowReaderMs: config.SHEAF_SLOW_READER_MS,
     downloadIdleTimeoutMs: config.SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS,
+    downloadMinBytesPerSecond: config.SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND,
     downloadTimeoutMs: config.SHEAF_DOWNLOAD_TIMEOUT_MS,
   })
 
@@ -178,6 +197,39 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       await owned.disposeAsync()
     },
   }
+}
+
+/** Found out before anything is opened, so that it can be told by the setting's name. */
+async function openDataDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const reasons: Record<string, string> = {
+      EEXIST: 'it is no folder',
+      ENOTDIR: 'it lies below what is no folder',
+      EROFS: 'its file system is read-only',
+      EACCES: 'this user may not write there',
+    }
+    const reason = reasons[code ?? ''] ?? describe(error)
+    throw new DataDirectoryError(`SHEAF_DATA_DIR: ${path} cannot be used: ${reason}`, { cause: error })
+  }
+}
+
+/** What may be open at a time: as the settings say, or less where the process may not open so much. */
+async function fitDescriptors(config: Config, log: Log): Promise<DescriptorNeeds> {
+  const wanted = {
+    sockets: config.SHEAF_MAX_SOCKETS,
+    fetches: config.SHEAF_MAX_FETCHES,
+    parts: MAX_OPEN_PARTS,
+    archives: config.SHEAF_MAX_ACTIVE_ARCHIVES,
+  }
+  const limit = await descriptorLimit()
+  const most = shareDescriptors(limit, wanted)
+  const isLess = Object.entries(most).some(([name, count]) => count < wanted[name as keyof typeof wanted])
+  if (isLess) log.warn('few descriptors (ulimit -n): less is done at a time than is set', { limit, ...most })
+  return most
 }
 
 /** Sample images are an offer, not a need: without their port the server starts all the same. */

@@ -41,6 +41,8 @@ const settings = {
   SHEAF_ALLOWED_HOSTS: list.describe('host names this server is reached by, besides localhost and addresses'),
   SHEAF_ALLOWED_ORIGINS: list.describe('web origins whose pages may use this server, besides its own'),
   SHEAF_DATA_DIR: z.string().default('.sheaf').describe('folder for journal and spool; one process each'),
+  SHEAF_SPOOL_MAX_BYTES: count(0, 0).describe('bytes all archives together may take on disk; 0: as many as it has'),
+  SHEAF_SPOOL_RESERVE_BYTES: count(256 * MiB, 0).describe('free bytes of the disk that are left alone'),
   SHEAF_LOG: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -89,6 +91,9 @@ const settings = {
     'a client that does not read its events for this long is dropped',
   ),
   SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: timerMs(MINUTE).describe('a download that takes no bytes for this long is cut off'),
+  SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: count(1_000, 0).describe(
+    'least rate of a download, taken over its idle timeout; waiting for the archive to grow does not count',
+  ),
   SHEAF_DOWNLOAD_TIMEOUT_MS: timerMs(12 * HOUR).describe('longest time of one download'),
 }
 

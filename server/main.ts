@@ -1,5 +1,5 @@
 // The process: reads its settings, starts the app, and ends it on a signal. Owns exit codes and nothing else.
-import { JournalLockedError, startApp } from './app.ts'
+import { DataDirectoryError, JournalLockedError, startApp } from './app.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 import { createLog, describe } from './lib/log.ts'
 
@@ -46,6 +46,7 @@ async function main(args: string[]): Promise<number> {
     return 0
   } catch (error) {
     if (error instanceof JournalLockedError) return complain(`${config.SHEAF_DATA_DIR} is in use by another sheaf`, 1)
+    if (error instanceof DataDirectoryError) return complain(error.message, 1)
     return complain(`sheaf could not start: ${describe(error)}`, 1)
   }
 }

@@ -10,9 +10,20 @@ export interface WholeFacts {
   readonly modifiedMs: number | null
 }
 
+export type BegunFact = Extract<Fact, { type: 'entry-begun' }>
+
 export type Entry =
   | { readonly state: 'pending' }
-  | { readonly state: 'fetching'; body: StagedBody | null; fetch: EntryFetch | null }
+  /** Of an earlier process, to be gone on with. */
+  | { readonly state: 'begun'; readonly fact: BegunFact }
+  | {
+      readonly state: 'fetching'
+      body: StagedBody | null
+      /** Of the body; null where it could not be gone on with. */
+      etag: string | null
+      announcedBytes: number | null
+      fetch: EntryFetch | null
+    }
   /** Received whole, waiting in memory. */
   | { readonly state: 'whole'; readonly body: StagedBody; readonly sinceMs: number; readonly facts: WholeFacts }
   /** Received whole and written to the spool. `journalled`: a crash would not lose it. */

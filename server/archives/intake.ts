@@ -4,13 +4,14 @@ import type { EntryInput } from '#contracts/archive.ts'
 import type { ActiveEntry } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../fetch/fetcher.ts'
 import { proposeName } from '../fetch/name.ts'
+import type { Received } from '../fetch/partial.ts'
 import { parseSource, withoutQuery } from '../fetch/source.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
-import type { SpoolWriter } from '../ports/spool.ts'
-import { type Entry, PENDING } from './entry.ts'
+import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
+import { type BegunFact, type Entry, PENDING } from './entry.ts'
 import { nameOf, urlOf } from './manifest.ts'
-import { StagedBody, type StagingBudget } from './staging.ts'
+import { type BodyCheckpoint, StagedBody, type StagingBudget } from './staging.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
 const LOOKAHEAD = 512
@@ -29,6 +30,8 @@ export interface IntakeOptions {
   log: Log
   /** The entry is whole or failed now. */
   settled(index: number): void
+  /** A large body has grown, and could be gone on with from here. */
+  begun(fact: BegunFact): void
   /** The spool failed. */
   failed(error: unknown): void
 }
@@ -41,9 +44,14 @@ export interface Intake {
   active(most: number): ActiveEntry[]
   /** Bytes of a whole body left memory: there may be room for more fetches. */
   written(bytes: number): void
-  /** Stops all fetches and drops what was not whole; resolves once nothing of it is left. */
-  close(): Promise<void>
+  /**
+   * Stops all fetches; resolves once nothing is under way. Of bodies that are not whole, those that a later process can go
+   * on with are kept and told as begun, if `keep` asks for that; all others are dropped.
+   */
+  close(keep: boolean): Promise<void>
 }
+
+type Fetching = Extract<Entry, { state: 'fetching' }>
 
 export function createIntake(options: IntakeOptions): Intake {
   const { archiveId, manifest, entries, fetcher, staging, spool, clock, log, settled } = options
@@ -60,7 +68,8 @@ export function createIntake(options: IntakeOptions): Intake {
     filling = true
     while (underWay.size < LOOKAHEAD && next < entries.length) {
       const index = next++
-      if (entries[index]!.state === 'pending') begin(index)
+      const { state } = entries[index]!
+      if (state === 'pending' || state === 'begun') begin(index)
     }
     filling = false
   }
@@ -69,16 +78,41 @@ export function createIntake(options: IntakeOptions): Intake {
     const input = manifest[index]!
     const url = parseSource(urlOf(input))
     if (url === null) return fail(index, { ok: false, code: 'BAD_URL', httpStatus: null, attempts: 0 })
-    const entry: Extract<Entry, { state: 'fetching' }> = { state: 'fetching', body: null, fetch: null }
-    entries[index] = entry
     underWay.add(index)
+    const before = entries[index]!
+    if (before.state === 'begun') track(goOn(index, url, before.fact))
+    else start(index, url)
+  }
+
+  /** Continues what an earlier process has begun. */
+  async function goOn(index: number, url: URL, fact: BegunFact): Promise<void> {
+    const part = await spool.reopenPart(fact.file, fact.receivedBytes)
+    if (closed) return part.close()
+    start(index, url, { part, fact })
+  }
+
+  function start(index: number, url: URL, before?: { part: PartWriter; fact: BegunFact }): void {
+    const entry: Fetching = {
+      state: 'fetching',
+      body: null,
+      etag: before?.fact.etag ?? null,
+      announcedBytes: before?.fact.announcedBytes ?? null,
+      fetch: null,
+    }
+    entries[index] = entry
+    const grown = (checkpoint: BodyCheckpoint) => tellBegun(index, entry, checkpoint)
+    const bodyOptions = { spool, budget: staging, failed: options.failed, grown }
+    if (before !== undefined) entry.body = StagedBody.continued(before.part, before.fact, bodyOptions)
     entry.fetch = lane.fetch({
       index,
       url,
+      received: before === undefined ? null : receivedOf(before.fact),
       sink: {
-        begin(sizeBytes) {
+        begin(sizeBytes, etag) {
           drop(entry.body)
-          entry.body = new StagedBody(sizeBytes, { spool, budget: staging, failed: options.failed })
+          entry.etag = etag
+          entry.announcedBytes = sizeBytes
+          entry.body = new StagedBody(sizeBytes, bodyOptions)
         },
         write: (chunk) => entry.body!.write(chunk),
         whenReady: (resume) => entry.body!.whenReady(resume),
@@ -92,6 +126,10 @@ export function createIntake(options: IntakeOptions): Intake {
         }
       },
     })
+  }
+
+  function tellBegun(index: number, { etag, announcedBytes }: Fetching, checkpoint: BodyCheckpoint): void {
+    if (etag !== null) options.begun({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
   }
 
   function arrive(index: number, body: StagedBody, outcome: Extract<FetchOutcome, { ok: true }>): void {
@@ -127,6 +165,12 @@ export function createIntake(options: IntakeOptions): Intake {
     underWay.delete(index)
     settled(index)
     fill()
+  }
+
+  async function keepBody(index: number, entry: Fetching, body: StagedBody): Promise<void> {
+    const checkpoint = await body.keep()
+    if (checkpoint === null) await body.discard()
+    else tellBegun(index, entry, checkpoint)
   }
 
   function drop(body: StagedBody | null): void {
@@ -175,13 +219,14 @@ export function createIntake(options: IntakeOptions): Intake {
       unwrittenBytes -= bytes
       lane.kick()
     },
-    async close() {
+    async close(keep) {
       closed = true
       lane.close()
       for (const index of underWay) {
         const entry = entries[index]!
         if (entry.state !== 'fetching') continue
-        drop(entry.body)
+        if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(index, entry, entry.body))
+        else drop(entry.body)
         entries[index] = PENDING
       }
       underWay.clear()
@@ -189,6 +234,12 @@ export function createIntake(options: IntakeOptions): Intake {
     },
   }
 }
+
+const receivedOf = ({ receivedBytes, etag, announcedBytes }: BegunFact): Received => ({
+  bytes: receivedBytes,
+  etag,
+  sizeBytes: announcedBytes,
+})
 
 /** HTTP-date, RFC 9110 section 5.6.7; null where it is none. */
 function parseHttpDate(text: string | null): number | null {

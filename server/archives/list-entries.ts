@@ -38,11 +38,13 @@ function statusOf(
   }
   const live = build?.entry(index)
   // What was sealed or staged before a rewind is not any more.
-  const stands = fact !== undefined && (live === undefined || live.state === 'sealed' || live.state === 'spooled')
+  const isWhole = fact !== undefined && fact.type !== 'entry-begun'
+  const stands = isWhole && (live === undefined || live.state === 'sealed' || live.state === 'spooled')
   if (stands && fact.type === 'entry-sealed') {
     return { ...unknown, state: 'sealed', name: fact.name, sizeBytes: fact.sizeBytes, crc32: fact.crc32 }
   }
-  if (stands || live?.state === 'whole') return { ...unknown, state: 'staged', sizeBytes: fact?.sizeBytes ?? null }
+  if (stands || live?.state === 'whole')
+    return { ...unknown, state: 'staged', sizeBytes: isWhole ? fact.sizeBytes : null }
   if (live?.state === 'fetching' && live.fetch !== null && live.fetch.attempt > 0) {
     return { ...unknown, state: 'fetching', sizeBytes: live.fetch.sizeBytes }
   }

@@ -1,8 +1,10 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { crc32 } from 'node:zlib'
 import type { Fact, Journal, Stored } from '../ports/journal.ts'
-import { LOG, type SpoolReader } from '../ports/spool.ts'
+import { LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
 import { type Entry, PENDING, type SpooledBody } from './entry.ts'
+import type { Layout } from './layout.ts'
+import type { Sealer } from './sealer.ts'
 
 export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
 
@@ -16,41 +18,34 @@ export interface Recovered {
 }
 
 const PAGE = 2_000
+const SCRATCH_BYTES = 256 * 1024
+/** Readers are told of what is checked after so many entries. */
+const ENTRIES_A_TIME = 100
 
 /** What the journal says; nothing is read from the spool yet. */
 export async function recoverEntries(journal: Journal, archiveId: string, totalEntries: number): Promise<Recovered> {
   const entries: Entry[] = new Array(totalEntries).fill(PENDING)
   let sealed: SealedFact[] = []
-  let failedEntries = 0
-  let logBytes = 0
-  let parts = new Set<string>()
   for (let after = 1; ; ) {
     const page = await journal.facts(archiveId, after, PAGE)
     for (const fact of page) {
       switch (fact.type) {
-        case 'entry-staged':
-        case 'entry-sealed': {
-          const { index, file, offset, sizeBytes } = fact
-          if (file === LOG) logBytes = Math.max(logBytes, offset + sizeBytes)
-          else parts.add(file)
-          if (fact.type === 'entry-sealed') {
-            if (fact.headerEnd !== null) logBytes = Math.max(logBytes, fact.headerEnd)
-            sealed.push(fact)
-            entries[index] = { state: 'sealed' }
-          } else {
-            entries[index] = { state: 'spooled', at: fact, facts: fact, journalled: true }
-          }
+        case 'entry-begun':
+          entries[fact.index] = { state: 'begun', fact }
           break
-        }
+        case 'entry-staged':
+          entries[fact.index] = { state: 'spooled', at: fact, facts: fact, journalled: true }
+          break
+        case 'entry-sealed':
+          entries[fact.index] = { state: 'sealed' }
+          sealed.push(fact)
+          break
         case 'entry-failed':
           entries[fact.index] = { state: 'failed', fact, journalled: true }
-          failedEntries++
           break
         case 'rewound':
           for (const [index, { state }] of entries.entries()) if (state !== 'failed') entries[index] = PENDING
           sealed = []
-          logBytes = 0
-          parts = new Set()
           break
         default:
           break
@@ -59,7 +54,79 @@ export async function recoverEntries(journal: Journal, archiveId: string, totalE
     if (page.length < PAGE) break
     after = page.at(-1)!.seq
   }
-  return { entries, sealed, failedEntries, keep: { logBytes, parts } }
+  const failedEntries = entries.reduce((count, { state }) => count + (state === 'failed' ? 1 : 0), 0)
+  return { entries, sealed, failedEntries, keep: kept(entries, sealed) }
+}
+
+function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Recovered['keep'] {
+  const parts = new Set<string>()
+  let logBytes = 0
+  const keep = ({ file, offset, sizeBytes }: SpooledBody) => {
+    if (file === LOG) logBytes = Math.max(logBytes, offset + sizeBytes)
+    else parts.add(file)
+  }
+  for (const fact of sealed) {
+    keep(fact)
+    logBytes = Math.max(logBytes, fact.headerEnd ?? 0)
+  }
+  for (const entry of entries) {
+    if (entry.state === 'spooled') keep(entry.at)
+    if (entry.state === 'begun') parts.add(entry.fact.file)
+  }
+  return { logBytes, parts }
+}
+
+export interface Verification {
+  readonly sealed: readonly SealedFact[]
+  readonly sealer: Sealer
+  readonly layout: Layout
+  readonly reader: SpoolReader
+  /** More of the layout is checked, and open to readers. */
+  readonly progressed: () => void
+  readonly signal: AbortSignal
+}
+
+/** Checks headers and bodies of what was sealed, and lays it out. False where a byte is not what it was. */
+export async function verifySealed(verification: Verification): Promise<boolean> {
+  const { sealed, sealer, layout, reader, progressed, signal } = verification
+  const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
+  for (const [count, fact] of sealed.entries()) {
+    if (signal.aborted) return true
+    const { header, extents } = sealer.replace(fact)
+    if (header !== null) {
+      const found = scratch.subarray(0, header.length)
+      const bytes = await reader.read(LOG, extents[0]!.offset, found).catch(() => 0)
+      if (bytes !== header.length || !found.equals(header)) return false
+    }
+    if (!(await bytesMatch(reader, fact, scratch))) return false
+    // Without headers there is no archive yet, only bodies to pack one from.
+    if (header !== null) for (const extent of extents) layout.add(extent)
+    if (count % ENTRIES_A_TIME === 0) progressed()
+  }
+  progressed()
+  return true
+}
+
+/** Checks what waits for its turn, whole or begun; what is lost becomes pending again, and its part goes. */
+export async function verifyStaged(
+  entries: Entry[],
+  reader: SpoolReader,
+  writer: SpoolWriter,
+  signal: AbortSignal,
+): Promise<void> {
+  const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
+  for (const [index, entry] of entries.entries()) {
+    if (signal.aborted) return
+    if (entry.state !== 'spooled' && entry.state !== 'begun') continue
+    const at = entry.state === 'spooled' ? entry.at : begunBytes(entry.fact)
+    if (await bytesMatch(reader, at, scratch)) continue
+    if (at.file !== LOG) await writer.discardPart(at.file)
+    entries[index] = PENDING
+  }
+}
+
+function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry-begun' }>): SpooledBody {
+  return { file, offset: 0, sizeBytes: receivedBytes, crc32 }
 }
 
 /** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */

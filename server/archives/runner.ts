@@ -2,7 +2,8 @@
 import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
-import { Build, type BuildParts } from './build.ts'
+import { Build } from './build.ts'
+import type { BuildParts } from './build-parts.ts'
 import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {

@@ -1,11 +1,12 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
-import type { ArchiveId, ArchiveKey, CreateArchiveInput } from '#contracts/archive.ts'
+import type { ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
-import type { Spool } from '../ports/spool.ts'
+import { NoSpaceError } from '../ports/no-space.ts'
+import type { Spool, SpoolRoom } from '../ports/spool.ts'
 import type { Attendance } from './attendance.ts'
 import { pageOfEntries } from './list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
@@ -15,7 +16,7 @@ import { acceptedEvent, tail } from './tail.ts'
 
 export interface ServiceOptions {
   journal: Journal
-  spool: Spool
+  spool: Spool & SpoolRoom
   runner: Runner
   attendance: Attendance
   clock: Clock
@@ -33,6 +34,11 @@ export interface ArchiveService extends ArchiveApi {
   /** Refuses new work from now on, with the typed reason. */
   startDraining(): void
 }
+
+/** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
+const LEAST_ROOM_BYTES = 1024 * 1024
+/** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
+const NO_SPACE_RETRY_MS = 10_000
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
   const { journal, spool, runner, attendance, clock, log, info, maxUnfinished, maxPerClient } = options
@@ -61,6 +67,17 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     }
   }
 
+  const noSpace = () => new Refusal('NO_SPACE', undefined, NO_SPACE_RETRY_MS)
+
+  async function accept(request: ArchiveRequest, entries: readonly EntryInput[]) {
+    if ((await spool.room()).freeBytes < LEAST_ROOM_BYTES) throw noSpace()
+    try {
+      return await journal.accept(request, entries)
+    } catch (error) {
+      throw error instanceof NoSpaceError ? noSpace() : error
+    }
+  }
+
   return {
     async submit(input, caller) {
       if (draining) throw new Refusal('SHUTTING_DOWN')
@@ -79,7 +96,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
           totalEntries: entries.length,
           acceptedAtMs,
         }
-        const accepted = await journal.accept(request, entries)
+        const accepted = await accept(request, entries)
         record = accepted.record
         if (accepted.created)
           log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })
@@ -108,9 +125,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     async cancel({ archiveKey }, caller) {
       const record = await find(archiveKey, caller)
       if (record.terminal !== null) return false
-      const build = runner.add(record)
-      await build.abort('CANCELLED')
-      return build.outcome === 'aborted'
+      return runner.add(record).abort('CANCELLED')
     },
 
     echo(text, { address }) {

@@ -36,7 +36,19 @@ export interface StagedBodyOptions {
   budget: StagingBudget
   /** The spool failed; the archive cannot go on. */
   failed: (error: unknown) => void
+  /** So much lies in the part now; called now and then while a large body grows. */
+  grown?: (checkpoint: BodyCheckpoint) => void
 }
+
+export interface BodyCheckpoint {
+  readonly file: string
+  readonly receivedBytes: number
+  /** Of these bytes. */
+  readonly crc32: number
+}
+
+/** So much of a large body may have to be fetched again after a crash. */
+const CHECKPOINT_BYTES = 16 * 1024 * 1024
 
 /** One body under way, used once. Either `memory` or `part` holds it. */
 export class StagedBody {
@@ -53,11 +65,24 @@ export class StagedBody {
   #writing: Promise<void> | null = null
   #broken = false
   #resume: (() => void) | null = null
+  /** What the part holds. */
+  #written: BodyCheckpoint | null = null
+  #toldBytes = 0
 
   /** `announcedBytes` is what the origin says its size is; null if it does not. */
   constructor(announcedBytes: number | null, options: StagedBodyOptions) {
     this.#options = options
     if (announcedBytes !== null) this.#toPart = announcedBytes > SMALL_BODY_BYTES || !this.#reserve(announcedBytes)
+  }
+
+  /** Goes on with a part that holds these bytes already. */
+  static continued(part: PartWriter, written: BodyCheckpoint, options: StagedBodyOptions): StagedBody {
+    const body = new StagedBody(Number.POSITIVE_INFINITY, options)
+    body.part = part
+    body.sizeBytes = body.#toldBytes = written.receivedBytes
+    body.crc32 = written.crc32
+    body.#written = written
+    return body
   }
 
   get isInPart(): boolean {
@@ -92,6 +117,15 @@ export class StagedBody {
     while (this.#writing !== null) await this.#writing
     if (this.#broken) throw new Error('the spool did not take the body')
     await this.part?.close()
+  }
+
+  /** Stops here and keeps the part; answers what it holds, null for a body in memory or with nothing written. */
+  async keep(): Promise<BodyCheckpoint | null> {
+    this.#resume = null
+    while (this.#writing !== null) await this.#writing
+    if (this.#broken || this.#written === null) return null
+    await this.part?.close()
+    return this.#written
   }
 
   /** Once its bytes are elsewhere. */
@@ -132,9 +166,15 @@ export class StagedBody {
       while (this.#queue.length > 0) {
         const batch = this.#queue
         const batchBytes = this.#queuedBytes
+        const after = { file: this.part.file, receivedBytes: this.sizeBytes, crc32: this.crc32 }
         this.#queue = []
         await this.part.write(batch)
         this.#queuedBytes -= batchBytes
+        this.#written = after
+        if (after.receivedBytes - this.#toldBytes >= CHECKPOINT_BYTES) {
+          this.#toldBytes = after.receivedBytes
+          this.#options.grown?.(after)
+        }
         const resume = this.#resume
         if (resume === null || this.#queuedBytes >= PART_QUEUE_BYTES) continue
         this.#resume = null

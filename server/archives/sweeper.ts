@@ -3,6 +3,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
+import { NoSpaceError } from '../ports/no-space.ts'
 import type { Spool } from '../ports/spool.ts'
 import type { Attendance } from './attendance.ts'
 
@@ -40,7 +41,14 @@ export function createSweeper({
     for (const archiveId of await journal.expired(nowMs)) {
       // A download under way keeps its archive; its own deadline ends it.
       if (attendance.attended(archiveId)) continue
-      await journal.bury(archiveId, nowMs)
+      try {
+        await journal.bury(archiveId, nowMs)
+      } catch (error) {
+        if (!(error instanceof NoSpaceError)) throw error
+        // Where the disk is full, there is room for the tombstone once the bytes are gone.
+        await spool.remove(archiveId)
+        await journal.bury(archiveId, nowMs)
+      }
       await spool.remove(archiveId)
       log.info('archive expired', { archive: archiveId })
     }

@@ -8,8 +8,11 @@ import { parseRedirect } from './source.ts'
 
 /** Where a body goes. Called while the response is parsed, so nothing here may wait. */
 export interface BodySink {
-  /** A body begins, of `sizeBytes` if the origin told; what came before was another try and is void. */
-  begin(sizeBytes: number | null): void
+  /**
+   * A body begins, of `sizeBytes` if the origin told; what came before was another try and is void. Under `etag`, if there
+   * is one, a later request can go on with it.
+   */
+  begin(sizeBytes: number | null, etag: string | null): void
   /** Takes over the chunk. False: send no more until the callback given to `whenReady` is called. */
   write(chunk: Buffer): boolean
   whenReady(resume: () => void): void
@@ -210,7 +213,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#phase = 'body'
     this.#sinceMs = this.#request.clock.monotonicMs()
     this.#startWindow(this.#sinceMs)
-    if (from === 0) sink.begin(sizeBytes)
+    if (from === 0) sink.begin(sizeBytes, etag)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -31,6 +31,8 @@ export interface EntryRequest {
   readonly index: number
   readonly url: URL
   readonly sink: BodySink
+  /** What the sink holds from before, and goes on with. @default nothing */
+  readonly received?: Received | null
   /** Called exactly once, unless the lane is closed first. */
   readonly done: (outcome: FetchOutcome) => void
 }
@@ -84,6 +86,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       this.#request = request
       this.#lane = lane
       this.#runs = runs
+      this.#received = request.received ?? null
       this.#enqueue()
     }
 

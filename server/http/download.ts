@@ -4,6 +4,7 @@ import { create as contentDisposition } from 'content-disposition'
 import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
 import { describe, type Log } from '../lib/log.ts'
+import { createPace } from './pace.ts'
 import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
 
 export interface DownloadOptions {
@@ -11,11 +12,11 @@ export interface DownloadOptions {
   log: Log
   /** A client that takes nothing for this long is cut off. */
   idleTimeoutMs: number
+  /** A client that takes less than this over the idle timeout, while bytes are ready for it, is cut off; 0: never. */
+  minBytesPerSecond: number
   /** No download lasts longer. */
   maxDurationMs: number
 }
-
-const CHUNK_BYTES = 256 * 1024
 
 const contentTypes: Record<ArchiveFormat, string> = {
   zip: 'application/zip',
@@ -31,7 +32,7 @@ interface Plan {
 }
 
 export function createDownload(options: DownloadOptions) {
-  const { openReading, log, idleTimeoutMs, maxDurationMs } = options
+  const { openReading, log, idleTimeoutMs, minBytesPerSecond, maxDurationMs } = options
 
   return async (req: IncomingMessage, res: ServerResponse, archiveId: string): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
@@ -76,19 +77,26 @@ export function createDownload(options: DownloadOptions) {
     end: number | null,
     gone: AbortSignal,
   ): Promise<'sent' | 'failed'> {
-    const buffers = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)] as const
+    const pace = createPace({ minBytesPerSecond, windowMs: idleTimeoutMs })
+    let buffers = pairOf(pace.chunkBytes)
     let position = first
+    let underWayBytes = 0
     let written: Promise<void> = Promise.resolve()
     for (let turn = 0; end === null || position < end; turn++) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
       if (state === 'failed') return 'failed'
+      // One of the old pair may still be on its way out; it is let go of when it has arrived.
+      if (buffers[0].length !== pace.chunkBytes) buffers = pairOf(pace.chunkBytes)
       const buffer = buffers[turn & 1]!
       const wanted = end === null ? buffer.length : Math.min(buffer.length, end - position)
       // Reads into one buffer while the other is on its way out.
       const bytes = await reading.read(position, buffer.subarray(0, wanted))
       position += bytes
+      const askedMs = performance.now()
       await written
+      if (!pace.took(underWayBytes, performance.now() - askedMs)) throw new Error('the client takes too few bytes')
+      underWayBytes = bytes
       written = write(res, buffer.subarray(0, bytes))
       written.catch(() => {})
     }
@@ -112,6 +120,8 @@ export function createDownload(options: DownloadOptions) {
     })
   }
 }
+
+const pairOf = (bytes: number) => [Buffer.allocUnsafeSlow(bytes), Buffer.allocUnsafeSlow(bytes)] as const
 
 /** HTTP/1.0 knows no way to say that a body broke off; tar is there only at the end. */
 function mustBeWhole(req: IncomingMessage, { format, sizeBytes }: ArchiveReading): boolean {

@@ -27,6 +27,7 @@ export interface HttpServerOptions {
   limits: HttpLimits
   slowReaderMs: number
   downloadIdleTimeoutMs: number
+  downloadMinBytesPerSecond: number
   downloadTimeoutMs: number
 }
 
@@ -60,6 +61,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     openReading: options.openReading,
     log,
     idleTimeoutMs: options.downloadIdleTimeoutMs,
+    minBytesPerSecond: options.downloadMinBytesPerSecond,
     maxDurationMs: options.downloadTimeoutMs,
   })
   const sockets = new Set<Socket>()

@@ -23,6 +23,18 @@ export interface WholeBody {
 }
 
 export type Fact =
+  /** So much of a large body is in its part: after a crash it goes on from there, under this strong validator. */
+  | {
+      readonly type: 'entry-begun'
+      readonly index: number
+      readonly file: string
+      /** Of the part, from its beginning, and their CRC-32. */
+      readonly receivedBytes: number
+      readonly crc32: number
+      readonly etag: string
+      /** What the whole body is announced to be. */
+      readonly announcedBytes: number | null
+    }
   /** Whole, but an earlier entry is not settled yet. */
   | ({ readonly type: 'entry-staged' } & WholeBody)
   /** In the archive under its final name. `headerEnd`: where its header ends in the log; null in formats without one. */

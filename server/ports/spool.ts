@@ -23,6 +23,8 @@ export interface SpoolWriter extends AsyncDisposable {
   /** Appends to the log; resolves when the bytes outlive the process. One call at a time. */
   appendLog(buffers: readonly Uint8Array[]): Promise<void>
   createPart(): Promise<PartWriter>
+  /** Opens a kept part to go on after its first `keepBytes` bytes; what follows them is cut off. */
+  reopenPart(file: string, keepBytes: number): Promise<PartWriter>
   discardPart(file: string): Promise<void>
   /** Resolves once everything written outlives a power failure. */
   sync(): Promise<void>
@@ -42,4 +44,16 @@ export interface Spool extends AsyncDisposable {
   /** Removes everything of the archive. Idempotent; open readers may go on with the files they have open. */
   remove(archiveId: ArchiveId): Promise<void>
   list(): Promise<ArchiveId[]>
+}
+
+export interface Room {
+  /** What all archives hold together. */
+  readonly usedBytes: number
+  /** What may still be written; 0 where nothing more is taken. About a second old at most. */
+  readonly freeBytes: number
+}
+
+/** An optional ability of a spool: to say how much more it takes, before anything is written. */
+export interface SpoolRoom {
+  room(): Promise<Room>
 }

@@ -14,7 +14,12 @@ const caller = { principal: 'anyone', address: '127.0.0.1' }
 
 function handlerOf(api: Partial<ArchiveApi>): RequestListener {
   const createContext = () => ({ api: api as ArchiveApi, caller, protocol: '1', readyForNext: async () => {} })
-  return createHTTPHandler({ router: createRouter(), createContext, basePath: '/below/trpc/' })
+  return createHTTPHandler({
+    router: createRouter(),
+    createContext,
+    basePath: '/below/trpc/',
+    allowMethodOverride: true,
+  })
 }
 
 async function serve(listener: RequestListener) {

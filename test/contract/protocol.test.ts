@@ -33,7 +33,7 @@ function block(language: string): string {
 
 /** The rows of the table whose first column has this title. */
 function table(title: string): string[][] {
-  const [, rows] = new RegExp(`^\\| ${title} \\|.*\n\\|[-|]+\n((?:\\|.*\n)+)`, 'm').exec(page) ?? []
+  const [, rows] = new RegExp(`^\\| ${title} +\\|.*\n\\|[-| ]+\n((?:\\|.*\n)+)`, 'm').exec(page) ?? []
   const cells = (row: string) =>
     row
       .split('|')

@@ -1,10 +1,13 @@
 // Starting the program: settings that are wrong refuse in words, and the help tells them all.
 
 import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { describeSettings } from '../../server/config.ts'
 import { runServer } from '../support/run-server.ts'
+import { onSmallDisk } from '../support/small-disk.ts'
 import { tempDirectory } from '../support/temp.ts'
 
 describe('the program', () => {
@@ -54,6 +57,32 @@ describe('the program', () => {
     const { code, stdout, stderr } = await runServer(env)
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^sheaf could not start: .*EADDRINUSE.*\n$/)
+  })
+
+  it.each([
+    ['is a file', 'a-file', 'it is no folder'],
+    ['lies below a file', 'a-file/below', 'it lies below what is no folder'],
+  ])('says in one line that its data directory %s', async (_, name, reason) => {
+    await using temp = await tempDirectory()
+    await writeFile(join(temp.path, 'a-file'), 'mine')
+    const directory = resolve(temp.path, name)
+    const { code, stdout, stderr } = await runServer({ SHEAF_DATA_DIR: directory, SHEAF_LOG: 'silent' })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^SHEAF_DATA_DIR: [^\n]+\n$/)
+    expect(stderr).toContain(`${directory} cannot be used: `)
+    expect(stderr).toMatch(reason)
+    expect(await readFile(join(temp.path, 'a-file'), 'utf8')).toBe('mine')
+  })
+
+  it('says in one line that its data directory is read-only', async () => {
+    const told = await onSmallDisk(`
+      import { execFileSync } from 'node:child_process'
+      import { runServer } from './test/support/run-server.ts'
+      execFileSync('mount', ['-o', 'remount,ro', process.env.TMPDIR])
+      tell(await runServer({ SHEAF_DATA_DIR: process.env.TMPDIR, SHEAF_LOG: 'silent' }))
+    `)
+    const stderr = expect.stringMatching(/^SHEAF_DATA_DIR: \S+ cannot be used: its file system is read-only\n$/)
+    expect(told).toEqual([{ code: 1, stdout: '', stderr }])
   })
 
   it('lists every setting with its default in --help', async () => {

@@ -26,11 +26,13 @@ export interface TestServer extends AsyncDisposable {
 export interface TestServerOptions {
   env?: Record<string, string>
   dataDir?: string
+  /** What the kernel lets the process have open. @default as many as this one */
+  maxDescriptors?: number
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-export async function startServer({ env = {}, dataDir }: TestServerOptions = {}): Promise<TestServer> {
+export async function startServer({ env = {}, dataDir, maxDescriptors }: TestServerOptions = {}): Promise<TestServer> {
   const temporary = dataDir === undefined ? await tempDirectory() : null
   const directory = dataDir ?? temporary!.path
   let settings: Record<string, string> = {
@@ -41,9 +43,11 @@ export async function startServer({ env = {}, dataDir }: TestServerOptions = {})
     ...env,
   }
   let log = ''
-  let running = await launch(settings, (text) => {
-    log += text
-  })
+  const start = () =>
+    launch(settings, maxDescriptors, (text) => {
+      log += text
+    })
+  let running = await start()
 
   async function end(signal: NodeJS.Signals): Promise<number | null> {
     const { child } = running
@@ -74,9 +78,7 @@ export async function startServer({ env = {}, dataDir }: TestServerOptions = {})
     },
     async restart(more = {}) {
       settings = { ...settings, SHEAF_PORT: new URL(running.url).port, ...more }
-      running = await launch(settings, (text) => {
-        log += text
-      })
+      running = await start()
     },
     async descriptors() {
       const folder = `/proc/${running.child.pid}/fd`
@@ -93,10 +95,13 @@ export async function startServer({ env = {}, dataDir }: TestServerOptions = {})
 /** Resolves once the server says where it is ready. @throws with what it printed, where it ends before that */
 async function launch(
   env: Record<string, string>,
+  maxDescriptors: number | undefined,
   onLog: (text: string) => void,
 ): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
-  const child = spawn(process.execPath, ['--import', './server/require-node.js', 'server/main.ts'], {
+  const node = [process.execPath, '--import', './server/require-node.js', 'server/main.ts']
+  const limited = maxDescriptors === undefined ? node : ['prlimit', `--nofile=${maxDescriptors}`, ...node]
+  const child = spawn(limited[0]!, limited.slice(1), {
     cwd: root,
     env: { ...inherited, ...env } as NodeJS.ProcessEnv,
     stdio: ['ignore', 'pipe', 'pipe'],

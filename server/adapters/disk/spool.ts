@@ -1,103 +1,182 @@
 // The spool in local files: one folder an archive, in it the log and the parts. No file is ever patched.
-import { constants, type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises'
+import { constants, type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ArchiveId, archiveIdSchema } from '#contracts/archive.ts'
-import { NoSpaceError } from '../../ports/no-space.ts'
-import { LOG, type PartWriter, type Spool, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
+import {
+  LOG,
+  type PartWriter,
+  type Spool,
+  type SpoolReader,
+  type SpoolRoom,
+  type SpoolWriter,
+} from '../../ports/spool.ts'
+import { createFilePool, type FilePool, type PooledFile, spaceChecked, whenDescriptorsAllow } from './files.ts'
+import { createSpace, type Space } from './space.ts'
 
 const PART = /^part-(\d+)$/
 
 export interface DiskSpoolOptions {
   /** Made if absent; nothing else may live in it. */
   directory: string
+  /** What all archives together may take. @default Infinity: as much as the disk has */
+  maxBytes?: number
+  /** Free bytes of the file system that are left alone; costs one `statfs` a second. @default 0 */
+  reserveBytes?: number
+  /** Parts open for writing at a time; a part beyond it costs an open and a close with each write. @default 64 */
+  maxOpenParts?: number
 }
 
-export async function createDiskSpool({ directory }: DiskSpoolOptions): Promise<Spool> {
+/** Removing lists folders, which takes descriptors too: Node repeats that when there is none. */
+const REMOVE = { recursive: true, force: true, maxRetries: 20, retryDelay: 50 } as const
+
+export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool & SpoolRoom> {
+  const { directory, maxBytes = Number.POSITIVE_INFINITY, reserveBytes = 0, maxOpenParts = 64 } = options
   await mkdir(directory, { recursive: true, mode: 0o700 })
+  const space = createSpace({ directory, maxBytes, reserveBytes })
+  const pool = createFilePool(maxOpenParts)
   const folderOf = (archiveId: ArchiveId) => join(directory, archiveIdSchema.parse(archiveId))
+
+  async function list(): Promise<ArchiveId[]> {
+    const names = await readdir(directory)
+    return names.filter((name) => archiveIdSchema.safeParse(name).success)
+  }
+
+  for (const archiveId of await list()) space.set(archiveId, await bytesIn(folderOf(archiveId)))
 
   return {
     async writer(archiveId, keep) {
       const folder = folderOf(archiveId)
       await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
-      for (const file of await readdir(folder)) {
-        if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), { recursive: true, force: true })
+      for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
+        if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), REMOVE)
       }
-      return openWriter(folder, keep)
+      const writer = await openWriter(folder, keep, shareOf(space, archiveId), pool)
+      space.set(archiveId, await bytesIn(folder))
+      return writer
     },
     reader: (archiveId) => openReader(folderOf(archiveId)),
     async remove(archiveId) {
-      await rm(folderOf(archiveId), { recursive: true, force: true })
+      await rm(folderOf(archiveId), REMOVE)
+      space.clear(archiveId)
     },
-    async list() {
-      const names = await readdir(directory)
-      return names.filter((name) => archiveIdSchema.safeParse(name).success)
-    },
+    list,
+    room: () => space.room(),
     async [Symbol.asyncDispose]() {},
   }
 }
 
+/** One archive's own account. */
+interface Share {
+  take(bytes: number): Promise<void>
+  give(bytes: number): void
+}
+
+const shareOf = (space: Space, archiveId: ArchiveId): Share => ({
+  take: (bytes) => space.take(archiveId, bytes),
+  give: (bytes) => space.give(archiveId, bytes),
+})
+
 async function openWriter(
   folder: string,
   keep: { logBytes: number; parts: ReadonlySet<string> },
+  share: Share,
+  pool: FilePool,
 ): Promise<SpoolWriter> {
-  const log = await spaceChecked(open(join(folder, LOG), constants.O_RDWR | constants.O_CREAT, 0o600))
-  await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
+  const flags = constants.O_RDWR | constants.O_CREAT
+  const log = await spaceChecked(whenDescriptorsAllow(() => open(join(folder, LOG), flags, 0o600)))
+  try {
+    await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
+  } catch (error) {
+    // Node ends the process for a handle that is collected while it is open.
+    await log.close()
+    throw error
+  }
   let logBytes = keep.logBytes
   let nextPart = 0
   for (const file of keep.parts) nextPart = Math.max(nextPart, 1 + Number(PART.exec(file)?.[1] ?? -1))
   const openParts = new Set<PartWriter>()
+  const disposed = new AbortController()
+
+  function openPart(file: string, flags: 'wx' | 'r+', keptBytes = 0): { part: PartWriter; pooled: PooledFile } {
+    const path = join(folder, file)
+    const pooled = pool.file(path, flags, disposed.signal)
+    const part = partWriter({ file, path, pooled, share, keptBytes, onClosed: () => openParts.delete(part) })
+    openParts.add(part)
+    return { part, pooled }
+  }
 
   return {
     get logBytes() {
       return logBytes
     },
     async appendLog(buffers) {
-      logBytes += await writeAll(log, buffers, logBytes)
+      logBytes += await writeAll(log, buffers, logBytes, share)
     },
     async createPart() {
       const file = `part-${nextPart++}`
-      const handle = await spaceChecked(open(join(folder, file), 'wx', 0o600))
-      const part = partWriter(file, handle, join(folder, file), () => openParts.delete(part))
-      openParts.add(part)
+      const { part, pooled } = openPart(file, 'wx')
+      await pooled.use(async () => {})
+      return part
+    },
+    async reopenPart(file, keepBytes) {
+      const { part, pooled } = openPart(file, 'r+', keepBytes)
+      await pooled.use(async (handle) => {
+        const { size } = await handle.stat()
+        await handle.truncate(keepBytes)
+        share.give(Math.max(0, size - keepBytes))
+      })
       return part
     },
     async discardPart(file) {
+      const bytes = await sizeOf(join(folder, file))
       await rm(join(folder, file), { force: true })
+      share.give(bytes)
     },
     async sync() {
       await log.datasync()
-      for (const file of await readdir(folder)) {
+      for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
         if (file === LOG) continue
-        await using handle = await open(join(folder, file), 'r')
+        await using handle = await whenDescriptorsAllow(() => open(join(folder, file), 'r'))
         await handle.datasync()
       }
-      await using handle = await open(folder, 'r')
+      await using handle = await whenDescriptorsAllow(() => open(folder, 'r'))
       await handle.sync()
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([...openParts].map((part) => part.close()))
-      await log.close()
+      disposed.abort()
+      // All are closed, also where one of them fails.
+      await Promise.all([...[...openParts].map((part) => part.close()), log.close()])
     },
   }
 }
 
-function partWriter(file: string, handle: FileHandle, path: string, onClosed: () => void): PartWriter {
-  let written = 0
+interface PartWriterOptions {
+  file: string
+  path: string
+  pooled: PooledFile
+  share: Share
+  keptBytes: number
+  onClosed: () => void
+}
+
+function partWriter({ file, path, pooled, share, keptBytes, onClosed }: PartWriterOptions): PartWriter {
+  let written = keptBytes
   let closing: Promise<void> | null = null
   const close = () => {
-    closing ??= handle.close().finally(onClosed)
+    closing ??= pooled.close().finally(onClosed)
     return closing
   }
   return {
     file,
     async write(buffers) {
-      written += await writeAll(handle, buffers, written)
+      written += await pooled.use((handle) => writeAll(handle, buffers, written, share))
     },
     close,
     async discard() {
       await close()
+      const bytes = await sizeOf(path)
       await rm(path, { force: true })
+      share.give(bytes)
     },
   }
 }
@@ -107,24 +186,22 @@ function openReader(folder: string): SpoolReader {
   const handles = new Map<string, FileHandle>()
   /** Reads take turns, so that none closes the file of another. */
   let turn: Promise<unknown> = Promise.resolve()
-  let closed = false
+  const closed = new AbortController()
 
   async function handleOf(file: string): Promise<FileHandle> {
-    if (closed) throw new Error('the reader is closed')
+    if (closed.signal.aborted) throw new Error('the reader is closed')
     const known = handles.get(file)
     if (known !== undefined) return known
-    const handle = await open(join(folder, file), 'r')
-    if (file !== LOG) await closeAll((other) => other !== LOG)
+    const handle = await whenDescriptorsAllow(() => open(join(folder, file), 'r'), closed)
     handles.set(file, handle)
+    if (file !== LOG) await closeAll((other) => other !== LOG && other !== file)
     return handle
   }
 
   async function closeAll(matches: (file: string) => boolean): Promise<void> {
-    for (const [file, handle] of handles) {
-      if (!matches(file)) continue
-      handles.delete(file)
-      await handle.close()
-    }
+    const closing = [...handles].filter(([file]) => matches(file))
+    for (const [file] of closing) handles.delete(file)
+    await Promise.all(closing.map(([, handle]) => handle.close()))
   }
 
   return {
@@ -137,7 +214,7 @@ function openReader(folder: string): SpoolReader {
       return result
     },
     async [Symbol.asyncDispose]() {
-      closed = true
+      closed.abort()
       await turn
       await closeAll(() => true)
     },
@@ -145,15 +222,36 @@ function openReader(folder: string): SpoolReader {
 }
 
 /** All of it, however often the kernel takes less (a full disk shows as a short write first). */
-async function writeAll(handle: FileHandle, buffers: readonly Uint8Array[], position: number): Promise<number> {
+async function writeAll(
+  handle: FileHandle,
+  buffers: readonly Uint8Array[],
+  position: number,
+  share: Share,
+): Promise<number> {
   const total = buffers.reduce((sum, { length }) => sum + length, 0)
+  await share.take(total)
+  try {
+    await writeOut(handle, buffers, position, total)
+  } catch (error) {
+    // Of what did arrive the next write takes the place.
+    share.give(total)
+    throw error
+  }
+  return total
+}
+
+async function writeOut(
+  handle: FileHandle,
+  buffers: readonly Uint8Array[],
+  position: number,
+  total: number,
+): Promise<void> {
   let rest = buffers as Uint8Array[]
   for (let done = 0; done < total; ) {
     const { bytesWritten } = await spaceChecked(handle.writev(rest, position + done))
     done += bytesWritten
     if (done < total) rest = dropFirst(rest, bytesWritten)
   }
-  return total
 }
 
 function dropFirst(buffers: Uint8Array[], bytes: number): Uint8Array[] {
@@ -163,12 +261,14 @@ function dropFirst(buffers: Uint8Array[], bytes: number): Uint8Array[] {
   return first === undefined ? [] : [first.subarray(bytes), ...rest]
 }
 
-async function spaceChecked<T>(operation: Promise<T>): Promise<T> {
-  try {
-    return await operation
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new NoSpaceError('no space left in the spool', { cause: error })
-    throw error
-  }
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null)
+  return found?.size ?? 0
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  const files = await whenDescriptorsAllow(() => readdir(folder)).catch(() => [])
+  let bytes = 0
+  for (const file of files) bytes += await sizeOf(join(folder, file))
+  return bytes
 }

@@ -1,0 +1,181 @@
+// Decides what of an archive can be journalled now, and in which bytes and facts. Changes entries' states; no I/O.
+import type { ArchiveFormat } from '#contracts/archive.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Extent, Fact } from '../ports/journal.ts'
+import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
+import type { Sealer } from './sealer.ts'
+import type { StagedBody } from './staging.ts'
+
+/** One write and one transaction take in at most this much. */
+const MAX_BATCH_BYTES = 8 * 1024 * 1024
+const MAX_BATCH_FACTS = 1_000
+/** Whole bodies wait this long in memory for their turn; then they are written, so that a crash does not lose them. */
+const SPILL_AFTER_MS = 500
+
+export interface Batch {
+  readonly facts: Fact[]
+  /** For the log, in order. */
+  readonly buffers: Uint8Array[]
+  bytes: number
+  /** What the archive grows by once the batch is durable. */
+  readonly extents: Extent[]
+  /** Whose memory is free once this is over, well or badly. */
+  readonly bodies: StagedBody[]
+  sealedEntries: number
+  failedEntries: number
+}
+
+/** Which of the bodies that wait in memory are written though their turn has not come. */
+export type Spill = 'none' | 'overdue' | 'all'
+
+export interface Batcher {
+  /** Whole bodies are waiting in memory. */
+  readonly hasWaiting: boolean
+  /** Every entry is sealed or failed, and in a batch. */
+  readonly isDone: boolean
+  /** The entry became whole or failed. */
+  settled(index: number): void
+  /** A large body has grown. */
+  begun(fact: BegunFact): void
+  /** `logBytes` is where the batch will begin in the log. There may be more than one batch takes. */
+  next(logBytes: number, spill: Spill): Batch
+  /** Gives back the memory of all that waits, when nothing will be written any more. */
+  release(): void
+}
+
+export interface BatcherOptions {
+  entries: Entry[]
+  format: ArchiveFormat
+  sealer: Sealer
+  clock: Clock
+}
+
+export function createBatcher({ entries, format, sealer, clock }: BatcherOptions): Batcher {
+  /** First entry that is not sealed, and not failed and journalled. */
+  let head = 0
+  /** Settled since the last batch: to be journalled even where its turn has not come. */
+  const news: number[] = []
+  const growing = new Map<number, BegunFact>()
+  const waiting = new Set<number>()
+
+  function addSealable(batch: Batch, logBytes: number): void {
+    for (; head < entries.length; head++) {
+      const entry = entries[head]!
+      if (entry.state === 'sealed') continue
+      if (entry.state === 'failed') {
+        if (isFull(batch)) return
+        addFailure(batch, entry)
+        continue
+      }
+      if ((entry.state !== 'whole' && entry.state !== 'spooled') || isFull(batch)) return
+      const from = entry.state === 'whole' ? entry.body : entry.at
+      const body = { index: head, sizeBytes: from.sizeBytes, crc32: from.crc32, ...entry.facts }
+      const at = entry.state === 'whole' ? null : { file: entry.at.file, offset: entry.at.offset }
+      const placed = sealer.place(body, logBytes + batch.bytes, at)
+      if (placed.header !== null) addBytes(batch, [placed.header])
+      if (entry.state === 'whole') takeMemory(batch, head, entry)
+      if (format === 'zip') batch.extents.push(...placed.extents)
+      batch.facts.push(placed.fact)
+      batch.sealedEntries++
+      entries[head] = SEALED
+    }
+  }
+
+  /** Failures are told at once, and parts that are whole would survive a crash: neither waits for its turn. */
+  function addNews(batch: Batch): void {
+    let taken = 0
+    for (const index of news) {
+      if (isFull(batch)) break
+      taken++
+      const entry = entries[index]!
+      growing.delete(index)
+      if (entry.state === 'failed') addFailure(batch, entry)
+      if (entry.state !== 'spooled' || entry.journalled) continue
+      entry.journalled = true
+      batch.facts.push({ type: 'entry-staged', index, ...entry.at, ...entry.facts })
+    }
+    news.splice(0, taken)
+    for (const [index, fact] of growing) {
+      if (isFull(batch)) return
+      growing.delete(index)
+      batch.facts.push(fact)
+    }
+  }
+
+  function addFailure(batch: Batch, entry: Extract<Entry, { state: 'failed' }>): void {
+    if (entry.journalled) return
+    entry.journalled = true
+    batch.facts.push(entry.fact)
+    batch.failedEntries++
+  }
+
+  /** Bodies that have waited long for their turn go to the log where it stands, and become an extent later. */
+  function addSpills(batch: Batch, logBytes: number, spill: Spill): void {
+    const since = spill === 'all' ? Infinity : clock.monotonicMs() - SPILL_AFTER_MS
+    for (const index of waiting) {
+      const entry = entries[index]!
+      if (isFull(batch)) return
+      if (entry.state !== 'whole' || entry.sinceMs > since) continue
+      const at = inLog(entry.body, logBytes + batch.bytes)
+      takeMemory(batch, index, entry)
+      entries[index] = { state: 'spooled', at, facts: entry.facts, journalled: true }
+      batch.facts.push({ type: 'entry-staged', index, ...at, ...entry.facts })
+    }
+  }
+
+  function takeMemory(batch: Batch, index: number, { body }: Extract<Entry, { state: 'whole' }>): void {
+    waiting.delete(index)
+    addBytes(batch, body.memory)
+    batch.bodies.push(body)
+  }
+
+  return {
+    get hasWaiting() {
+      return waiting.size > 0
+    },
+    get isDone() {
+      return head === entries.length && news.length === 0
+    },
+    settled(index) {
+      if (entries[index]!.state === 'whole') waiting.add(index)
+      news.push(index)
+    },
+    begun(fact) {
+      growing.set(fact.index, fact)
+    },
+    next(logBytes, spill) {
+      const batch: Batch = {
+        facts: [],
+        buffers: [],
+        bytes: 0,
+        extents: [],
+        bodies: [],
+        sealedEntries: 0,
+        failedEntries: 0,
+      }
+      addSealable(batch, logBytes)
+      addNews(batch)
+      if (spill !== 'none') addSpills(batch, logBytes, spill)
+      return batch
+    },
+    release() {
+      for (const index of waiting) {
+        const entry = entries[index]!
+        if (entry.state === 'whole') entry.body.releaseMemory()
+      }
+      waiting.clear()
+    },
+  }
+}
+
+function addBytes(batch: Batch, buffers: readonly Uint8Array[]): void {
+  for (const buffer of buffers) {
+    if (buffer.length === 0) continue
+    batch.buffers.push(buffer)
+    batch.bytes += buffer.length
+  }
+}
+
+function isFull({ bytes, facts }: Batch): boolean {
+  return bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS
+}

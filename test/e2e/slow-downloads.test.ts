@@ -1,0 +1,77 @@
+// Clients that trickle: cut off while bytes are ready for them, and never for waiting at the frontier.
+import { connect as dial } from 'node:net'
+import { expect, it } from 'vitest'
+import { newArchiveKey } from '#contracts/client.ts'
+import { open } from '../support/ask.ts'
+import { drip, status } from '../support/behaviours.ts'
+import type { TestServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
+import { completed, eachTestItsWorld, watch } from './world.ts'
+
+const world = eachTestItsWorld()
+const ENTRY_BYTES = 40_000_000
+
+async function archiveOn(server: TestServer): Promise<{ href: string; sizeBytes: number }> {
+  const entries = [`${world.origin.url}/bytes/${ENTRY_BYTES}/x`]
+  return completed(watch(world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries })).end)
+}
+
+/** Reads so many bytes, rests, reads on. Settles when the connection is over. */
+async function trickle({ port }: TestServer, path: string, bytesAtOnce: number, restMs: number) {
+  const socket = dial(port, '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+  let bytes = 0
+  let since = 0
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    since += chunk.length
+    if (since < bytesAtOnce) return
+    since = 0
+    socket.pause()
+    setTimeout(() => socket.resume(), restMs)
+  })
+  await new Promise((resolve) => socket.once('close', resolve))
+  return bytes
+}
+
+it('cuts a download off whose client takes fewer bytes than asked for, though it takes some all the time', async () => {
+  const server = await world.start({
+    SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '2000',
+    SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: '50000000',
+  })
+  const { href, sizeBytes } = await archiveOn(server)
+  expect(await trickle(server, href, 400_000, 50)).toBeLessThan(sizeBytes)
+  expect(server.log).toContain('the client takes too few bytes')
+})
+
+it.each([
+  ['that takes as many as asked for', '1000'],
+  ['where no rate is asked for', '0'],
+])('lets the same client end its download %s', async (_, rate) => {
+  const server = await world.start({
+    SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '2000',
+    SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: rate,
+  })
+  const { href, sizeBytes } = await archiveOn(server)
+  expect(await trickle(server, href, 400_000, 30)).toBeGreaterThan(sizeBytes)
+})
+
+it('does not hold it against a client that the archive grows slowly', async () => {
+  const server = await world.start({
+    SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '300',
+    SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: '50000000',
+  })
+  const { origin } = world
+  // Each entry is there only some time after the one before it.
+  const slow = Array.from({ length: 4 }, (_, n) =>
+    origin.serve(`/slow-${n}`, drip(100, 100, { body: Buffer.alloc(500 * (n + 1)) })),
+  )
+  const entries = [...slow, origin.serve('/last', status(200, {}, 'the last one'))]
+  const watched = watch(world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries }))
+  const { href } = await watched.first('accepted')
+  const coming = await open(server.url + href)
+  await until(() => coming.received.length > 0, { what: 'the first entry' })
+  const { whole, body } = await coming.ended
+  expect([whole, body.length]).toEqual([true, (await completed(watched.end)).sizeBytes])
+}, 20_000)

@@ -1,0 +1,53 @@
+// The pace of a download: who is too slow, who is not, and who is trusted with large chunks.
+import { describe, expect, it } from 'vitest'
+import { createPace, QUICK_CHUNK_BYTES, SLOW_CHUNK_BYTES } from '../../../server/http/pace.ts'
+
+const MiB = 1024 ** 2
+
+describe('the least rate', () => {
+  it('is held against a client once it has been waited for as long as the window, and not before', () => {
+    const pace = createPace({ minBytesPerSecond: 1_000, windowMs: 10_000 })
+    expect(pace.took(1_000, 4_000)).toBe(true)
+    expect(pace.took(1_000, 5_999)).toBe(true)
+    expect(pace.took(1_000, 1)).toBe(false)
+  })
+
+  it.each([
+    [10_000, true],
+    [9_999, false],
+  ])('passes a client of %i bytes in ten seconds: %s', (bytes, passes) => {
+    const pace = createPace({ minBytesPerSecond: 1_000, windowMs: 10_000 })
+    expect(pace.took(bytes, 10_000)).toBe(passes)
+  })
+
+  it('begins each window anew: what came fast before does not make up for a trickle now', () => {
+    const pace = createPace({ minBytesPerSecond: 1_000, windowMs: 1_000 })
+    expect(pace.took(100 * MiB, 1_000)).toBe(true)
+    expect(pace.took(999, 1_000)).toBe(false)
+  })
+
+  it('does not count the time in which nobody waited for the client', () => {
+    const pace = createPace({ minBytesPerSecond: 1_000, windowMs: 1_000 })
+    for (let n = 0; n < 10_000; n++) expect(pace.took(10, 0)).toBe(true)
+  })
+
+  it('passes everybody where it is 0', () => {
+    const pace = createPace({ minBytesPerSecond: 0, windowMs: 1_000 })
+    for (let n = 0; n < 10; n++) expect(pace.took(0, 60_000)).toBe(true)
+  })
+})
+
+describe('chunks', () => {
+  it('are small until more was taken than the kernel alone would take, and small again once one waits', () => {
+    const pace = createPace({ minBytesPerSecond: 0, windowMs: 60_000 })
+    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
+    pace.took(8 * MiB - 1, 0)
+    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
+    pace.took(1, 999)
+    expect(pace.chunkBytes).toBe(QUICK_CHUNK_BYTES)
+    pace.took(QUICK_CHUNK_BYTES, 1_000)
+    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
+    pace.took(7 * MiB, 0)
+    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
+  })
+})
