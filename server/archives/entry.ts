@@ -1,6 +1,6 @@
 // One entry while its archive is built: where it stands, and where its body is.
 import type { EntryFetch } from '../fetch/fetcher.ts'
-import type { Fact } from '../ports/journal.ts'
+import type { Fact, Stored } from '../ports/journal.ts'
 import { LOG } from '../ports/spool.ts'
 import type { StagedBody } from './staging.ts'
 
@@ -10,6 +10,7 @@ export interface WholeFacts {
   readonly modifiedMs: number | null
 }
 
+export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
 export type BegunFact = Extract<Fact, { type: 'entry-begun' }>
 
 export type Entry =

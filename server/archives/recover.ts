@@ -1,12 +1,10 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { crc32 } from 'node:zlib'
-import type { Fact, Journal, Stored } from '../ports/journal.ts'
+import type { Fact, Journal } from '../ports/journal.ts'
 import { LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
-import { type Entry, PENDING, type SpooledBody } from './entry.ts'
+import { type Entry, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
 import type { Layout } from './layout.ts'
 import type { Sealer } from './sealer.ts'
-
-export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
 
 export interface Recovered {
   readonly entries: Entry[]

@@ -5,7 +5,7 @@ import { LOG } from '../ports/spool.ts'
 import type { TarMember } from '../tar/pack.ts'
 import { cleanEntryName, createNamer } from '../zip/entry-name.ts'
 import { createZipWriter } from '../zip/writer.ts'
-import type { SealedFact } from './recover.ts'
+import type { SealedFact } from './entry.ts'
 
 /** For sources that say nothing of their date: the earliest a zip can tell. */
 const DEFAULT_MODIFIED_MS = Date.UTC(1980, 0, 1)
