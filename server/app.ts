@@ -6,6 +6,7 @@ import pkg from '../package.json' with { type: 'json' }
 import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
 import { createAttendance } from './archives/attendance.ts'
+import type { BuildLimits } from './archives/build-parts.ts'
 import { createRunner } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
 import { createStagingBudget } from './archives/staging.ts'
@@ -14,7 +15,7 @@ import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { parseAllowList } from './fetch/address.ts'
 import { createFetchBudget } from './fetch/budget.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
-import { createFetcher } from './fetch/fetcher.ts'
+import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
@@ -66,38 +67,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const samples = await openSamples(config, log)
   if (samples !== null) opened.use(samples)
 
-  const dispatcher = createDispatcher({
-    policy: {
-      allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
-      allow: [
-        ...config.SHEAF_ALLOW_ADDRESSES,
-        ...(samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)),
-      ],
-    },
-    connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
-    maxConnectionsPerOrigin: Math.min(config.SHEAF_MAX_FETCHES_PER_ORIGIN, most.fetches),
-  })
-  opened.defer(() => dispatcher.destroy())
-  const fetcher = opened.use(
-    createFetcher({
-      dispatcher,
-      budget: createFetchBudget({
-        maxFetches: most.fetches,
-        maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
-      }),
-      limits: {
-        maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,
-        maxRedirects: config.SHEAF_MAX_REDIRECTS,
-        headersTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS + config.SHEAF_HEADERS_TIMEOUT_MS,
-        idleTimeoutMs: config.SHEAF_IDLE_TIMEOUT_MS,
-        minBytesPerSecond: config.SHEAF_MIN_BYTES_PER_SECOND,
-        entryTimeoutMs: config.SHEAF_ENTRY_TIMEOUT_MS,
-        maxAttempts: config.SHEAF_MAX_ATTEMPTS,
-      },
-      clock,
-      userAgent: `sheaf/${pkg.version}`,
-    }),
-  )
+  const fetcher = openFetcher(config, most, samples, opened)
   const attendance = opened.use(
     createAttendance({
       abandonMs: config.SHEAF_ABANDON_MS,
@@ -127,11 +97,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         staging: createStagingBudget(config.SHEAF_STAGING_BYTES),
         clock,
         log,
-        limits: {
-          maxArchiveBytes: config.SHEAF_MAX_ARCHIVE_BYTES,
-          archiveTimeoutMs: config.SHEAF_ARCHIVE_TIMEOUT_MS,
-          retentionMs: config.SHEAF_RETENTION_MS,
-        },
+        limits: buildLimits(config),
       },
       maxActive: most.archives,
     }),
@@ -161,28 +127,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     api: service,
     openReading: (archiveId) => service.openReading(archiveId),
     pages: createPages(PAGE_DIRECTORY),
-    guard: {
-      allowedHosts: new Set(config.SHEAF_ALLOWED_HOSTS),
-      allowedOrigins: new Set(config.SHEAF_ALLOWED_ORIGINS),
-    },
     log,
-    maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
-    maxSockets: most.sockets,
-    limits: {
-      // Sockets in all are bounded where they are accepted.
-      websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: most.sockets }),
-      subscriptions: createQuota({
-        perKey: config.SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT,
-        inAll: config.SHEAF_MAX_SUBSCRIPTIONS,
-      }),
-      downloads: createQuota({ perKey: config.SHEAF_MAX_DOWNLOADS_PER_CLIENT, inAll: config.SHEAF_MAX_DOWNLOADS }),
-      maxSubscriptionsPerSocket: config.SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET,
-      trustProxy: config.SHEAF_TRUST_PROXY,
-    },
-    slowReaderMs: config.SHEAF_SLOW_READER_MS,
-    downloadIdleTimeoutMs: config.SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS,
-    downloadMinBytesPerSecond: config.SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND,
-    downloadTimeoutMs: config.SHEAF_DOWNLOAD_TIMEOUT_MS,
+    ...httpLimits(config, most.sockets),
   })
 
   const owned = opened.move()
@@ -196,6 +142,77 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       await server[Symbol.asyncDispose]()
       await owned.disposeAsync()
     },
+  }
+}
+
+/** The way out: one dispatcher, one budget, one set of limits. Closed by `opened`. */
+function openFetcher(
+  config: Config,
+  most: DescriptorNeeds,
+  samples: Samples | null,
+  opened: AsyncDisposableStack,
+): Fetcher {
+  const ownImages = samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)
+  const dispatcher = createDispatcher({
+    policy: {
+      allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
+      allow: [...config.SHEAF_ALLOW_ADDRESSES, ...ownImages],
+    },
+    connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
+    maxConnectionsPerOrigin: Math.min(config.SHEAF_MAX_FETCHES_PER_ORIGIN, most.fetches),
+  })
+  opened.defer(() => dispatcher.destroy())
+  const fetcher = createFetcher({
+    dispatcher,
+    budget: createFetchBudget({
+      maxFetches: most.fetches,
+      maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+    }),
+    limits: {
+      maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,
+      maxRedirects: config.SHEAF_MAX_REDIRECTS,
+      headersTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS + config.SHEAF_HEADERS_TIMEOUT_MS,
+      idleTimeoutMs: config.SHEAF_IDLE_TIMEOUT_MS,
+      minBytesPerSecond: config.SHEAF_MIN_BYTES_PER_SECOND,
+      entryTimeoutMs: config.SHEAF_ENTRY_TIMEOUT_MS,
+      maxAttempts: config.SHEAF_MAX_ATTEMPTS,
+    },
+    clock: systemClock,
+    userAgent: `sheaf/${pkg.version}`,
+  })
+  return opened.use(fetcher)
+}
+
+const buildLimits = (config: Config): BuildLimits => ({
+  maxArchiveBytes: config.SHEAF_MAX_ARCHIVE_BYTES,
+  archiveTimeoutMs: config.SHEAF_ARCHIVE_TIMEOUT_MS,
+  retentionMs: config.SHEAF_RETENTION_MS,
+})
+
+/** Who may come in, and how much of the server anybody may hold. */
+function httpLimits(config: Config, maxSockets: number) {
+  return {
+    guard: {
+      allowedHosts: new Set(config.SHEAF_ALLOWED_HOSTS),
+      allowedOrigins: new Set(config.SHEAF_ALLOWED_ORIGINS),
+    },
+    maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
+    maxSockets,
+    limits: {
+      // Sockets in all are bounded where they are accepted.
+      websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: maxSockets }),
+      subscriptions: createQuota({
+        perKey: config.SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT,
+        inAll: config.SHEAF_MAX_SUBSCRIPTIONS,
+      }),
+      downloads: createQuota({ perKey: config.SHEAF_MAX_DOWNLOADS_PER_CLIENT, inAll: config.SHEAF_MAX_DOWNLOADS }),
+      maxSubscriptionsPerSocket: config.SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET,
+      trustProxy: config.SHEAF_TRUST_PROXY,
+    },
+    slowReaderMs: config.SHEAF_SLOW_READER_MS,
+    downloadIdleTimeoutMs: config.SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS,
+    downloadMinBytesPerSecond: config.SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND,
+    downloadTimeoutMs: config.SHEAF_DOWNLOAD_TIMEOUT_MS,
   }
 }
 
