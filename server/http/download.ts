@@ -97,7 +97,7 @@ export function createDownload(options: DownloadOptions) {
       await written
       if (!pace.took(underWayBytes, performance.now() - askedMs)) throw new Error('the client takes too few bytes')
       underWayBytes = bytes
-      written = write(res, buffer.subarray(0, bytes))
+      written = write(res, buffer.subarray(0, bytes), gone)
       written.catch(() => {})
     }
     await written
@@ -105,15 +105,22 @@ export function createDownload(options: DownloadOptions) {
     return 'sent'
   }
 
-  /** Resolves once the socket has taken the bytes. */
-  function write(res: ServerResponse, bytes: Buffer): Promise<void> {
+  /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */
+  function write(res: ServerResponse, bytes: Buffer, gone: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const lost = () => {
+        clearTimeout(idle)
+        reject(new Error('the client is gone'))
+      }
       const idle = setTimeout(() => {
         res.destroy()
         reject(new Error('the client takes no bytes'))
       }, idleTimeoutMs)
+      if (gone.aborted) return lost()
+      gone.addEventListener('abort', lost, { once: true })
       res.write(bytes, (error) => {
         clearTimeout(idle)
+        gone.removeEventListener('abort', lost)
         if (error) reject(error)
         else resolve()
       })

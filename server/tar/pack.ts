@@ -19,6 +19,9 @@ export interface PackTarOptions {
   signal: AbortSignal
 }
 
+/** archiver yields pieces of some KiB; so much goes into one write. */
+const BATCH_BYTES = 256 * 1024
+
 /**
  * A failure leaves archiver as it stands, for the garbage collector: both its abort() and its destroy() throw later, where
  * nobody can catch it.
@@ -27,12 +30,22 @@ export interface PackTarOptions {
 export async function packTar({ gzip, members, write, signal }: PackTarOptions): Promise<number> {
   const archive = new TarArchive({ gzip, gzipOptions: { level: 6 } })
   let sizeBytes = 0
+  let batch: Buffer[] = []
+  let batchBytes = 0
+  async function writeBatch(): Promise<void> {
+    await write(batch)
+    sizeBytes += batchBytes
+    batch = []
+    batchBytes = 0
+  }
   const written = (async () => {
     for await (const chunk of (archive as unknown as Readable).iterator({ destroyOnReturn: false })) {
       signal.throwIfAborted()
-      await write([chunk])
-      sizeBytes += chunk.length
+      batch.push(chunk)
+      batchBytes += chunk.length
+      if (batchBytes >= BATCH_BYTES) await writeBatch()
     }
+    await writeBatch()
   })()
   // Handled below; until then a failure of the writing must not count as unhandled.
   written.catch(() => {})
