@@ -1,4 +1,5 @@
-// What a build is made with: the same for all builds of a process.
+// What a build is made with, the same for all builds of a process, and what it shows of itself.
+import type { Progress } from '#contracts/events.ts'
 import type { Fetcher } from '../fetch/fetcher.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
@@ -20,4 +21,14 @@ export interface BuildParts {
   readonly clock: Clock
   readonly log: Log
   readonly limits: BuildLimits
+}
+
+/** Where the build stands, and the last fact that is reflected in it. */
+export interface Snapshot {
+  /** Of `news`. */
+  readonly version: number
+  readonly seq: number
+  readonly progress: Progress
+  /** The progress as JSON, to compare by. */
+  readonly text: string
 }

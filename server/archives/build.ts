@@ -8,7 +8,7 @@ import { type ArchiveRecord, type Fact, StaleSeqError } from '../ports/journal.t
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { SpoolWriter } from '../ports/spool.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
-import type { BuildParts } from './build-parts.ts'
+import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkZip, closeZip } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
 import { createIntake, type Intake } from './intake.ts'
@@ -35,8 +35,9 @@ export class Build {
   lastSeq: number
   /** Readers that began under another one must not go on. */
   generation: number
+  readonly #over = Promise.withResolvers<void>()
   /** Settles when the build is over, however that came. */
-  readonly ended: Promise<void>
+  readonly ended = this.#over.promise
   outcome: 'sealed' | 'aborted' | 'stopped' | null = null
   queuePosition: number | null = 0
 
@@ -56,8 +57,8 @@ export class Build {
   #ending: Ending | null = null
   readonly #endingSoon = new AbortController()
   #dirty = true
-  #resolveEnded = () => {}
   #startedMs: number | null = null
+  #snapshot: Snapshot | null = null
 
   constructor(record: ArchiveRecord, parts: BuildParts) {
     this.record = record
@@ -67,9 +68,6 @@ export class Build {
     this.generation = record.generation
     this.#entries = new Array(record.totalEntries).fill(PENDING)
     this.#sealer = createSealer(record.format)
-    this.ended = new Promise((resolve) => {
-      this.#resolveEnded = resolve
-    })
   }
 
   /** Ends the build without a result. Resolves when nothing is left of it: true where it was this call that ended it. */
@@ -119,16 +117,25 @@ export class Build {
     }
     clearInterval(ticker)
     await this.#wind(writer)
-    this.#resolveEnded()
+    this.#over.resolve()
     this.frontier.notify()
     this.news.notify()
   }
 
-  progress(): Progress & { seq: number } {
+  /** The same object until there is news, however many ask. */
+  snapshot(): Snapshot {
+    const { version } = this.news
+    const known = this.#snapshot
+    if (known?.version === version && known.seq === this.lastSeq) return known
+    const progress = this.progress()
+    this.#snapshot = { version, seq: this.lastSeq, progress, text: JSON.stringify(progress) }
+    return this.#snapshot
+  }
+
+  progress(): Progress {
     const receivedBytes = this.#wholeBytes + (this.#intake?.receivedBytes ?? 0)
     const expectedBytes = this.#wholeBytes + (this.#intake?.expectedBytes ?? 0)
     return {
-      seq: this.lastSeq,
       phase: this.#phase,
       queuePosition: this.#phase === 'queued' ? this.queuePosition : null,
       sealedEntries: this.#sealedEntries,
@@ -373,9 +380,9 @@ export class Build {
   #tick(nowMs: number): void {
     const underWayBytes = this.#intake?.receivedBytes ?? 0
     const bytes = this.#wholeBytes + underWayBytes
-    const { archiveTimeoutMs } = this.#parts.limits
     this.#checkSize(bytes)
-    if (nowMs - this.#startedMs! > archiveTimeoutMs) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
+    const isLate = nowMs - this.#startedMs! > this.#parts.limits.archiveTimeoutMs
+    if (isLate) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
     this.#rate.sample(nowMs, bytes)
     if (this.#batcher?.hasWaiting) {
       this.#spill = 'overdue'

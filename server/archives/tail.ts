@@ -7,6 +7,7 @@ import { archiveHref } from '#contracts/wire.ts'
 import { assertNever, present } from '../lib/assert.ts'
 import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../ports/journal.ts'
 import type { Build } from './build.ts'
+import type { Snapshot } from './build-parts.ts'
 import { nameOf, urlOf } from './manifest.ts'
 
 const FAILURES_PAGE = 500
@@ -32,43 +33,47 @@ export async function* tail({
 }: TailOptions): AsyncGenerator<NumberedEvent> {
   let cursor = after ?? 0
   let manifest: readonly EntryInput[] | null = null
-  let told: string | null = null
+  let told: Snapshot | null = null
+  /** Everything up to this fact was looked for in the journal. */
+  let readSeq = 0
   while (!signal.aborted) {
     // The snapshot comes first: whatever is journalled after it is told by the next round.
     const current = buildOf(archiveId)
     const build = current?.outcome === null ? current : null
     const seen = build?.news.version ?? 0
-    const snapshot = build?.progress() ?? null
-    const record = present(await journal.get(archiveId), 'the archive watched')
-    // A cursor from beyond the log is of facts that a power failure took back: all is told anew.
-    if (cursor > record.lastSeq) cursor = 0
-    if (cursor === 0) {
-      yield { id: '1', event: acceptedEvent(record) }
-      cursor = 1
-    }
-    for (;;) {
-      const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
-      if (failures.length > 0) manifest ??= await journal.manifest(archiveId)
-      for (const failure of failures) {
-        if (signal.aborted) return
-        cursor = failure.seq
-        yield { id: String(cursor), event: failedEvent(failure, present(manifest?.[failure.index], 'the entry')) }
+    const snapshot = build?.snapshot() ?? null
+    // A thousand watchers of one build must not ask the journal for what it cannot have.
+    if (snapshot === null || snapshot.seq > readSeq) {
+      const record = present(await journal.get(archiveId), 'the archive watched')
+      // A cursor from beyond the log is of facts that a power failure took back: all is told anew.
+      if (cursor > record.lastSeq) cursor = 0
+      if (cursor === 0) {
+        yield { id: '1', event: acceptedEvent(record) }
+        cursor = 1
       }
-      if (failures.length < FAILURES_PAGE) break
+      for (;;) {
+        const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
+        if (failures.length > 0) manifest ??= await journal.manifest(archiveId)
+        for (const failure of failures) {
+          if (signal.aborted) return
+          cursor = failure.seq
+          yield { id: String(cursor), event: failedEvent(failure, present(manifest?.[failure.index], 'the entry')) }
+        }
+        if (failures.length < FAILURES_PAGE) break
+      }
+      if (record.terminal !== null) {
+        yield { id: String(record.terminal.seq), event: terminalEvent(record, record.terminal) }
+        return
+      }
+      if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
+      readSeq = snapshot.seq
     }
-    if (record.terminal !== null) {
-      yield { id: String(record.terminal.seq), event: terminalEvent(record, record.terminal) }
-      return
+    if (snapshot.text !== told?.text) {
+      told = snapshot
+      cursor = Math.max(cursor, snapshot.seq)
+      yield { id: String(cursor), event: progressEvent(snapshot.progress) }
     }
-    if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
-    const { seq, ...progress } = snapshot
-    const text = JSON.stringify(progress)
-    if (text !== told) {
-      told = text
-      cursor = Math.max(cursor, seq)
-      yield { id: String(cursor), event: progressEvent(progress) }
-    }
-    await build.news.passed(seen, signal)
+    await build!.news.passed(seen, signal)
   }
 }
 

@@ -1,0 +1,135 @@
+// A server under proof and what it held before: descriptors, sockets, timers, memory. Ends the server whatever happens.
+import { createServer } from 'node:net'
+import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
+import { BrokenPromise, mebibytes, promised, type Scope, tellAll } from './scope.ts'
+
+export interface Vitals {
+  readonly rssBytes: number
+  /** After a garbage collection. */
+  readonly heapUsedBytes: number
+  /** Active resources of the process, how many of each kind. */
+  readonly resources: Readonly<Record<string, number>>
+  /** Since the last time this was asked. */
+  readonly loopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number }
+}
+
+export interface Baseline {
+  readonly descriptors: readonly string[]
+  readonly vitals: Vitals
+}
+
+/** What is kept alive by a peer, or waits for its time-out, is gone by then. */
+const QUIET_AFTER_MS = 30_000
+
+const preload = (name: string) => `--import=${new URL(name, import.meta.url).href}`
+const nodeOptions = [preload('./vitals-preload.ts'), preload('./fault-preload.ts')].join(' ')
+
+export async function openServer(env: Record<string, string> = {}, dataDir?: string): Promise<TestServer> {
+  const settings = { NODE_OPTIONS: nodeOptions, SHEAF_PORT: String(await quietPort()), ...env }
+  const server = await startServer({ env: settings, dataDir })
+  running.add(server)
+  return server
+}
+
+const running = new Set<TestServer>()
+
+/** For the end of this process in a hurry. */
+export function killServers(): void {
+  for (const server of running) if (isAlive(server)) process.kill(server.pid, 'SIGKILL')
+}
+
+let nextPort = 20_000 + Math.floor(Math.random() * 12_000)
+
+/**
+ * A free port below those the kernel gives to clients: while a server is down, nobody else may get its port, not even
+ * one of the clients that keep knocking there.
+ */
+async function quietPort(): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    // Each once, so that servers that start at the same time do not choose the same.
+    nextPort = nextPort < 31_999 ? nextPort + 1 : 20_000
+    const port = nextPort
+    const probe = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      probe.once('error', () => resolve(false))
+      probe.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    await new Promise((resolve) => probe.close(resolve))
+    if (free) return port
+  }
+  throw new Error('no free port')
+}
+
+export function isAlive({ pid }: TestServer): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+export async function vitalsOf(server: TestServer): Promise<Vitals> {
+  const from = server.log.length
+  process.kill(server.pid, 'SIGUSR2')
+  const line = await until(() => /^vitals (\{.*\})\n/m.exec(server.log.slice(from)), {
+    timeoutMs: 30_000,
+    what: 'the vitals of the server',
+  })
+  return JSON.parse(line[1]!) as Vitals
+}
+
+export async function baselineOf(server: TestServer): Promise<Baseline> {
+  return { descriptors: await descriptorsOf(server), vitals: await vitalsOf(server) }
+}
+
+/** Sockets and pipes by kind alone: their numbers differ. */
+async function descriptorsOf(server: TestServer): Promise<string[]> {
+  const targets = await server.descriptors()
+  return targets.map((target) => target.replace(server.dataDir, '').replaceAll(/\d+/g, 'n')).sort()
+}
+
+/** Descriptors, sockets and timers are what they were; waits for those that close by themselves. */
+export async function checkBaseline(scope: Scope, server: TestServer, before: Baseline): Promise<Vitals> {
+  promised(isAlive(server), 'the server is not there any more')
+  const wanted = JSON.stringify(before.descriptors)
+  const descriptors = await waitToEqual(wanted, async () => JSON.stringify(await descriptorsOf(server)))
+  promised(descriptors === wanted, `descriptors were ${wanted} and are ${descriptors}`)
+  const { resources } = before.vitals
+  let after = await vitalsOf(server)
+  const found = await waitToEqual(JSON.stringify(resources), async () => {
+    after = await vitalsOf(server)
+    return JSON.stringify(after.resources)
+  })
+  promised(found === JSON.stringify(resources), `active resources were ${JSON.stringify(resources)} and are ${found}`)
+  tellAll(scope, {
+    'descriptors before, after': `${before.descriptors.length}, ${descriptors === wanted ? 'the same' : descriptors}`,
+    'sockets and timers before, after': `${JSON.stringify(resources)}, the same`,
+    'heap after gc before, after': `${mebibytes(before.vitals.heapUsedBytes)}, ${mebibytes(after.heapUsedBytes)}`,
+    'rss before, after': `${mebibytes(before.vitals.rssBytes)}, ${mebibytes(after.rssBytes)}`,
+  })
+  return after
+}
+
+/** The last look, equal or not. */
+async function waitToEqual(wanted: string, look: () => Promise<string>): Promise<string> {
+  const giveUpAt = performance.now() + QUIET_AFTER_MS
+  for (;;) {
+    const found = await look()
+    if (found === wanted || performance.now() > giveUpAt) return found
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
+
+/** Ends it by SIGTERM within what was promised. */
+export async function stopInTime(server: TestServer): Promise<number> {
+  const startedAt = performance.now()
+  const code = await server.stop()
+  const durationMs = performance.now() - startedAt
+  running.delete(server)
+  if (code !== 0) throw new BrokenPromise(`SIGTERM ended the server with ${code}:\n${lastLines(server)}`)
+  promised(durationMs < 10_000, `SIGTERM took ${Math.round(durationMs)} ms`)
+  return durationMs
+}
+
+export const lastLines = ({ log }: TestServer, count = 15) => log.trimEnd().split('\n').slice(-count).join('\n')
