@@ -10,7 +10,6 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
-  readonly acceptedAtMs: number
   /** Size of the whole archive; null while it grows. */
   readonly sizeBytes: number | null
   readonly readableBytes: number
@@ -44,7 +43,6 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
     fileName: record.name,
     format: record.format,
     etag: etagOf({ archiveId: record.archiveId, generation }),
-    acceptedAtMs: record.acceptedAtMs,
     get sizeBytes() {
       return whole() ? layout.readableBytes : null
     },
