@@ -22,7 +22,7 @@ export const entryFailures = {
   BAD_RESPONSE: { retryable: false, publicMessage: 'the origin broke the HTTP protocol' },
   BODY_TRUNCATED: { retryable: true, publicMessage: 'the body ended before it was whole' },
   SOURCE_CHANGED: { retryable: true, publicMessage: 'the file changed while it was being fetched' },
-  BAD_ENCODING: { retryable: false, publicMessage: 'the origin sent an encoding that was not asked for' },
+  BAD_ENCODING: { retryable: false, publicMessage: 'the origin sent an encoding that could not be undone' },
   ENTRY_TOO_LARGE: { retryable: false, publicMessage: 'the entry is larger than this server takes' },
 } as const satisfies Record<string, FailureText>
 export type EntryFailureCode = keyof typeof entryFailures

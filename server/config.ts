@@ -20,10 +20,12 @@ const timerMs = (fallback: number) =>
     .min(1)
     .max(2 ** 31 - 1)
     .default(fallback)
-const flag = z
-  .enum(['true', 'false'])
-  .default('false')
-  .transform((text) => text === 'true')
+const flagOf = (fallback: 'true' | 'false') =>
+  z
+    .enum(['true', 'false'])
+    .default(fallback)
+    .transform((text) => text === 'true')
+const flag = flagOf('false')
 const list = z
   .string()
   .default('')
@@ -73,6 +75,7 @@ const settings = {
   SHEAF_ARCHIVE_TIMEOUT_MS: timerMs(12 * HOUR).describe('for building one archive'),
   SHEAF_MAX_FETCHES: count(96).describe('fetches at a time'),
   SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('fetches at a time from one origin'),
+  SHEAF_POOLED_SOCKETS: flagOf('true').describe('false: plain sockets for fetching, with a new buffer for every read'),
   SHEAF_STAGING_BYTES: bytes(64 * MiB).describe('memory for bodies that wait for their turn'),
   SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe('archives built at a time; more wait in a queue'),
   SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),

@@ -1,5 +1,6 @@
 // Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
 import { crc32 } from 'node:zlib'
+import type { Lease } from '../fetch/attempt.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
 
 /** The process-wide budget of bytes staged in memory. */
@@ -31,6 +32,18 @@ export const SMALL_BODY_BYTES = 2 * 1024 * 1024
 /** A part's queue: above this the origin is paused until the disk has caught up. */
 const PART_QUEUE_BYTES = 1024 * 1024
 
+/**
+ * What is received lies in memory that is larger than it and kept as a whole, by a lease or by looking at it. So a body
+ * below this is copied into memory of its own, and so is each small chunk, as it comes of chunked framing, and what fills
+ * less than half of ordinary memory. All else stays where it is. What that pins has two bounds: memory with leases has
+ * one as a whole, that of the pool it comes from; ordinary memory is at most twice what the staging budget and the queues
+ * of parts count.
+ */
+const COPIED_BODY_BYTES = 32 * 1024
+const COPIED_CHUNK_BYTES = 4 * 1024
+/** Memory taken at a time for the small chunks of a larger body. */
+const COPIED_BLOCK_BYTES = 8 * 1024
+
 export interface StagedBodyOptions {
   spool: SpoolWriter
   budget: StagingBudget
@@ -57,6 +70,10 @@ export class StagedBody {
   crc32 = 0
   memory: Buffer[] = []
   part: PartWriter | null = null
+  readonly #announcedBytes: number
+  /** Of `memory`, later of what waits for the part; never of both. */
+  #leases: Lease[] = []
+  readonly #copies = createCopies()
   #reservedBytes = 0
   #toPart = false
   /** For the part; `queuedBytes` counts the batch being written too. */
@@ -64,6 +81,7 @@ export class StagedBody {
   #queuedBytes = 0
   #writing: Promise<void> | null = null
   #broken = false
+  #isDropped = false
   #resume: (() => void) | null = null
   /** What the part holds. */
   #written: BodyCheckpoint | null = null
@@ -72,6 +90,7 @@ export class StagedBody {
   /** `announcedBytes` is what the origin says its size is; null if it does not. */
   constructor(announcedBytes: number | null, options: StagedBodyOptions) {
     this.#options = options
+    this.#announcedBytes = announcedBytes ?? 0
     if (announcedBytes !== null) this.#toPart = announcedBytes > SMALL_BODY_BYTES || !this.#reserve(announcedBytes)
   }
 
@@ -89,20 +108,48 @@ export class StagedBody {
     return this.#toPart
   }
 
-  write(chunk: Buffer): boolean {
-    this.sizeBytes += chunk.length
-    this.crc32 = crc32(chunk, this.crc32)
-    if (!this.#toPart && this.#fitsInMemory()) {
-      this.memory.push(chunk)
+  /** Takes the lease over: it is released once the bytes are copied, in the part, or not wanted any more. */
+  write(chunk: Buffer, lease: Lease | null = null): boolean {
+    if (this.#isDropped || this.#broken || chunk.length === 0) {
+      lease?.release()
       return true
     }
-    if (!this.#toPart) {
-      this.#toPart = true
-      for (const earlier of this.memory) this.#enqueue(earlier)
-      this.releaseMemory()
+    this.sizeBytes += chunk.length
+    this.crc32 = crc32(chunk, this.crc32)
+    if (!this.#toPart && !this.#fitsInMemory()) this.#moveToPart()
+    const chunks = this.#toPart ? this.#queue : this.memory
+    if (this.#isToBeCopied(chunk, lease)) {
+      this.#copies.add(chunk, chunks, this.#expectedBytes(chunk))
+      lease?.release()
+    } else {
+      chunks.push(chunk)
+      if (lease !== null) this.#leases.push(lease)
     }
-    this.#enqueue(chunk)
+    if (!this.#toPart) return true
+    this.#queuedBytes += chunk.length
+    this.#startDrain()
     return this.#queuedBytes < PART_QUEUE_BYTES
+  }
+
+  #isToBeCopied(chunk: Buffer, lease: Lease | null): boolean {
+    if (chunk.length < COPIED_CHUNK_BYTES) return true
+    if (lease === null) return chunk.length * 2 < chunk.buffer.byteLength
+    return Math.max(this.#announcedBytes, this.sizeBytes) < COPIED_BODY_BYTES
+  }
+
+  /** Of this chunk and what may follow it into the same memory; where no size was announced, it doubles. */
+  #expectedBytes(chunk: Buffer): number {
+    const total = this.#announcedBytes > 0 ? this.#announcedBytes : 2 * this.sizeBytes - chunk.length
+    const restBytes = total - this.sizeBytes + chunk.length
+    return total < COPIED_BODY_BYTES ? restBytes : Math.min(restBytes, COPIED_BLOCK_BYTES)
+  }
+
+  #moveToPart(): void {
+    this.#toPart = true
+    this.#queue = this.memory
+    this.#queuedBytes = this.memory.reduce((sum, { length }) => sum + length, 0)
+    this.memory = []
+    this.#giveBack()
   }
 
   whenReady(resume: () => void): void {
@@ -112,8 +159,8 @@ export class StagedBody {
 
   /** Resolves once everything written is in the part; at once for a body in memory. Rejects where the spool failed. */
   async whole(): Promise<void> {
-    // An empty body that was announced as a part has none yet. With nothing to do, `#drain` would be over before it is noted.
-    if (this.#toPart && this.part === null && !this.#broken) this.#writing ??= this.#drain()
+    // An empty body that was announced as a part has none yet.
+    if (this.#toPart && this.part === null && !this.#broken) this.#startDrain()
     while (this.#writing !== null) await this.#writing
     if (this.#broken) throw new Error('the spool did not take the body')
     await this.part?.close()
@@ -128,19 +175,42 @@ export class StagedBody {
     return this.#written
   }
 
+  /** The same body in another form, of no more bytes: it stays within what was reserved. */
+  replaceMemory(bytes: Buffer): void {
+    this.memory = [bytes]
+    this.#releaseLeases()
+  }
+
   /** Once its bytes are elsewhere. */
   releaseMemory(): void {
     this.memory = []
+    // Those of a body on its way to its part belong to the queue.
+    if (!this.#toPart) this.#releaseLeases()
+    this.#giveBack()
+  }
+
+  async discard(): Promise<void> {
+    this.#isDropped = true
+    this.#resume = null
+    this.releaseMemory()
+    this.#dropQueue()
+    // The batch that is being written keeps its own leases until it is.
+    while (this.#writing !== null) await this.#writing
+    await this.part?.discard()
+  }
+
+  #giveBack(): void {
     this.#options.budget.release(this.#reservedBytes)
     this.#reservedBytes = 0
   }
 
-  async discard(): Promise<void> {
+  #dropQueue(): void {
     this.#queue = []
-    this.#resume = null
-    this.releaseMemory()
-    while (this.#writing !== null) await this.#writing
-    await this.part?.discard()
+    this.#releaseLeases()
+  }
+
+  #releaseLeases(): void {
+    releaseAll(this.#leases.splice(0))
   }
 
   #reserve(bytes: number): boolean {
@@ -154,10 +224,12 @@ export class StagedBody {
     return this.sizeBytes <= SMALL_BODY_BYTES && this.#reserve(this.sizeBytes - this.#reservedBytes)
   }
 
-  #enqueue(chunk: Buffer): void {
-    this.#queue.push(chunk)
-    this.#queuedBytes += chunk.length
-    this.#writing ??= this.#drain()
+  #startDrain(): void {
+    // Noted as over in a turn of its own: a drain with nothing to do is over before it could be noted as begun.
+    this.#writing ??= this.#drain().finally(() => {
+      this.#writing = null
+      if (this.#queue.length > 0) this.#startDrain()
+    })
   }
 
   async #drain(): Promise<void> {
@@ -166,9 +238,15 @@ export class StagedBody {
       while (this.#queue.length > 0) {
         const batch = this.#queue
         const batchBytes = this.#queuedBytes
+        const leases = this.#leases
         const after = { file: this.part.file, receivedBytes: this.sizeBytes, crc32: this.crc32 }
         this.#queue = []
-        await this.part.write(batch)
+        this.#leases = []
+        try {
+          await this.part.write(batch)
+        } finally {
+          releaseAll(leases)
+        }
         this.#queuedBytes -= batchBytes
         this.#written = after
         if (after.receivedBytes - this.#toldBytes >= CHECKPOINT_BYTES) {
@@ -182,9 +260,41 @@ export class StagedBody {
       }
     } catch (error) {
       this.#broken = true
+      this.#dropQueue()
       this.#options.failed(error)
-    } finally {
-      this.#writing = null
     }
+  }
+}
+
+function releaseAll(leases: readonly Lease[]): void {
+  for (const lease of leases) lease.release()
+}
+
+/** Memory of its own for what is small: pieces that come one after the other are one buffer. */
+function createCopies() {
+  let block: Buffer = Buffer.alloc(0)
+  let usedBytes = 0
+  let last: Buffer | null = null
+  let lastStart = 0
+  return {
+    /** Appends to `chunks`; `soonBytes` is what is to be expected, this chunk included. */
+    add(chunk: Buffer, chunks: Buffer[], soonBytes: number): void {
+      for (let from = 0; from < chunk.length; ) {
+        if (usedBytes === block.length) {
+          block = Buffer.allocUnsafe(Math.max(soonBytes, chunk.length) - from)
+          usedBytes = 0
+          last = null
+        }
+        // Once a batch is taken away to be written, its buffers must stay as they are.
+        const grows = last !== null && chunks.at(-1) === last
+        if (!grows) lastStart = usedBytes
+        const bytes = chunk.copy(block, usedBytes, from)
+        usedBytes += bytes
+        from += bytes
+        last = block.subarray(lastStart, usedBytes)
+        if (grows) chunks[chunks.length - 1] = last
+        else chunks.push(last)
+      }
+    },
   }
 }

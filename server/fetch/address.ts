@@ -117,6 +117,11 @@ export function judgeAddress(address: string, port: number, policy: AddressPolic
   return policy.allowedPorts.has(port) && isGlobalUnicast(bytes) ? 'allowed' : 'forbidden'
 }
 
+/** Whether no address at all may be dialled on this port: what can be said of a name that is not resolved. */
+export function isPortClosed(port: number, { allowedPorts, allow }: AddressPolicy): boolean {
+  return !allowedPorts.has(port) && !allow.some((rule) => rule.port === null || rule.port === port)
+}
+
 function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 1 && port <= 65_535
 }

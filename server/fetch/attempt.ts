@@ -2,9 +2,24 @@
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
+import {
+  type Coding,
+  codingsToUndo,
+  createDecoder,
+  createDecoderPlaces,
+  type Decoder,
+  type DecoderPlaces,
+  isPlainlyFramed,
+} from './decode.ts'
+import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import { continues, parseContentRange, type Received, strongEtag } from './partial.ts'
 import { parseRedirect } from './source.ts'
+
+/** Memory that is kept for a reader. Whoever takes it over releases it exactly once. */
+export interface Lease {
+  release(): void
+}
 
 /** Where a body goes. Called while the response is parsed, so nothing here may wait. */
 export interface BodySink {
@@ -13,8 +28,11 @@ export interface BodySink {
    * is one, a later request can go on with it.
    */
   begin(sizeBytes: number | null, etag: string | null): void
-  /** Takes over the chunk. False: send no more until the callback given to `whenReady` is called. */
-  write(chunk: Buffer): boolean
+  /**
+   * Takes over the chunk, and its lease if it has one: the bytes stay until that is released. False: send no more until
+   * the callback given to `whenReady` is called.
+   */
+  write(chunk: Buffer, lease?: Lease | null): boolean
   whenReady(resume: () => void): void
 }
 
@@ -49,12 +67,16 @@ export type AttemptOutcome = ({ readonly ok: true } & ResponseFacts) | AttemptFa
 
 export interface AttemptRequest {
   readonly url: URL
+  /** HEAD is over with the headers: the sink is told what begins, and nothing comes. @default 'GET' */
+  readonly method?: 'GET' | 'HEAD'
   readonly userAgent: string
   readonly sink: BodySink
   /** What an earlier attempt received and the sink still holds. */
   readonly received: Received | null
   readonly limits: AttemptLimits
   readonly clock: Clock
+  /** One for all attempts of a process. @default its own */
+  readonly decoderPlaces?: DecoderPlaces
   /** Called exactly once. */
   readonly done: (outcome: AttemptOutcome) => void
 }
@@ -63,18 +85,21 @@ export interface AttemptRequest {
 const MAX_DISCARDED_BYTES = 64 * 1024
 
 export class Attempt implements Dispatcher.DispatchHandler {
-  readonly #dispatcher: Dispatcher
+  readonly #dispatcher: FetchDispatcher
   readonly #request: AttemptRequest
   #url: URL
   #redirects = 0
   #controller: Dispatcher.DispatchController | null = null
-  #phase: 'waiting' | 'body' | 'discarding' | 'settled' = 'waiting'
+  #phase: 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'waiting'
   /** What happens when the discarded body has ended. */
   #afterDiscard: () => void = () => {}
   #facts: ResponseFacts | null = null
   #etag: string | null = null
+  /** Undoes an encoding nobody asked for; then the sizes below are of the encoded body. */
+  #decoder: Decoder | null = null
   #sizeBytes: number | null
   #receivedBytes: number
+  #maxReceivedBytes = 0
   #discardedBytes = 0
   #paused = false
   /** When the current wait began: for the headers, later for the next byte. */
@@ -84,7 +109,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #windowBytes = 0
   #bytesSinceCheck = 0
 
-  constructor(dispatcher: Dispatcher, request: AttemptRequest) {
+  constructor(dispatcher: FetchDispatcher, request: AttemptRequest) {
     this.#dispatcher = dispatcher
     this.#request = request
     this.#url = request.url
@@ -94,12 +119,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#dispatch()
   }
 
+  /** Where it has got to by redirects. */
+  get url(): URL {
+    return this.#url
+  }
+
   get receivedBytes(): number {
-    return this.#receivedBytes
+    return this.#decoder === null ? this.#receivedBytes : this.#decoder.decodedBytes
   }
 
   get sizeBytes(): number | null {
-    return this.#sizeBytes
+    return this.#decoder === null ? this.#sizeBytes : null
   }
 
   /** Ends it without an outcome of its own: `done` gets this code. */
@@ -110,7 +140,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** Holds the deadlines; called some times a second. */
   check(nowMs: number): void {
     const { headersTimeoutMs, idleTimeoutMs, minBytesPerSecond } = this.#request.limits
-    if (this.#phase === 'settled') return
+    // Once the origin has sent everything, there is nothing more to wait for from it.
+    if (this.#phase === 'settled' || this.#phase === 'decoding') return
     if (this.#phase === 'waiting') {
       if (nowMs - this.#sinceMs > headersTimeoutMs) this.#fail('HEADERS_TIMEOUT', null)
       return
@@ -139,18 +170,20 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { userAgent, received } = this.#request
+    const { userAgent, received, method = 'GET' } = this.#request
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: '*/*', 'accept-encoding': 'identity' }
     if (received !== null) {
       headers.range = `bytes=${received.bytes}-`
       headers['if-range'] = received.etag
     }
     const { origin, pathname, search } = this.#url
-    this.#dispatcher.dispatch({ origin, path: pathname + search, method: 'GET', headers }, this)
+    this.#dispatcher.dispatch({ origin, path: pathname + search, method, headers }, this)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
+    // Until now it waited for a connection, which has a limit of its own; the answer has all of its time yet.
+    if (this.#phase === 'waiting') this.#sinceMs = this.#request.clock.monotonicMs()
     if (this.#phase === 'settled') controller.abort(new Error('ended before it began'))
   }
 
@@ -183,7 +216,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #beginBody(status: number, headers: HeaderFields): void {
     const { received, sink, limits } = this.#request
     const etag = strongEtag(one(headers.etag))
-    if (isEncoded(headers['content-encoding'])) return this.#fail('BAD_ENCODING', status)
+    const facts: ResponseFacts = {
+      finalUrl: this.#url,
+      contentType: one(headers['content-type']) ?? null,
+      contentDisposition: one(headers['content-disposition']) ?? null,
+      lastModified: one(headers['last-modified']) ?? null,
+    }
+    const codings = codingsToUndo(headers['content-encoding'], facts)
+    if (codings === null || !isPlainlyFramed(headers['transfer-encoding'])) return this.#fail('BAD_ENCODING', status)
+    const isEncoded = codings.length > 0
     const announced = parseLength(one(headers['content-length']))
     let sizeBytes = announced
     let from = 0
@@ -193,45 +234,42 @@ export class Attempt implements Dispatcher.DispatchHandler {
         // Not asked for: only the complete representation will do.
         if (range === null || range.first !== 0 || range.total !== range.last + 1)
           return this.#fail('BAD_RESPONSE', status)
-      } else if (!continues(received, range, etag)) {
+      } else if (isEncoded || !continues(received, range, etag)) {
+        // What we have is not encoded: never continued by what is.
         return this.#fail('SOURCE_CHANGED', status)
       }
       if (announced !== null && announced !== range!.last - range!.first + 1) return this.#fail('BAD_RESPONSE', status)
       sizeBytes = range!.total
       from = range!.first
     }
-    if (sizeBytes !== null && sizeBytes > limits.maxEntryBytes) return this.#fail('ENTRY_TOO_LARGE', status)
-    this.#facts = {
-      finalUrl: this.#url,
-      contentType: one(headers['content-type']) ?? null,
-      contentDisposition: one(headers['content-disposition']) ?? null,
-      lastModified: one(headers['last-modified']) ?? null,
-    }
-    this.#etag = etag
+    // The limit is for what comes out. An encoding may add a little, and may also be without an end while nothing comes.
+    this.#maxReceivedBytes = isEncoded ? 2 * limits.maxEntryBytes : limits.maxEntryBytes
+    if (sizeBytes !== null && sizeBytes > this.#maxReceivedBytes) return this.#fail('ENTRY_TOO_LARGE', status)
+    this.#facts = facts
+    // Of an encoded body no length is known, and no part would do.
+    this.#etag = isEncoded ? null : etag
     this.#sizeBytes = sizeBytes
     this.#receivedBytes = from
     this.#phase = 'body'
     this.#sinceMs = this.#request.clock.monotonicMs()
     this.#startWindow(this.#sinceMs)
-    if (from === 0) sink.begin(sizeBytes, etag)
+    if (from === 0) sink.begin(isEncoded ? null : sizeBytes, this.#etag)
+    if (this.#request.method === 'HEAD') this.#settle({ ok: true, ...facts })
+    else if (isEncoded) this.#decode(codings)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#bytesSinceCheck += chunk.length
-    if (this.#phase === 'discarding') {
-      this.#discardedBytes += chunk.length
-      if (this.#discardedBytes > MAX_DISCARDED_BYTES) controller.abort(new Error('more than is worth discarding'))
-      return
-    }
-    if (this.#phase !== 'body') return
-    this.#receivedBytes += chunk.length
-    const { sink, limits } = this.#request
-    if (this.#receivedBytes > limits.maxEntryBytes) return this.#fail('ENTRY_TOO_LARGE', null)
-    if (this.#sizeBytes !== null && this.#receivedBytes > this.#sizeBytes) return this.#fail('BAD_RESPONSE', null)
-    if (sink.write(chunk)) return
+    // Every chunk is held, whatever becomes of it: that proves to its socket that all bytes before it are parsed.
+    const lease = this.#dispatcher.hold(chunk)
+    if (!this.#isWanted(controller, chunk)) return lease?.release()
+    const target = this.#decoder ?? this.#request.sink
+    const hasRoom = target.write(chunk, lease)
+    // A decoder has copied it.
+    if (this.#decoder !== null) lease?.release()
+    if (hasRoom) return
     this.#paused = true
     controller.pause()
-    sink.whenReady(() => {
+    target.whenReady(() => {
       // Never from within another response's callback: undici's parser is not reentrant.
       setImmediate(() => {
         this.#paused = false
@@ -240,17 +278,43 @@ export class Attempt implements Dispatcher.DispatchHandler {
     })
   }
 
+  /** Counts the chunk; false where it belongs to no body that is wanted. */
+  #isWanted(controller: Dispatcher.DispatchController, chunk: Buffer): boolean {
+    this.#bytesSinceCheck += chunk.length
+    if (this.#phase === 'discarding') {
+      this.#discardedBytes += chunk.length
+      if (this.#discardedBytes > MAX_DISCARDED_BYTES) controller.abort(new Error('more than is worth discarding'))
+      return false
+    }
+    if (this.#phase !== 'body') return false
+    this.#receivedBytes += chunk.length
+    if (this.#receivedBytes > this.#maxReceivedBytes) this.#fail('ENTRY_TOO_LARGE', null)
+    else if (this.#sizeBytes !== null && this.#receivedBytes > this.#sizeBytes) this.#fail('BAD_RESPONSE', null)
+    else return true
+    return false
+  }
+
   onResponseEnd(): void {
     if (this.#phase === 'discarding') return this.#afterDiscard()
     if (this.#phase !== 'body') return
     if (this.#sizeBytes !== null && this.#receivedBytes !== this.#sizeBytes) return this.#fail('BODY_TRUNCATED', null)
-    this.#settle({ ok: true, ...this.#facts! })
+    if (this.#decoder === null) return this.#settle({ ok: true, ...this.#facts! })
+    this.#phase = 'decoding'
+    this.#controller = null
+    this.#decoder.end()
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#phase === 'settled') return
     if (this.#phase === 'discarding') return this.#afterDiscard()
     this.#fail(failureCode(error, this.#phase === 'body'), null)
+  }
+
+  #decode(codings: readonly Coding[]): void {
+    const { sink, limits, decoderPlaces = createDecoderPlaces() } = this.#request
+    const done = (code: EntryFailureCode | null) =>
+      code === null ? this.#settle({ ok: true, ...this.#facts! }) : this.#fail(code, null)
+    this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, places: decoderPlaces, done })
   }
 
   #discard(after: () => void): void {
@@ -289,6 +353,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #settle(outcome: AttemptOutcome): void {
     this.#phase = 'settled'
+    this.#decoder?.destroy()
     this.#request.done(outcome)
   }
 }
@@ -296,12 +361,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
 type HeaderFields = Record<string, string | string[] | undefined>
 
 const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
-
-/** Codings may be listed in one field or in several. */
-function isEncoded(value: string | string[] | undefined): boolean {
-  const codings = [value ?? []].flat().flatMap((field) => field.split(','))
-  return codings.some((coding) => !['', 'identity'].includes(coding.trim().toLowerCase()))
-}
 
 function parseLength(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null

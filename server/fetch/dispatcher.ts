@@ -2,8 +2,12 @@
 import { type LookupAddress, type LookupOptions, lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
-import { Agent, buildConnector } from 'undici'
+import { Agent, type buildConnector, type Client, Pool } from 'undici'
 import { type AddressPolicy, judgeAddress } from './address.ts'
+import type { Lease } from './attempt.ts'
+import { createDialler, portOf } from './dial.ts'
+import { Connection } from './h2.ts'
+import { createSlabPool, type SlabPool } from './slabs.ts'
 
 export class ForbiddenTargetError extends Error {
   override readonly name = 'ForbiddenTargetError'
@@ -15,6 +19,8 @@ export interface DispatcherOptions {
   /** For name resolution, TCP and TLS together. */
   connectTimeoutMs: number
   maxConnectionsPerOrigin: number
+  /** HTTP/1.1 sockets read into pooled memory, which is to be held. @default true */
+  pooledSockets?: boolean
   /** Trusted besides the system's certificate authorities, PEM. */
   extraCa?: string[]
   /** @default the system's resolver */
@@ -27,41 +33,42 @@ export type Resolve = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void
 
-export function createDispatcher(options: DispatcherOptions): Agent {
-  const { policy, maxConnectionsPerOrigin } = options
+/** What the fetcher sends its requests through. */
+export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
+  /** Of the sockets' memory; null where they are plain ones. */
+  readonly slabs: Pick<SlabPool, 'live' | 'free' | 'orphans'> | null
+  /**
+   * To be asked for every body chunk as it is delivered: its bytes stay until the lease is released. Null is ordinary
+   * memory, which stays as long as anybody looks at it.
+   */
+  hold(chunk: Buffer): Lease | null
+}
+
+export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
+  const { policy, maxConnectionsPerOrigin, pooledSockets = true } = options
   const resolve = oncePerHost(options.resolve ?? systemLookup)
   // Given alone, they would take the place of those that are trusted already.
   const trusted = options.extraCa && { ca: [...getCACertificates('default'), ...options.extraCa] }
-  const connectors = new Map<number, buildConnector.connector>()
+  const slabs = pooledSockets ? createSlabPool() : null
 
-  /** One a port, because a lookup is not told the port that its answer is dialled with. */
-  function connectorFor(port: number): buildConnector.connector {
-    const known = connectors.get(port)
-    if (known !== undefined) return known
-    const made = buildConnector({
-      timeout: options.connectTimeoutMs,
-      lookup: judgedLookup(resolve, port, policy),
-      autoSelectFamily: true,
-      allowH2: false,
-      ...trusted,
-    } as buildConnector.BuildOptions)
-    // Redirects can name any port: what is remembered stays bounded.
-    if (connectors.size >= 64) connectors.clear()
-    connectors.set(port, made)
-    return made
-  }
+  const dial = createDialler({
+    connectTimeoutMs: options.connectTimeoutMs,
+    slabs,
+    // One a port, because a lookup is not told the port that its answer is dialled with.
+    optionsFor: (port) => ({ lookup: judgedLookup(resolve, port, policy), autoSelectFamily: true, ...trusted }),
+  })
 
   const connect: buildConnector.connector = (target, callback) => {
-    const port = Number(target.port || (target.protocol === 'https:' ? 443 : 80))
+    const port = portOf(target)
     // For a literal address no lookup is ever called, so it is judged here.
     if (isIP(target.hostname) !== 0 && judgeAddress(target.hostname, port, policy) === 'forbidden') {
       queueMicrotask(() => callback(new ForbiddenTargetError('forbidden address or port'), null))
       return
     }
-    return connectorFor(port)(target, callback)
+    dial(target, callback)
   }
 
-  return new Agent({
+  const agent = new Agent({
     connect,
     connections: maxConnectionsPerOrigin,
     pipelining: 1,
@@ -72,7 +79,22 @@ export function createDispatcher(options: DispatcherOptions): Agent {
     // The fetcher holds its own deadlines: undici's idle one never ends a slow drip.
     headersTimeout: 0,
     bodyTimeout: 0,
+    factory: (origin, agentOptions) =>
+      new Pool(origin, {
+        ...(agentOptions as Pool.Options),
+        factory: (_, clientOptions) => new Connection(origin, clientOptions as Client.Options),
+      }),
   })
+
+  return {
+    slabs,
+    hold: slabs === null ? () => null : (chunk) => slabs.hold(chunk),
+    dispatch: (request, handler) => agent.dispatch(request, handler),
+    async destroy() {
+      await agent.destroy()
+      slabs?.[Symbol.dispose]()
+    },
+  }
 }
 
 type ResolveAll = (hostname: string, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void

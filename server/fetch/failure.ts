@@ -10,6 +10,7 @@ const connectCodes: Record<string, EntryFailureCode> = {
   EAI_NONAME: 'NAME_NOT_RESOLVED',
   UND_ERR_CONNECT_TIMEOUT: 'CONNECT_TIMEOUT',
   ETIMEDOUT: 'CONNECT_TIMEOUT',
+  UND_ERR_HEADERS_TIMEOUT: 'HEADERS_TIMEOUT',
   UND_ERR_HEADERS_OVERFLOW: 'BAD_RESPONSE',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'BAD_RESPONSE',
 }
@@ -22,8 +23,9 @@ const tlsCode =
 export function failureCode(error: unknown, headersSeen: boolean): EntryFailureCode {
   // undici gives its parser's errors no code that could be relied on.
   if (error instanceof Error && error.name === 'HTTPParserError') return 'BAD_RESPONSE'
-  if (headersSeen) return 'BODY_TRUNCATED'
   const code = firstCode(error)
+  // Behind a body there are trailers, which may be without an end too.
+  if (headersSeen) return code === 'UND_ERR_HEADERS_OVERFLOW' ? 'BAD_RESPONSE' : 'BODY_TRUNCATED'
   return connectCodes[code] ?? (tlsCode.test(code) ? 'TLS_ERROR' : 'CONNECT_FAILED')
 }
 

@@ -1,10 +1,12 @@
 // Fetches entries: attempt after attempt within the budget, until a body is whole or there is nothing more to try.
-import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
 import type { FetchBudget } from './budget.ts'
+import { createDecoderPlaces } from './decode.ts'
+import type { FetchDispatcher } from './dispatcher.ts'
 import type { Received } from './partial.ts'
+import { createProbe, type Probe } from './probe.ts'
 import { nextDelayMs } from './retry.ts'
 
 export interface FetcherLimits extends AttemptLimits {
@@ -14,7 +16,7 @@ export interface FetcherLimits extends AttemptLimits {
 }
 
 export interface FetcherOptions {
-  dispatcher: Dispatcher
+  dispatcher: FetchDispatcher
   budget: FetchBudget
   limits: FetcherLimits
   clock: Clock
@@ -52,6 +54,8 @@ export interface FetchLane {
 
 export interface Fetcher extends Disposable {
   openLane(mayStart: () => boolean): FetchLane
+  /** Asks without fetching. */
+  readonly probe: Probe
 }
 
 /** How often deadlines are looked at; they are kept this exactly. */
@@ -60,6 +64,7 @@ const CHECK_EVERY_MS = 100
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { dispatcher, budget, limits, clock, userAgent } = options
   const underWay = new Set<Run>()
+  const decoderPlaces = createDecoderPlaces()
   let ticker: NodeJS.Timeout | null = null
 
   /** One timer for all: timers of their own would cost each small entry more than its parsing. */
@@ -122,6 +127,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         received: this.#received,
         limits,
         clock,
+        decoderPlaces,
         done: (outcome) => {
           release()
           this.#ended(outcome)
@@ -168,6 +174,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   return {
+    probe: createProbe(options),
     openLane(mayStart) {
       const runs = new Set<Run>()
       const lane = budget.openLane(mayStart)

@@ -507,6 +507,18 @@ export function flood1xx(count = 10_000, code = 103): Behaviour {
   }
 }
 
+/** These bytes as they are, and the connection stays. */
+export function raw(...chunks: (Buffer | string)[]): Behaviour {
+  return (exchange) => exchange.write(...chunks)
+}
+
+/** So many header fields of a few bytes each, then a sound body. */
+export function manyHeaders(count: number): Behaviour {
+  const fields = Array.from({ length: count }, (_, index) => [`${index.toString(36).padStart(3, 'h')}`, ''])
+  const { headers, ...reply } = text('after many headers')
+  return (exchange) => send(exchange, { ...reply, headers: { ...Object.fromEntries(fields), ...headers } })
+}
+
 /** FIN instead of an answer. */
 export function closeAtOnce(): Behaviour {
   return async (exchange) => exchange.close()

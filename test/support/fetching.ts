@@ -2,7 +2,7 @@
 import { parseAllowList } from '../../server/fetch/address.ts'
 import type { BodySink } from '../../server/fetch/attempt.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
-import { createDispatcher, type DispatcherOptions } from '../../server/fetch/dispatcher.ts'
+import { createDispatcher, type DispatcherOptions, type FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import {
   createFetcher,
   type EntryFetch,
@@ -23,6 +23,7 @@ export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy
 
 export interface Fetching extends AsyncDisposable {
   readonly fetcher: Fetcher
+  readonly dispatcher: FetchDispatcher
   /** As if the process were ending: nothing can be dialled any more. */
   cutOff(): Promise<void>
   /** Fetches in a lane of its own, unless one is given. */
@@ -48,19 +49,26 @@ export const SHORT_LIMITS: FetcherLimits = {
   maxAttempts: 2,
 }
 
-export function startFetching({
+export function openDispatcher({
   allow = '127.0.0.0/8',
+  ...options
+}: Partial<Omit<DispatcherOptions, 'policy'>> & { allow?: string } = {}): FetchDispatcher {
+  return createDispatcher({
+    policy: { allowedPorts: new Set([80, 443]), allow: parseAllowList(allow) },
+    connectTimeoutMs: 1_000,
+    maxConnectionsPerOrigin: 32,
+    ...options,
+  })
+}
+
+export function startFetching({
+  allow,
   limits = {},
   maxFetches = 96,
   maxFetchesPerOrigin = 32,
   ...options
 }: FetchingOptions = {}): Fetching {
-  const dispatcher = createDispatcher({
-    policy: { allowedPorts: new Set([80, 443]), allow: parseAllowList(allow) },
-    connectTimeoutMs: 1_000,
-    maxConnectionsPerOrigin: maxFetchesPerOrigin,
-    ...options,
-  })
+  const dispatcher = openDispatcher({ allow, maxConnectionsPerOrigin: maxFetchesPerOrigin, ...options })
   const fetcher = createFetcher({
     dispatcher,
     budget: createFetchBudget({ maxFetches, maxFetchesPerOrigin }),
@@ -71,6 +79,7 @@ export function startFetching({
 
   return {
     fetcher,
+    dispatcher,
     cutOff: () => dispatcher.destroy(),
     fetch(url, { lane = fetcher.openLane(() => true), index = 0, sink } = {}) {
       const { promise, resolve } = Promise.withResolvers<Fetched>()
@@ -99,8 +108,9 @@ function collect() {
       begins.push(sizeBytes)
       chunks = []
     },
-    write(chunk) {
-      chunks.push(chunk)
+    write(chunk, lease) {
+      chunks.push(lease ? Buffer.from(chunk) : chunk)
+      lease?.release()
       return true
     },
     whenReady: (resume) => resume(),

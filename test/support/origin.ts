@@ -275,7 +275,7 @@ interface Identity extends AsyncDisposable {
 
 const NEW_KEY = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'.split(' ')
 
-async function makeIdentity(kind: TlsIdentity, host: string): Promise<Identity> {
+export async function makeIdentity(kind: TlsIdentity, host: string): Promise<Identity> {
   await using stack = new AsyncDisposableStack()
   const directory: TempDirectory = stack.use(await tempDirectory())
   const openssl = (...parameters: string[]) => promisify(execFile)('openssl', parameters, { cwd: directory.path })

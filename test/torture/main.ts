@@ -13,17 +13,21 @@ import { kills } from './kills.ts'
 import { restarts } from './restarts.ts'
 import { rounds } from './rounds.ts'
 import { BrokenPromise, type Proof, type Settings } from './scope.ts'
+import { sockets } from './sockets.ts'
 import { watchers } from './watchers.ts'
+import { cases, zip64 } from './zip64.ts'
 
-const proofs: Record<string, Proof> = { kills, faults, watchers, restarts, baseline: rounds }
+const proofs: Record<string, Proof> = { kills, faults, watchers, restarts, baseline: rounds, zip64, sockets }
 
 const flags: Record<keyof Settings, { fallback: number | null; meaning: string }> = {
   kills: { fallback: 100, meaning: 'kills: how often the server is killed' },
   clients: { fallback: 6, meaning: 'kills, restarts, baseline: clients at a time' },
   faults: { fallback: 400, meaning: 'faults: the last file operation that is made to fail, should there be so many' },
   sockets: { fallback: 1000, meaning: 'watchers: sockets that watch, and as many that are idle' },
-  seconds: { fallback: 60, meaning: 'watchers, restarts: how long the load goes on' },
+  seconds: { fallback: 60, meaning: 'watchers, restarts, sockets: how long the load goes on' },
   rounds: { fallback: 20, meaning: 'baseline: rounds of load on one process' },
+  first: { fallback: 1, meaning: 'zip64: the first of its cases that is run' },
+  last: { fallback: cases.length, meaning: 'zip64: the last of its cases that is run' },
   seed: { fallback: null, meaning: 'all: the same seed makes the same choices [drawn and told]' },
 }
 

@@ -16,6 +16,8 @@ export interface Settings {
   readonly seconds: number
   readonly rounds: number
   readonly faults: number
+  readonly first: number
+  readonly last: number
   readonly seed: number
 }
 

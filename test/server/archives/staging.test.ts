@@ -9,10 +9,13 @@ import {
   StagedBody,
   type StagingBudget,
 } from '../../../server/archives/staging.ts'
+import type { Lease } from '../../../server/fetch/attempt.ts'
 import type { SpoolWriter } from '../../../server/ports/spool.ts'
 import { newArchiveId } from '../../support/archives.ts'
+import * as behave from '../../support/behaviours.ts'
 import { type House, openHouse } from '../../support/building.ts'
-import { bodyOf } from '../../support/origin.ts'
+import { bodyOf, startOrigin } from '../../support/origin.ts'
+import { until } from '../../support/wait.ts'
 
 describe('the staging budget', () => {
   it('gives out what it has, to the byte, and takes it back', () => {
@@ -120,6 +123,17 @@ describe('a staged body', () => {
     expect(resumed).toBe(2)
   })
 
+  it('is whole though an empty piece came when all before it was in the part already', async () => {
+    const body = stage(SMALL_BODY_BYTES + 1)
+    await fill(body, bodyOf(100_000, 'all'))
+    const written = async () => body.part !== null && (await contentOf(body)).length === 100_000
+    await until(written, { what: 'the part to have all' })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(body.write(Buffer.alloc(0))).toBe(true)
+    await body.whole()
+    expect((await contentOf(body)).equals(bodyOf(100_000, 'all'))).toBe(true)
+  })
+
   it('leaves neither memory nor file when it is discarded, in the middle of writing or whole', async () => {
     const [small, large, whole] = [stage(1_000), stage(null), stage(null)]
     small.write(bodyOf(500, 'small'))
@@ -138,5 +152,175 @@ describe('a staged body', () => {
     await expect(body.whole()).rejects.toThrow()
     expect(failures).toHaveLength(1)
     await body.discard()
+  })
+
+  describe('of chunks with leases', () => {
+    let live: number
+    let taken: number
+
+    beforeEach(() => {
+      live = taken = 0
+    })
+
+    /** Its bytes are overwritten when it is released, as those of a slab are. */
+    function lease(chunk: Buffer): Lease {
+      let isHeld = true
+      live++
+      taken++
+      return {
+        release() {
+          if (!isHeld) throw new Error('released twice')
+          isHeld = false
+          live--
+          chunk.fill(0)
+        },
+      }
+    }
+
+    async function fillLeased(body: StagedBody, content: Buffer, chunkBytes = 65_536): Promise<void> {
+      for (let at = 0; at < content.length; at += chunkBytes) {
+        const chunk = Buffer.from(content.subarray(at, at + chunkBytes))
+        if (body.write(chunk, lease(chunk))) continue
+        await new Promise<void>((resolve) => body.whenReady(resolve))
+      }
+    }
+
+    it.each([
+      ['copies a small one and keeps no lease', 20_000, 20_000, 10_000, 0],
+      ['keeps the leases of a larger one', 300_000, 300_000, 65_536, 5],
+      ['copies the beginning of one of unknown size', null, 300_000, 10_000, 27],
+      ['copies small chunks, whatever the size', 300_000, 300_000, 1_000, 0],
+    ])('%s', async (_, announced, size, chunkBytes, kept) => {
+      const content = bodyOf(size, 'leased')
+      const body = stage(announced)
+      await fillLeased(body, content, chunkBytes)
+      await body.whole()
+      expect(live).toBe(kept)
+      expect((await contentOf(body)).equals(content)).toBe(true)
+      body.releaseMemory()
+      body.releaseMemory()
+      await body.discard()
+      expect(live).toBe(0)
+    })
+
+    it('gathers what comes byte by byte', async () => {
+      const content = bodyOf(10_000, 'bytes')
+      for (const announced of [10_000, null]) {
+        const body = stage(announced)
+        await fillLeased(body, content, 1)
+        expect((await contentOf(body)).equals(content)).toBe(true)
+        expect(body.memory.length).toBeLessThan(20)
+      }
+    })
+
+    it('lets go of each once it is in the part, in the middle of the body too', async () => {
+      const content = bodyOf(3 * SMALL_BODY_BYTES, 'to the part')
+      const body = stage(null)
+      await fillLeased(body, content)
+      expect(taken - live).toBeGreaterThan(40)
+      await body.whole()
+      expect([live, taken]).toEqual([0, 96])
+      expect((await contentOf(body)).equals(content)).toBe(true)
+    })
+
+    it('lets go of all when it is discarded or kept, and of what comes after that', async () => {
+      const [small, large, kept] = [stage(300_000), stage(null), stage(SMALL_BODY_BYTES + 1)]
+      await fillLeased(small, bodyOf(200_000, 'small'))
+      const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'large')
+      large.write(chunk, lease(chunk))
+      for (const body of [large, kept]) await fillLeased(body, bodyOf(500_000, 'more'))
+      expect((await kept.keep())?.receivedBytes).toBe(500_000)
+      await Promise.all([small.discard(), large.discard()])
+      const late = bodyOf(50_000, 'late')
+      expect(small.write(late, lease(late))).toBe(true)
+      await small.discard()
+      expect(live).toBe(0)
+    })
+
+    it('keeps what is being written until it is, also where it is discarded meanwhile', async () => {
+      const written = Promise.withResolvers<void>()
+      const begun = Promise.withResolvers<void>()
+      const held: SpoolWriter = {
+        ...spool,
+        logBytes: 0,
+        createPart: async () => {
+          const part = await spool.createPart()
+          return {
+            ...part,
+            file: part.file,
+            async write(buffers) {
+              begun.resolve()
+              await written.promise
+              await part.write(buffers)
+            },
+            close: () => part.close(),
+            discard: () => part.discard(),
+          }
+        },
+        [Symbol.asyncDispose]: () => spool[Symbol.asyncDispose](),
+      }
+      const body = new StagedBody(null, { spool: held, budget, failed: (error) => failures.push(error) })
+      const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'written')
+      body.write(chunk, lease(chunk))
+      await begun.promise
+      const more = bodyOf(100_000, 'queued')
+      body.write(more, lease(more))
+      const discarded = body.discard()
+      expect(live).toBe(1)
+      written.resolve()
+      await discarded
+      expect([live, failures]).toEqual([0, []])
+    })
+
+    it('lets go of all where the spool does not take it, and of what comes after that', async () => {
+      await rm(join(house.directory, archiveId), { recursive: true })
+      const body = stage(SMALL_BODY_BYTES + 1)
+      const [first, second] = [bodyOf(100_000, 1), bodyOf(100_000, 2)]
+      body.write(first, lease(first))
+      await expect(body.whole()).rejects.toThrow()
+      body.write(second, lease(second))
+      expect(live).toBe(0)
+      await body.discard()
+      expect(failures).toHaveLength(1)
+    })
+
+    it('lets go of them when it takes another form', async () => {
+      const body = stage(300_000)
+      await fillLeased(body, bodyOf(300_000, 'shrinks'))
+      expect(live).toBe(5)
+      body.replaceMemory(Buffer.from('shrunk'))
+      expect(live).toBe(0)
+      body.releaseMemory()
+    })
+  })
+})
+
+describe('builds', () => {
+  it('give every slab back, however their entries and they themselves end', async () => {
+    await using house = await openHouse({ limits: { idleTimeoutMs: 500 } })
+    await using origin = await startOrigin()
+    const body = bodyOf(5 * 1024 * 1024, 'large')
+    const urls = [
+      ...[700, 40_000, 300_000, 1_500_000].map((size) => origin.serve(`/${size}`, behave.bytes(bodyOf(size, size)))),
+      origin.serve('/large', behave.bytes(body)),
+      origin.serve('/cut', behave.finAfter(3_000_000, { body })),
+      origin.serve('/reset', behave.resetAfter(3_000_000, { body })),
+      origin.serve('/stalls', behave.stallAfter(1_000_000, { body })),
+      origin.serve('/missing', behave.status(404, {}, 'x'.repeat(50_000))),
+      origin.serve('/elsewhere', behave.redirect('/large')),
+    ]
+    const entries = [...urls, ...urls, ...urls].map((url) => ({ url }))
+    const sealed = await house.make(entries)
+    expect(sealed.outcome).toBe('sealed')
+    for (const end of ['abort', 'stop'] as const) {
+      const { archiveId } = await house.accept(entries)
+      const build = await house.start(archiveId)
+      await until(() => build.progress().receivedBytes > 8_000_000, { what: 'half of the bytes' })
+      if (end === 'abort') await build.abort('CANCELLED')
+      else await build.stop()
+    }
+    await house.cutOff()
+    await until(() => house.slabs?.live === 0, { what: 'every slab to be back' })
+    expect([house.slabs?.orphans, house.staging.usedBytes]).toEqual([0, 0])
   })
 })

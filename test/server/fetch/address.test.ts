@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AddressPolicy, judgeAddress, parseAllowList } from '../../../server/fetch/address.ts'
+import { embeddings, spelledAddresses } from '../../support/spellings.ts'
 
 function policyOf(allow = ''): AddressPolicy {
   return { allowedPorts: new Set([80, 443]), allow: parseAllowList(allow) }
@@ -175,6 +176,32 @@ describe('judgeAddress', () => {
       fc.property(text, fc.integer(), (address, port) =>
         /^(allowed|forbidden)$/.test(judgeAddress(address, port, strict)),
       ),
+    )
+  })
+
+  it('gives every spelling of an IPv4 address, read as a URL, the verdict of that address', () => {
+    const policies = [strict, policyOf('127.0.0.0/8, 10.0.0.0/8'), policyOf('0.0.0.0/1')]
+    fc.assert(
+      fc.property(spelledAddresses, fc.constantFrom(80, 22), ({ address, spelling }, port) => {
+        const { hostname } = new URL(`http://${spelling}/`)
+        for (const policy of policies) {
+          expect(judgeAddress(hostname, port, policy)).toBe(judgeAddress(address, port, policy))
+        }
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('refuses every IPv6 address that embeds an IPv4 address, however public that is, and though all of IPv4 is allowed', () => {
+    const policies = [strict, policyOf('0.0.0.0/0')]
+    fc.assert(
+      fc.property(embeddings, (address) => {
+        const { hostname } = new URL(`http://[${address}]/`)
+        for (const spelling of [address, hostname, hostname.slice(1, -1), `${address}%lo`]) {
+          for (const policy of policies) expect([spelling, judgeAddress(spelling, 443, policy)]).toContain('forbidden')
+        }
+      }),
+      { numRuns: 2_000 },
     )
   })
 

@@ -18,7 +18,6 @@ describe('failureCode', () => {
     ['EMFILE', 'CONNECT_FAILED'],
     ['ENFILE', 'CONNECT_FAILED'],
     ['UND_ERR_SOCKET', 'CONNECT_FAILED'],
-    ['UND_ERR_HEADERS_OVERFLOW', 'BAD_RESPONSE'],
     ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'BAD_RESPONSE'],
     ['CERT_HAS_EXPIRED', 'TLS_ERROR'],
     ['CERT_NOT_YET_VALID', 'TLS_ERROR'],
@@ -38,6 +37,11 @@ describe('failureCode', () => {
   it('is BAD_RESPONSE for what the parser does not take, before and after the headers', () => {
     expect(failureCode(parserError, false)).toBe('BAD_RESPONSE')
     expect(failureCode(parserError, true)).toBe('BAD_RESPONSE')
+  })
+
+  it('is BAD_RESPONSE for headers without an end, and so for trailers', () => {
+    expect(failureCode(withCode('UND_ERR_HEADERS_OVERFLOW'), false)).toBe('BAD_RESPONSE')
+    expect(failureCode(withCode('UND_ERR_HEADERS_OVERFLOW'), true)).toBe('BAD_RESPONSE')
   })
 
   it('looks behind a wrapper for the reason', () => {

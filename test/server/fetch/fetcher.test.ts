@@ -147,8 +147,8 @@ describe.concurrent('a failure', () => {
     ['length and chunks at once', behave.chunked(body, { headers: { 'content-length': '5' } }), 'BAD_RESPONSE', 1],
     ['two lengths', behave.bytes(body, { 'content-length': ['100000', '5'] }), 'BAD_RESPONSE', 1],
     ['another protocol nobody asked for', behave.status(101, { upgrade: 'h2c' }), 'BAD_RESPONSE', 1],
-    ['gzip beside identity', behave.bytes(body, { 'content-encoding': ['identity', 'gzip'] }), 'BAD_ENCODING', 1],
-    ['gzip nobody asked for', behave.gzipped(body), 'BAD_ENCODING', 1],
+    ['gzip that is none', behave.bytes(body, { 'content-encoding': ['identity', 'gzip'] }), 'BAD_ENCODING', 1],
+    ['a coding nobody knows', behave.bytes(body, { 'content-encoding': 'rot13' }), 'BAD_ENCODING', 1],
     ['a size above the limit', behave.bytes(body), 'ENTRY_TOO_LARGE', 1, { limits: { maxEntryBytes: 99_999 } }],
     ['a body without an end', behave.endless(), 'ENTRY_TOO_LARGE', 1, { limits: { maxEntryBytes: 1_000_000 } }],
     ['no answer', behave.stallBeforeHeaders(), 'HEADERS_TIMEOUT', 2, { limits: short }],
@@ -716,11 +716,12 @@ describe('a sink that asks for a pause', () => {
     let pauses = 0
     const sink: BodySink = {
       begin: () => {},
-      write(chunk) {
+      write(chunk, lease) {
         if (paused) intrusions++
-        chunks.push(chunk)
+        chunks.push(Buffer.from(chunk))
+        lease?.release()
         // The first pause is longer than any deadline, the others are many.
-        paused = pauses === 0 || chunks.length % 10 === 0
+        paused = pauses === 0 || chunks.length % 3 === 0
         if (paused) pauses++
         return !paused
       },
@@ -746,8 +747,9 @@ describe('a sink that asks for a pause', () => {
     const lane = fetching.fetcher.openLane(() => true)
     const sink: BodySink = {
       begin: () => {},
-      write(chunk) {
+      write(chunk, lease) {
         received += chunk.length
+        lease?.release()
         return false
       },
       whenReady: () => {},

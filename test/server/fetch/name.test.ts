@@ -141,4 +141,37 @@ describe('proposeName', () => {
     propose({ contentDisposition: `a; ${header}`, finalUrl: `https://origin.test/${'/'.repeat(16_000)}x` })
     expect(performance.now() - startedAt).toBeLessThan(200)
   })
+
+  it('reads any 16 KiB of what its grammar is made of, one pattern over and over', () => {
+    const pieces = [
+      'filename',
+      '*',
+      '=',
+      '"',
+      '\\',
+      ';',
+      ' ',
+      "UTF-8''",
+      '%',
+      '%2F',
+      '%E2%82',
+      ',',
+      '\t',
+      'a',
+      '\xe4',
+      '.',
+    ]
+    const pattern = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''))
+    const LENGTH = 16_384
+    // Quadratic time would be minutes here, and end as the test's own time-out.
+    fc.assert(
+      fc.property(pattern, pattern, pattern, (start, again, end) => {
+        const room = LENGTH - 'attachment; '.length - start.length - end.length
+        const contentDisposition = `attachment; ${start}${again.repeat(Math.floor(room / again.length))}${end}`
+        const path = again.repeat(Math.floor(8_000 / again.length))
+        expect(propose({ contentDisposition, finalUrl: `https://origin.test/${path}` })).toMatch(/^[^/\\]+$/)
+      }),
+      { numRuns: 1_000 },
+    )
+  })
 })

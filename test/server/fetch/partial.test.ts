@@ -1,4 +1,5 @@
 // When a partial response continues a body, and when it would splice two.
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { continues, parseContentRange, strongEtag } from '../../../server/fetch/partial.ts'
 
@@ -79,5 +80,87 @@ describe('continues', () => {
     ['is of no version', range, null],
   ])('is false where the part %s', (_, part, etag) => {
     expect(continues(received, part, etag)).toBe(false)
+  })
+})
+
+describe('of any header', () => {
+  const unit = fc.constantFrom(...'bytes -/*=,0123456789W"aB\t\r\n')
+  const texts = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit }))
+  // Small ones, too, so that they meet.
+  const size = fc.oneof(fc.nat({ max: 6 }), fc.nat({ max: 10 ** 15 - 1 }))
+
+  it('strongEtag makes nothing, or gives it back as it is: one quoted tag, which creates no header', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          texts,
+          texts.map((text) => `"${text}"`),
+        ),
+        (text) => {
+          const etag = strongEtag(text)
+          if (etag === null) return
+          expect(etag).toBe(text)
+          expect(etag).toMatch(/^"[^"\u0000-\u0020\u007f\u0100-\uffff]*"$/)
+        },
+      ),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('parseContentRange makes nothing, or a range that lies within its total', () => {
+    const near = fc.tuple(size, size, fc.option(size), texts).map(([first, last, total, end]) => {
+      return `bytes ${first}-${last}/${total ?? '*'}${end.length > 5 ? '' : end}`
+    })
+    fc.assert(
+      fc.property(fc.oneof(texts, near), (text) => {
+        const range = parseContentRange(text)
+        if (range === null) return
+        const { first, last, total } = range
+        expect([first, last, total ?? 0].every(Number.isSafeInteger)).toBe(true)
+        expect(first >= 0 && first <= last && (total === null || last < total)).toBe(true)
+        expect(text.trim().toLowerCase()).toMatch(/^bytes \d+-\d+\/(\d+|\*)$/)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('parseContentRange reads every range that is one', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(size, { minLength: 3, maxLength: 3 }), (numbers) => {
+        const [first, last, total] = numbers.sort((a, b) => a - b) as [number, number, number]
+        expect(parseContentRange(`bytes ${first}-${last}/${total}`)).toEqual({ first, last, total })
+        expect(parseContentRange(`bytes ${first}-${last}/*`)).toEqual({ first, last, total: null })
+        expect(parseContentRange(`bytes ${last}-${first}/${total}`)).toBeNull()
+        expect(parseContentRange(`bytes ${first}-${total}/${last}`)).toBeNull()
+      }),
+    )
+  })
+
+  it('continues lets a part follow only where both together are one whole file of one version', () => {
+    const small = fc.nat({ max: 3 })
+    const etags = fc.constantFrom('"v1"', '"v2"')
+    const received = fc.record({ bytes: small, etag: etags, sizeBytes: fc.option(small) })
+    const part = fc.record({ first: small, last: small, total: fc.option(small) })
+    let joined = 0
+    const property = fc.property(received, fc.option(part), fc.option(etags), (had, range, etag) => {
+      const read = range && parseContentRange(`bytes ${range.first}-${range.last}/${range.total ?? '*'}`)
+      if (!continues(had, read, etag)) return
+      joined += 1
+      const whole = had.bytes + read!.last - read!.first + 1
+      expect({ whole, etag, from: read!.first }).toEqual({ whole: read!.total, etag: had.etag, from: had.bytes })
+      if (had.sizeBytes !== null) expect(whole).toBe(had.sizeBytes)
+    })
+    fc.assert(property, { numRuns: 30_000 })
+    expect(joined).toBeGreaterThan(20)
+  })
+
+  it('continues lets the rest of the same file follow, wherever it broke off', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(size, { minLength: 2, maxLength: 2 }), fc.boolean(), (numbers, isSizeKnown) => {
+        const [bytes, total] = numbers.sort((a, b) => a - b) as [number, number]
+        const received = { bytes, etag: '"v1"', sizeBytes: isSizeKnown ? total : null }
+        expect(continues(received, parseContentRange(`bytes ${bytes}-${total - 1}/${total}`), '"v1"')).toBe(true)
+      }),
+    )
   })
 })

@@ -1,7 +1,85 @@
 // What counts as a source URL, where redirects may lead, and what of a URL may stand in a log.
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MAX_URL_LENGTH } from '#contracts/archive.ts'
 import { parseRedirect, parseSource, withoutQuery } from '../../../server/fetch/source.ts'
+import { spelledAddresses } from '../../support/spellings.ts'
+
+/** Texts, and what looks like URLs more or less: pieces that mean something to a parser, put together anyhow. */
+const pieces = [
+  ...[
+    'http',
+    'https',
+    'HTTPS',
+    'ftp',
+    'file',
+    'javascript',
+    'data',
+    'blob:',
+    'ws',
+    ':',
+    '/',
+    '//',
+    '\\\\',
+    '\\',
+    '@',
+    '#',
+    '?',
+  ],
+  ...[
+    'a.test',
+    'user',
+    'user:pass',
+    '127.0.0.1',
+    '0x7f.1',
+    '[::1]',
+    '[',
+    ']',
+    '%',
+    '%2e',
+    '%00',
+    '%0d%0a',
+    '..',
+    '.',
+    ':80',
+  ],
+  ...[
+    '\t',
+    '\n',
+    '\r',
+    '\0',
+    ' ',
+    '\u007f',
+    '\u0085',
+    '\u2028',
+    'ü',
+    '①',
+    '。',
+    '\ud800',
+    '\u00ad',
+    '"',
+    '<',
+    '|',
+    '^',
+    '{',
+  ],
+]
+const texts = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.webUrl({ withFragments: true, withQueryParameters: true }),
+  fc.array(fc.constantFrom(...pieces), { maxLength: 12 }).map((parts) => parts.join('')),
+  fc.array(fc.constantFrom(...pieces), { maxLength: 10 }).map((parts) => `http://${parts.join('')}`),
+)
+
+/** What must hold of everything that is requested. No byte of it can end a line, and reading it again changes nothing. */
+function expectPlain(url: URL): void {
+  expect(url.protocol).toMatch(/^https?:$/)
+  expect(url.hostname).not.toBe('')
+  expect(url.username + url.password).toBe('')
+  expect(url.href).toMatch(/^[\x21-\x7e]+$/)
+  expect(url.pathname).toMatch(/^\//)
+  expect(new URL(url.href).href).toBe(url.href)
+}
 
 const padded = (length: number) => 'http://a.test/'.padEnd(length, 'x')
 
@@ -50,6 +128,30 @@ describe('parseSource', () => {
   })
 })
 
+it('parseSource makes of any text nothing, or a URL of which all of that holds', () => {
+  let taken = 0
+  const property = fc.property(texts, (text) => {
+    const url = parseSource(text)
+    if (url === null) return
+    taken += 1
+    expectPlain(url)
+    expect(text).not.toMatch(/[\u0000-\u001f\u007f]/)
+    expect(parseSource(url.href)?.href).toBe(url.href)
+  })
+  fc.assert(property, { numRuns: 3_000 })
+  expect(taken).toBeGreaterThan(300)
+})
+
+it('parseSource reads every spelling of an IPv4 address as that address', () => {
+  fc.assert(
+    fc.property(spelledAddresses, ({ address, spelling }) => {
+      expect(parseSource(`http://${spelling}/`)?.hostname).toBe(address)
+      expect(parseRedirect(`//${spelling}/`, new URL('http://a.test/'))?.hostname).toBe(address)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
 describe('parseRedirect', () => {
   const from = new URL('https://a.test/folder/file?q#f')
   it.each([
@@ -69,6 +171,19 @@ describe('parseRedirect', () => {
       expect(parseRedirect(location, from)).toBeNull()
     },
   )
+})
+
+it('parseRedirect makes of any location nothing, or a URL of which all of that holds, wherever it stood', () => {
+  const bases = fc.constantFrom('http://a.test/', 'https://a.test:8443/b/c?d#e', 'http://[::1]/x', 'http://127.0.0.1/')
+  let taken = 0
+  const property = fc.property(texts, bases, (location, base) => {
+    const url = parseRedirect(location, new URL(base))
+    if (url === null) return
+    taken += 1
+    expectPlain(url)
+  })
+  fc.assert(property, { numRuns: 3_000 })
+  expect(taken).toBeGreaterThan(300)
 })
 
 it('withoutQuery leaves out what may be secret', () => {

@@ -1,0 +1,101 @@
+// Asks origins by HEAD what they would send: one attempt each, within the budget. Receives no body and decides nothing.
+import type { EntryFailureCode } from '#contracts/failures.ts'
+import { Attempt, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import type { FetcherOptions } from './fetcher.ts'
+
+export interface ProbeTarget {
+  readonly index: number
+  readonly url: URL
+}
+
+export type ProbeOutcome =
+  | ({ readonly ok: true; readonly sizeBytes: number | null } & Omit<ResponseFacts, 'lastModified'>)
+  | { readonly ok: false; readonly code: EntryFailureCode; readonly httpStatus: number | null }
+
+/**
+ * Asks for each target in order, as far as origins have room. Resolves to the outcomes by index once all are in; when
+ * `signal` aborts, to those that are in by then.
+ */
+export type Probe = (targets: Iterable<ProbeTarget>, signal: AbortSignal) => Promise<Map<number, ProbeOutcome>>
+
+/** Queued or under way at a time; the budget decides how many of them really run. */
+const LOOKAHEAD = 512
+/** How often deadlines are looked at; they are kept this exactly. */
+const CHECK_EVERY_MS = 100
+/** RFC 9110 15.5.6 and 15.6.2: of the method, not of the file. A GET may well be answered. */
+const NO_HEAD_STATUSES: ReadonlySet<number> = new Set([405, 501])
+
+export function createProbe({ dispatcher, budget, limits, clock, userAgent }: FetcherOptions): Probe {
+  return (targets, signal) =>
+    new Promise((resolve) => {
+      const outcomes = new Map<number, ProbeOutcome>()
+      const underWay = new Map<number, Attempt>()
+      const left = Iterator.from(targets)
+      const lane = budget.openLane(() => true)
+      let open = 0
+      let ended = false
+      const ticker = setInterval(() => {
+        const nowMs = clock.monotonicMs()
+        for (const attempt of underWay.values()) attempt.check(nowMs)
+      }, CHECK_EVERY_MS)
+      signal.addEventListener('abort', end, { once: true })
+      if (signal.aborted) end()
+      else fill()
+
+      function fill(): void {
+        while (!ended && open < LOOKAHEAD) {
+          const { value: target, done } = left.next()
+          if (done) break
+          open++
+          lane.add({ order: target.index, origin: target.url.origin, start: (release) => ask(target, release) })
+        }
+        if (open === 0) end()
+      }
+
+      function ask({ index, url }: ProbeTarget, release: () => void): void {
+        let sizeBytes: number | null = null
+        const sink = { begin: (size: number | null) => (sizeBytes = size), write: () => true, whenReady: () => {} }
+        const done = (outcome: AttemptOutcome) => {
+          release()
+          const finalUrl = underWay.get(index)?.url ?? url
+          underWay.delete(index)
+          if (ended) return
+          outcomes.set(index, read(outcome, sizeBytes, finalUrl))
+          open--
+          fill()
+        }
+        const attempt = new Attempt(dispatcher, {
+          url,
+          method: 'HEAD',
+          userAgent,
+          sink,
+          received: null,
+          limits,
+          clock,
+          done,
+        })
+        // What cannot even be sent is over by now.
+        if (!ended && !outcomes.has(index)) underWay.set(index, attempt)
+      }
+
+      function end(): void {
+        if (ended) return
+        ended = true
+        clearInterval(ticker)
+        signal.removeEventListener('abort', end)
+        lane.close()
+        for (const attempt of [...underWay.values()]) attempt.end('ENTRY_TIMEOUT')
+        resolve(outcomes)
+      }
+    })
+}
+
+function read(outcome: AttemptOutcome, sizeBytes: number | null, finalUrl: URL): ProbeOutcome {
+  if (outcome.ok) {
+    const { contentType, contentDisposition } = outcome
+    return { ok: true, sizeBytes, finalUrl: outcome.finalUrl, contentType, contentDisposition }
+  }
+  const { code, httpStatus } = outcome
+  if (code !== 'HTTP_STATUS' || !NO_HEAD_STATUSES.has(httpStatus ?? 0)) return { ok: false, code, httpStatus }
+  return { ok: true, sizeBytes: null, finalUrl, contentType: null, contentDisposition: null }
+}

@@ -1,0 +1,579 @@
+// Content codings nobody asked for: which are undone, by real origins that send them, and that nothing of it gets out of bounds.
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as zlib from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { BodySink } from '../../../server/fetch/attempt.ts'
+import { type Coding, codingsToUndo, createDecoder, createDecoderPlaces } from '../../../server/fetch/decode.ts'
+import * as behave from '../../support/behaviours.ts'
+import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
+import { type Behaviour, bodyOf, startOrigin } from '../../support/origin.ts'
+import { until } from '../../support/wait.ts'
+
+/** Compressible for every coding, and so long that it comes out in many pieces. */
+const body = Buffer.concat(Array.from({ length: 60 }, (_, n) => bodyOf(20_000, n >> 2)))
+
+const encode: Record<Coding, (plain: Buffer) => Buffer> = {
+  gzip: (plain) => zlib.gzipSync(plain),
+  deflate: (plain) => zlib.deflateSync(plain),
+  br: (plain) => zlib.brotliCompressSync(plain, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 4 } }),
+  // Without a checksum, which is the default, not every damage could be found.
+  zstd: (plain) => zlib.zstdCompressSync(plain, { params: { [zlib.constants.ZSTD_c_checksumFlag]: 1 } }),
+}
+const codings = Object.keys(encode) as Coding[]
+
+/** In the order in which Content-Encoding lists them. */
+function encoded(plain: Buffer, ...order: Coding[]): Buffer {
+  return order.reduce((bytes, coding) => encode[coding](bytes), plain)
+}
+
+function sent(packed: Buffer, contentEncoding: string | string[], headers: behave.HeaderFields = {}): Behaviour {
+  return behave.bytes(packed, { 'content-encoding': contentEncoding, ...headers })
+}
+
+const PATIENT = { entryTimeoutMs: 60_000, headersTimeoutMs: 20_000, idleTimeoutMs: 10_000 }
+
+async function fetchOnce(behaviour: Behaviour, options: FetchingOptions & { path?: string } = {}) {
+  const { path = '/file', limits, ...more } = options
+  await using origin = await startOrigin()
+  // Packing takes the test's own time, and all of these run at once.
+  await using fetching = startFetching({ ...more, limits: { ...PATIENT, ...limits } })
+  const fetched = await fetching.fetch(origin.serve(path, behaviour))
+  return { ...fetched, requests: [...origin.requests] }
+}
+
+function codeOf({ outcome }: Pick<Fetched, 'outcome'>): string {
+  return outcome.ok ? 'ok' : outcome.code
+}
+
+describe('codingsToUndo', () => {
+  const named = (path: string, contentType: string | null = null, contentDisposition: string | null = null) => ({
+    finalUrl: new URL(path, 'http://origin.test'),
+    contentType,
+    contentDisposition,
+  })
+
+  it.each<[contentEncoding: string | string[] | undefined, expected: Coding[] | null]>([
+    [undefined, []],
+    ['', []],
+    ['identity', []],
+    [['identity', ' Identity '], []],
+    [', ,', []],
+    ['gzip', ['gzip']],
+    ['GZip', ['gzip']],
+    ['x-gzip', ['gzip']],
+    ['identity, gzip', ['gzip']],
+    [['identity', 'gzip'], ['gzip']],
+    ['deflate', ['deflate']],
+    ['br', ['br']],
+    ['zstd', ['zstd']],
+    ['gzip, br', ['br', 'gzip']],
+    [
+      ['gzip', 'br, zstd'],
+      ['zstd', 'br', 'gzip'],
+    ],
+    ['gzip, gzip, gzip', ['gzip', 'gzip', 'gzip']],
+    ['gzip, gzip, gzip, gzip', null],
+    ['compress', null],
+    ['gzip, compress', null],
+    ['none', null],
+    ['gzip;q=1', null],
+    ['toString', null],
+    ['__proto__', null],
+    ['x-br', null],
+  ])('reads %j', (contentEncoding, expected) => {
+    expect(codingsToUndo(contentEncoding, named('/plain.txt'))).toEqual(expected)
+  })
+
+  it.each<[contentEncoding: string, file: ReturnType<typeof named>]>([
+    ['gzip', named('/a.tar.gz')],
+    ['x-gzip', named('/a.tar.gz', 'application/x-tar')],
+    ['gzip', named('/A.TGZ?x=1')],
+    ['gzip', named('/data.csv.gz', 'text/csv')],
+    ['gzip', named('/image.svgz', 'image/svg+xml')],
+    ['gzip', named('/download', 'application/gzip')],
+    ['gzip', named('/download.php', 'application/x-gzip; charset=binary')],
+    ['gzip', named('/download', 'APPLICATION/X-GZIP')],
+    ['gzip', named('/download?id=7', null, 'attachment; filename="a.tar.gz"')],
+    ['x-compress', named('/a.tar.Z')],
+    ['compress', named('/a', 'application/x-compress')],
+    ['bzip2', named('/a.tar.bz2')],
+    ['xz', named('/a.tar.xz', 'application/x-tar')],
+    ['br', named('/a.br')],
+    ['zstd', named('/a.tar.zst', 'application/zstd')],
+  ])('takes %s for a part of the file where that is its nature: %j', (contentEncoding, file) => {
+    expect(codingsToUndo(contentEncoding, file)).toEqual([])
+  })
+
+  it.each<[contentEncoding: string, file: ReturnType<typeof named>, expected: Coding[] | null]>([
+    ['gzip', named('/a.tar'), ['gzip']],
+    ['gzip', named('/a.gz/plain.txt'), ['gzip']],
+    ['gzip', named('/plain.txt?as=a.gz'), ['gzip']],
+    ['gzip', named('/agz'), ['gzip']],
+    ['gzip', named('/a.gz', null, 'attachment; filename=plain.txt'), ['gzip']],
+    ['gzip', named('/a.zst'), ['gzip']],
+    ['br', named('/a.tar.gz'), ['br']],
+    ['bzip2', named('/a.tar.gz'), null],
+    ['gzip', named('/a', 'application/gzipped-thing'), ['gzip']],
+    ['gzip', named('/a', 'text/gzip'), ['gzip']],
+    // What lies around the file's own coding is a coding.
+    ['gzip, br', named('/a.tar.gz'), ['br']],
+    ['gzip, gzip', named('/a.tar.gz'), ['gzip']],
+    ['br, gzip', named('/a.tar.gz'), ['gzip', 'br']],
+  ])('undoes %s where it is not: %j', (contentEncoding, file, expected) => {
+    expect(codingsToUndo(contentEncoding, file)).toEqual(expected)
+  })
+})
+
+describe.concurrent('an encoding nobody asked for', () => {
+  it.for([
+    ...codings.map((coding) => [coding]),
+    ['gzip', 'br'],
+    ['deflate', 'zstd'],
+    ['br', 'gzip', 'zstd'],
+  ] as Coding[][])('is undone: %j', async (order, { expect }) => {
+    const packed = encoded(body, ...order)
+    const fetched = await fetchOnce(sent(packed, order.join(', ')))
+    expect(fetched.outcome).toMatchObject({ ok: true, attempts: 1 })
+    expect(fetched.body.equals(body)).toBe(true)
+    expect(fetched.begins).toEqual([null])
+    expect(fetched.requests).toHaveLength(1)
+  })
+
+  it('is undone whatever its framing, however small its pieces, under 203, and under a whole 206', async ({
+    expect,
+  }) => {
+    const small = bodyOf(500, 'small')
+    const packed = encoded(small, 'gzip')
+    const headers = { 'content-encoding': 'gzip' }
+    const ways = [
+      behave.chunked(packed, { headers }),
+      behave.drip(20, 1, { body: packed, headers }),
+      behave.unasked206(packed, { headers }),
+      behave.finAfter(packed.length, { body: packed, headers: { ...headers, 'content-length': undefined } }),
+    ]
+    for (const way of ways) {
+      const fetched = await fetchOnce(way)
+      expect(codeOf(fetched)).toBe('ok')
+      expect(fetched.body.equals(small)).toBe(true)
+    }
+  })
+
+  it('may be bare deflate, which some servers send under that name', async ({ expect }) => {
+    const fetched = await fetchOnce(sent(zlib.deflateRawSync(body), 'deflate'))
+    expect(fetched.body.equals(body)).toBe(true)
+    const wrapped = await fetchOnce(sent(encoded(zlib.deflateRawSync(body), 'gzip'), 'deflate, gzip'))
+    expect(wrapped.body.equals(body)).toBe(true)
+  })
+
+  it('may be of an empty file, but is never nothing', async ({ expect }) => {
+    for (const coding of codings) {
+      const fetched = await fetchOnce(sent(encoded(Buffer.alloc(0), coding), coding))
+      expect(fetched.outcome.ok).toBe(true)
+      expect(fetched.body).toHaveLength(0)
+      expect(codeOf(await fetchOnce(sent(Buffer.alloc(0), coding)))).toBe('BAD_ENCODING')
+    }
+  })
+
+  it('may come in several members (RFC 1952) or frames (RFC 8878), cut anywhere', async ({ expect }) => {
+    for (const coding of ['gzip', 'zstd'] as const) {
+      const [one, two] = [encoded(body.subarray(0, 70_000), coding), encoded(body.subarray(70_000), coding)]
+      const packed = Buffer.concat([one, two])
+      const atOnce = await fetchOnce(sent(packed, coding))
+      const inTwo = await fetchOnce(async (exchange) => {
+        await exchange.write(
+          `HTTP/1.1 200 OK\r\ncontent-encoding: ${coding}\r\ncontent-length: ${packed.length}\r\n\r\n`,
+        )
+        await exchange.write(one)
+        await exchange.pause(50)
+        await exchange.write(two)
+      })
+      for (const fetched of [atOnce, inTwo]) expect(fetched.body.equals(body)).toBe(true)
+    }
+  })
+
+  it('is left alone where it is the file itself, which then can be resumed as any other', async ({ expect }) => {
+    const packed = encoded(body, 'gzip')
+    const headers = { 'content-encoding': 'gzip' }
+    const behaviour = behave.sequence(behave.resetAfter(40_000, { body: packed, headers }), sent(packed, 'gzip'))
+    const fetched = await fetchOnce(behaviour, { path: '/file.tar.gz' })
+    expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
+    expect(fetched.begins).toEqual([packed.length])
+    expect(fetched.body.equals(packed)).toBe(true)
+    expect(fetched.requests[1]!.headers).toHaveProperty('range')
+  })
+})
+
+describe.concurrent('an encoded body', () => {
+  it.for(
+    codings.flatMap((coding) =>
+      (['cut', 'damaged', 'followed', 'zeros', 'one more byte'] as const).map((how) => [coding, how] as const),
+    ),
+  )(
+    'of %s that is not sound (%s) is BAD_ENCODING, though its framing is, and not tried again',
+    async ([coding, how], { expect }) => {
+      const sound = encoded(body, coding)
+      const damaged = Buffer.from(sound)
+      // To the end: brotli has no checksum, and takes what still can be read.
+      damaged.fill(0xff, damaged.length >> 1)
+      const bad = {
+        cut: sound.subarray(0, -1),
+        damaged,
+        followed: Buffer.concat([sound, Buffer.from('and more')]),
+        zeros: Buffer.concat([sound, Buffer.alloc(100_000)]),
+        // The beginning of another gzip member or zlib header, and no more of it.
+        'one more byte': Buffer.concat([sound, sound.subarray(0, 1)]),
+      }[how]
+      const fetched = await fetchOnce(sent(bad, coding))
+      expect(fetched.outcome).toMatchObject({ ok: false, code: 'BAD_ENCODING', attempts: 1 })
+      expect(fetched.requests).toHaveLength(1)
+    },
+  )
+
+  it('inside another that is not sound is BAD_ENCODING too', async ({ expect }) => {
+    const cut = encoded(encoded(body, 'br').subarray(0, -1), 'gzip')
+    expect(codeOf(await fetchOnce(sent(cut, 'br, gzip')))).toBe('BAD_ENCODING')
+    const nothing = encoded(Buffer.alloc(0), 'gzip')
+    expect(codeOf(await fetchOnce(sent(nothing, 'br, gzip')))).toBe('BAD_ENCODING')
+  })
+
+  it('with a window larger than content codings may use is BAD_ENCODING', async ({ expect }) => {
+    const { ZSTD_c_windowLog, ZSTD_c_contentSizeFlag } = zlib.constants
+    const packed = await new Promise<Buffer>((resolve) => {
+      const parts: Buffer[] = []
+      const stream = zlib.createZstdCompress({ params: { [ZSTD_c_windowLog]: 27, [ZSTD_c_contentSizeFlag]: 0 } })
+      stream.on('data', (part) => parts.push(part)).on('end', () => resolve(Buffer.concat(parts)))
+      stream.end(body)
+    })
+    expect(codeOf(await fetchOnce(sent(packed, 'zstd')))).toBe('BAD_ENCODING')
+  })
+
+  it('that the connection cuts is BODY_TRUNCATED, asked for again from the start, never by a range', async ({
+    expect,
+  }) => {
+    const packed = encoded(body, 'gzip')
+    const headers = { 'content-encoding': 'gzip' }
+    for (const cut of [behave.resetAfter, behave.finAfter]) {
+      const again = await fetchOnce(behave.sequence(cut(60_000, { body: packed, headers }), sent(packed, 'gzip')))
+      expect(again.outcome).toMatchObject({ ok: true, attempts: 2 })
+      expect(again.body.equals(body)).toBe(true)
+      expect(again.begins).toEqual([null, null])
+      for (const request of again.requests) expect(request.headers).not.toHaveProperty('range')
+      expect(codeOf(await fetchOnce(cut(60_000, { body: packed, headers })))).toBe('BODY_TRUNCATED')
+    }
+  })
+
+  it('never continues what came plainly', async ({ expect }) => {
+    const plain = behave.resetAfter(40_000, { body, headers: { etag: '"same"' } })
+    // Under one strong ETag there can be one encoding only (RFC 9110 section 8.8.3.3); here it is broken.
+    const part: Behaviour = (exchange) => behave.bytes(body, { etag: '"same"', 'content-encoding': 'gzip' })(exchange)
+    const fetched = await fetchOnce(behave.sequence(plain, part))
+    expect(fetched.outcome).toMatchObject({ ok: false, code: 'SOURCE_CHANGED', attempts: 2 })
+  })
+
+  it('counts for the limit as what comes out of it', async ({ expect }) => {
+    const packed = encoded(body, 'gzip')
+    const atTheLimit = await fetchOnce(sent(packed, 'gzip'), { limits: { maxEntryBytes: body.length } })
+    expect(codeOf(atTheLimit)).toBe('ok')
+    const above = await fetchOnce(sent(packed, 'gzip'), { limits: { maxEntryBytes: body.length - 1 } })
+    expect(above.outcome).toMatchObject({ ok: false, code: 'ENTRY_TOO_LARGE', attempts: 1 })
+    expect(above.body.length).toBeLessThan(body.length)
+  })
+
+  it.for(codings)('of %s that is a bomb is cut at the limit', async (coding, { expect }) => {
+    const bomb = encoded(Buffer.alloc(20_000_000), coding)
+    const fetched = await fetchOnce(sent(bomb, coding), { limits: { maxEntryBytes: 1_000_000 } })
+    expect(fetched.outcome).toMatchObject({ ok: false, code: 'ENTRY_TOO_LARGE', attempts: 1 })
+    expect(fetched.body.length).toBeLessThanOrEqual(1_000_000)
+  })
+
+  it('that comes to nothing without an end is cut at the limit too', async ({ expect }) => {
+    // Empty stored blocks of deflate (RFC 1951 section 3.2.4), for ever.
+    const block = Buffer.from('000000ffff'.repeat(10_000), 'hex')
+    const endless: Behaviour = async (exchange) => {
+      await exchange.write(
+        'HTTP/1.1 200 OK\r\ncontent-encoding: deflate\r\nconnection: close\r\n\r\n',
+        Buffer.from([0x78, 0x9c]),
+      )
+      for (;;) await exchange.write(block)
+    }
+    const fetched = await fetchOnce(endless, { limits: { maxEntryBytes: 5_000_000 } })
+    expect(codeOf(fetched)).toBe('ENTRY_TOO_LARGE')
+    expect(fetched.body).toHaveLength(0)
+  })
+
+  it('tells how much has come out of it while it comes, and no size', async ({ expect }) => {
+    await using origin = await startOrigin()
+    await using fetching = startFetching()
+    const packed = encoded(body, 'gzip')
+    const rest = behave.gate(async () => {})
+    const url = origin.serve('/file', async (exchange) => {
+      await exchange.write(`HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${packed.length}\r\n\r\n`)
+      await exchange.write(packed.subarray(0, -10))
+      await rest.behaviour(exchange)
+      await exchange.write(packed.subarray(-10))
+    })
+    let held = 0
+    const sink: BodySink = {
+      begin: (sizeBytes, etag) => expect([sizeBytes, etag]).toEqual([null, null]),
+      write: ({ length }) => {
+        held += length
+        return true
+      },
+      whenReady: (resume) => resume(),
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const lane = fetching.fetcher.openLane(() => true)
+    const fetch = lane.fetch({ index: 0, url: new URL(url), sink, done: () => resolve() })
+    await until(() => held > body.length - 100_000, { what: 'most of the body' })
+    expect(fetch.receivedBytes).toBe(held)
+    expect(fetch.sizeBytes).toBeNull()
+    rest.open()
+    await promise
+    expect(held).toBe(body.length)
+  })
+
+  it('holds the deadlines by the bytes that are sent, not by those that come out', async ({ expect }) => {
+    // 5 bytes each 20 ms, and each would be a megabyte.
+    const bomb = encoded(Buffer.alloc(10_000_000), 'gzip')
+    const slow = behave.drip(5, 20, { body: bomb, headers: { 'content-encoding': 'gzip' } })
+    const limits = { idleTimeoutMs: 300, minBytesPerSecond: 10_000, maxEntryBytes: 2 ** 40, maxAttempts: 1 }
+    expect(codeOf(await fetchOnce(slow, { limits }))).toBe('BODY_TOO_SLOW')
+  })
+})
+
+describe('a sink that takes encoded bodies slowly', () => {
+  it('gets no more until it is ready, blames nobody for the time, and gets every byte in its order', async () => {
+    const large = Buffer.concat([body, body, body, body])
+    await using origin = await startOrigin()
+    await using fetching = startFetching({ limits: { idleTimeoutMs: 300, minBytesPerSecond: 1_000_000 } })
+    const chunks: Buffer[] = []
+    let paused = false
+    let intrusions = 0
+    let pauses = 0
+    const sink: BodySink = {
+      begin: () => {},
+      write(chunk) {
+        if (paused) intrusions++
+        chunks.push(chunk)
+        paused = pauses === 0 || chunks.length % 10 === 0
+        if (paused) pauses++
+        return !paused
+      },
+      whenReady(resume) {
+        setTimeout(
+          () => {
+            paused = false
+            resume()
+          },
+          pauses === 1 ? 1_000 : 1,
+        )
+      },
+    }
+    const packed = encoded(large, 'br', 'gzip')
+    const { outcome } = await fetching.fetch(origin.serve('/large', sent(packed, 'br, gzip')), { sink })
+    expect(outcome).toMatchObject({ ok: true, attempts: 1 })
+    expect(pauses).toBeGreaterThan(3)
+    expect(intrusions).toBe(0)
+    expect(Buffer.concat(chunks).equals(large)).toBe(true)
+  })
+
+  it('may take longer over what has come whole than an origin may be silent', async () => {
+    const zeros = Buffer.alloc(1_000_000)
+    let received = 0
+    const sink: BodySink = {
+      begin: () => {},
+      write: ({ length }) => {
+        received += length
+        return received > 500_000
+      },
+      whenReady: (resume) => void setTimeout(resume, 60),
+    }
+    await using origin = await startOrigin()
+    await using fetching = startFetching({ limits: { idleTimeoutMs: 300 } })
+    const url = origin.serve('/zeros', sent(encoded(zeros, 'gzip'), 'gzip'))
+    expect((await fetching.fetch(url, { sink })).outcome).toMatchObject({ ok: true, attempts: 1 })
+    expect(received).toBe(zeros.length)
+  })
+
+  it('holds back the bomb and the origin, and leaves nothing behind when it ends', async () => {
+    await using origin = await startOrigin()
+    await using fetching = startFetching({ limits: { maxEntryBytes: 2 ** 40, idleTimeoutMs: 200 } })
+    const member = encoded(Buffer.alloc(5_000_000), 'gzip')
+    let sentBytes = 0
+    const url = origin.serve('/endless', async (exchange) => {
+      await exchange.write('HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n')
+      for (;;) {
+        await exchange.write(member)
+        sentBytes += member.length
+      }
+    })
+    let received = 0
+    const resumes: (() => void)[] = []
+    const sink: BodySink = {
+      begin: () => {},
+      write(chunk) {
+        received += chunk.length
+        return false
+      },
+      whenReady: (resume) => {
+        resumes.push(resume)
+      },
+    }
+    const lane = fetching.fetcher.openLane(() => true)
+    lane.fetch({ index: 0, url: new URL(url), sink, done: () => expect.unreachable() })
+    await until(() => received > 0, { what: 'the first bytes' })
+    let before = -1
+    // Until the kernel's buffers are full.
+    await until(
+      () => {
+        const still = before === sentBytes
+        before = sentBytes
+        return still
+      },
+      { everyMs: 300, what: 'the origin to be held back' },
+    )
+    expect(received).toBeLessThan(1_000_000)
+    lane.close()
+    await until(() => origin.openSockets === 0, { what: 'the connection to be gone' })
+    const atItsEnd = received
+    for (const resume of resumes) resume()
+    await sleep(100)
+    expect(received).toBe(atItsEnd)
+    await until(() => !process.getActiveResourcesInfo().includes('ZLIB'), { what: 'no decoder at work' })
+  })
+})
+
+describe('createDecoder', () => {
+  const collecting = (wanted: Coding[], places = createDecoderPlaces(), maxEntryBytes = 2 ** 30) => {
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const chunks: Buffer[] = []
+    const decoder = createDecoder({
+      codings: wanted,
+      sink: { write: (chunk) => chunks.push(chunk) > 0, whenReady: (resume) => resume() },
+      maxEntryBytes,
+      places,
+      done: (code) => resolve(code ?? 'ok'),
+    })
+    return { decoder, done: promise, body: () => Buffer.concat(chunks), chunks }
+  }
+
+  it('undoes any codings of any file, however they are cut, and ends on any bytes at all', async () => {
+    const damage = fc.record({ at: fc.nat(), bytes: fc.uint8Array({ maxLength: 4 }), drop: fc.nat({ max: 3 }) })
+    const order = fc.array(fc.constantFrom(...codings), { minLength: 1, maxLength: 3 })
+    const cuts = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 20 })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 900 }),
+        order,
+        cuts,
+        fc.option(damage),
+        async (bytes, applied, sizes, harm) => {
+          const plain = Buffer.from(bytes)
+          let packed = encoded(plain, ...applied)
+          if (harm !== null) {
+            const at = harm.at % (packed.length + 1)
+            packed = Buffer.concat([packed.subarray(0, at), harm.bytes, packed.subarray(at + harm.drop)])
+          }
+          const { decoder, done, body: decoded } = collecting(applied.toReversed(), createDecoderPlaces(3), 100_000)
+          for (let at = 0, n = 0; at < packed.length; n++) {
+            const end = at + sizes[n % sizes.length]!
+            decoder.write(packed.subarray(at, end))
+            at = end
+          }
+          decoder.end()
+          const outcome = await done
+          if (harm === null) expect([outcome, decoded().equals(plain)]).toEqual(['ok', true])
+          else expect(['ok', 'BAD_ENCODING', 'ENTRY_TOO_LARGE']).toContain(outcome)
+          expect(decoded().length).toBeLessThanOrEqual(100_000)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it('leaves the memory it was given alone after write', async () => {
+    const { decoder, done, body: decoded } = collecting(['gzip'])
+    const packed = encoded(body, 'gzip')
+    const slab = Buffer.alloc(10_000)
+    for (let at = 0; at < packed.length; at += slab.length) {
+      const length = packed.copy(slab, 0, at)
+      if (!decoder.write(slab.subarray(0, length))) await new Promise<void>((resolve) => decoder.whenReady(resolve))
+      slab.fill(0xee)
+    }
+    decoder.end()
+    expect(await done).toBe('ok')
+    expect(decoded().equals(body)).toBe(true)
+  })
+
+  it('hands over small bodies in memory of their own size', async () => {
+    const { decoder, done, chunks } = collecting(['gzip'])
+    decoder.write(encoded(bodyOf(10_000, 'small'), 'gzip'))
+    decoder.end()
+    await done
+    expect(chunks.map(({ buffer }) => buffer.byteLength)).toEqual([10_000])
+  })
+
+  it('asks for a pause above a bound, and for no more than it takes', async () => {
+    const { decoder, done } = collecting(['deflate'])
+    const packed = encoded(bodyOf(4_000_000, 'noise'), 'deflate')
+    let most = 0
+    let waiting = 0
+    for (let at = 0; at < packed.length; at += 50_000) {
+      const chunk = packed.subarray(at, at + 50_000)
+      waiting += chunk.length
+      most = Math.max(most, waiting)
+      if (decoder.write(chunk)) continue
+      await new Promise<void>((resolve) => decoder.whenReady(resolve))
+      waiting = 0
+    }
+    decoder.end()
+    expect(await done).toBe('ok')
+    expect(most).toBeLessThan(300_000)
+  })
+
+  it('lets only so many with large windows work at a time, in their turn, and all others at once', async () => {
+    const places = createDecoderPlaces(2)
+    const holding = [collecting(['br'], places), collecting(['zstd'], places)]
+    const packed = { br: encoded(body, 'br'), zstd: encoded(body, 'zstd'), gzip: encoded(body, 'gzip') }
+    const waiting = collecting(['br', 'zstd'], places)
+    waiting.decoder.write(encoded(body, 'zstd', 'br'))
+    waiting.decoder.end()
+    const last = collecting(['br'], places)
+    last.decoder.write(packed.br)
+    last.decoder.end()
+    const narrow = collecting(['gzip'], places)
+    narrow.decoder.write(packed.gzip)
+    narrow.decoder.end()
+    expect(await narrow.done).toBe('ok')
+    expect([waiting.body().length, last.body().length]).toEqual([0, 0])
+
+    holding[0]!.decoder.write(packed.br)
+    holding[0]!.decoder.end()
+    expect(await holding[0]!.done).toBe('ok')
+    // One place is free now, but the turn is another's, who needs two.
+    expect(last.decoder.decodedBytes).toBe(0)
+    holding[1]!.decoder.destroy()
+    expect(await waiting.done).toBe('ok')
+    expect(await last.done).toBe('ok')
+    for (const each of [holding[0]!, waiting, last]) expect(each.body().equals(body)).toBe(true)
+  })
+
+  it('gives up its turn when it is ended while it waits', async () => {
+    const places = createDecoderPlaces(1)
+    const holding = collecting(['br'], places)
+    const waiting = collecting(['br'], places)
+    waiting.decoder.write(encoded(body, 'br'))
+    waiting.decoder.destroy()
+    holding.decoder.destroy()
+    holding.decoder.destroy()
+    const [next, after] = [collecting(['br'], places), collecting(['br'], places)]
+    for (const { decoder } of [after, next]) {
+      decoder.write(encoded(body, 'br'))
+      decoder.end()
+    }
+    expect(await next.done).toBe('ok')
+    expect(await after.done).toBe('ok')
+    expect(waiting.body()).toHaveLength(0)
+  })
+})
