@@ -1,11 +1,11 @@
 // Reads a command line into a command. Pure: touches neither process nor files; wrong use becomes a UsageError.
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { type ArchiveFormat, archiveFormatSchema } from '#contracts/archive.ts'
+import { type ArchiveFormat, archiveFormatSchema, type Compression, compressionSchema } from '#contracts/archive.ts'
 import { formatOfFileName } from './format.ts'
 
 export const DEFAULT_SERVER = 'http://127.0.0.1:8011'
 
-export const topics = ['get', 'echo', 'info', 'stress'] as const
+export const topics = ['get', 'plan', 'echo', 'info', 'stress'] as const
 export type Topic = (typeof topics)[number]
 
 export interface GetCommand {
@@ -18,9 +18,20 @@ export interface GetCommand {
   output: string | null
   name: string | undefined
   format: ArchiveFormat
+  compression: Compression
+  /** With a report inside. */
+  report: boolean
+  /** Has the server tell the archive's SHA-256, and checks it. */
+  checksum: 'sha-256' | undefined
   onEntryFailure: 'skip' | 'abort'
   json: boolean
   quiet: boolean
+}
+
+export interface PlanCommand extends Pick<GetCommand, 'server' | 'urls' | 'lists' | 'name' | 'format' | 'json'> {
+  command: 'plan'
+  /** Have the server ask every origin. */
+  head: boolean
 }
 
 export interface StressCommand {
@@ -42,6 +53,7 @@ export interface StressCommand {
 
 export type Command =
   | GetCommand
+  | PlanCommand
   | StressCommand
   | { command: 'echo'; server: string; text: string }
   | { command: 'info'; server: string; json: boolean }
@@ -80,6 +92,8 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
   switch (topic) {
     case 'get':
       return parseGet(rest, environment)
+    case 'plan':
+      return parsePlan(rest, environment)
     case 'stress':
       return parseStress(rest, environment)
     case 'echo': {
@@ -106,20 +120,23 @@ function parseGet(argv: string[], environment: Environment): Command {
     output: { type: 'string', short: 'o' },
     name: { type: 'string', short: 'n' },
     format: { type: 'string', short: 'f' },
+    compress: { type: 'string', short: 'c' },
+    report: { type: 'boolean' },
+    sha256: { type: 'boolean' },
     'on-failure': { type: 'string' },
     json: { type: 'boolean' },
     quiet: { type: 'boolean', short: 'q' },
   })
   if (values.help) return { command: 'help', topic: 'get' }
   const { input: lists = [], output = null, json = false, quiet = false } = values
-  if (positionals.length === 0 && lists.length === 0) throw new UsageError('no URL and no list (-i) is given', 'get')
-  if (lists.filter((list) => list === '-').length > 1) throw new UsageError('standard input is read only once', 'get')
+  refuseSources(positionals, lists, 'get')
   if (output === '') throw new UsageError('-o needs a file name', 'get')
   if (output === '-' && json) throw new UsageError('-o - and --json both want standard output', 'get')
   const onEntryFailure = values['on-failure'] ?? 'skip'
   if (onEntryFailure !== 'skip' && onEntryFailure !== 'abort') {
     throw new UsageError(`--on-failure is "skip" or "abort", not "${onEntryFailure}"`, 'get')
   }
+  const format = formatOf(values.format, output)
   return {
     command: 'get',
     server: serverOf(values.server, environment, 'get'),
@@ -127,11 +144,44 @@ function parseGet(argv: string[], environment: Environment): Command {
     lists,
     output,
     name: values.name,
-    format: formatOf(values.format, output),
+    format,
+    compression: compressionOf(values.compress ?? 'store', format),
+    report: values.report ?? false,
+    checksum: values.sha256 ? 'sha-256' : undefined,
     onEntryFailure,
     json,
     quiet,
   }
+}
+
+function parsePlan(argv: string[], environment: Environment): Command {
+  const topic = 'plan'
+  const { values, positionals } = parse(topic, argv, {
+    ...common,
+    input: { type: 'string', short: 'i', multiple: true },
+    name: { type: 'string', short: 'n' },
+    format: { type: 'string', short: 'f' },
+    'no-head': { type: 'boolean' },
+    json: { type: 'boolean' },
+  })
+  if (values.help) return { command: 'help', topic }
+  const { input: lists = [] } = values
+  refuseSources(positionals, lists, topic)
+  return {
+    command: topic,
+    server: serverOf(values.server, environment, topic),
+    urls: positionals,
+    lists,
+    name: values.name,
+    format: formatOf(values.format, null, topic),
+    head: !values['no-head'],
+    json: values.json ?? false,
+  }
+}
+
+function refuseSources(urls: readonly string[], lists: readonly string[], topic: Topic): void {
+  if (urls.length === 0 && lists.length === 0) throw new UsageError('no URL and no list (-i) is given', topic)
+  if (lists.filter((list) => list === '-').length > 1) throw new UsageError('standard input is read only once', topic)
 }
 
 function parseStress(argv: string[], environment: Environment): Command {
@@ -198,11 +248,20 @@ function count(option: string, text: string, max: number): number {
   throw new UsageError(`--${option} is a whole number from 1 to ${max}, not "${text}"`, 'stress')
 }
 
-function formatOf(given: string | undefined, output: string | null): ArchiveFormat {
+function compressionOf(given: string, format: ArchiveFormat): Compression {
+  const compression = compressionSchema.safeParse(given)
+  if (!compression.success) throw new UsageError(`--compress is store, deflate or auto, not "${given}"`, 'get')
+  if (compression.data !== 'store' && format !== 'zip') {
+    throw new UsageError(`--compress is for a zip: a ${format} does not compress its entries`, 'get')
+  }
+  return compression.data
+}
+
+function formatOf(given: string | undefined, output: string | null, topic: Topic = 'get'): ArchiveFormat {
   const implied = output === null ? null : formatOfFileName(output)
   if (given === undefined) return implied ?? 'zip'
   const format = archiveFormatSchema.safeParse(given)
-  if (!format.success) throw new UsageError(`--format is zip, tar or tar.gz, not "${given}"`, 'get')
+  if (!format.success) throw new UsageError(`--format is zip, tar or tar.gz, not "${given}"`, topic)
   if (implied !== null && implied !== format.data) {
     throw new UsageError(`--format ${format.data} contradicts the output's name "${output}"`, 'get')
   }

@@ -1,7 +1,8 @@
 // Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
+import { createHash, type Hash } from 'node:crypto'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { crc32, createGunzip } from 'node:zlib'
+import { crc32, createGunzip, createInflateRaw } from 'node:zlib'
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/zip.ts'
 import { DownloadError } from './download.ts'
@@ -19,6 +20,9 @@ export interface CheckOptions {
 
 const WINDOW_BYTES = 1024 * 1024
 const LOCAL_HEADER_BYTES = 30
+/** APPNOTE 4.4.5. */
+const METHOD_STORE = 0
+const METHOD_DEFLATE = 8
 const TAR_BLOCK_BYTES = 512
 /** Two blocks of zeros end a tar (POSIX.1-2024, pax, "ustar Interchange Format"). */
 const TAR_END_BYTES = 2 * TAR_BLOCK_BYTES
@@ -40,6 +44,26 @@ export async function checkArchive(
   }
 }
 
+/** Rejects with a DownloadError CORRUPT where the file's SHA-256, in hexadecimal, is another one. */
+export async function checkDigest(
+  file: RandomAccess,
+  sizeBytes: number,
+  sha256: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const hash = createHash('sha256')
+  for await (const chunk of readAll(file, sizeBytes)) {
+    signal?.throwIfAborted()
+    hash.update(chunk)
+  }
+  assertDigest(hash, sha256)
+}
+
+export function assertDigest(hash: Hash, sha256: string): void {
+  const found = hash.digest('hex')
+  if (found !== sha256) corrupt(`its SHA-256 is ${found}, not ${sha256}`)
+}
+
 function corrupt(message: string, cause?: unknown): never {
   throw new DownloadError('CORRUPT', `the archive is damaged: ${message}`, { cause })
 }
@@ -54,7 +78,8 @@ async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry
   for await (const entry of readDirectory(read, sizeBytes)) {
     signal?.throwIfAborted()
     if (entry.headerOffset !== at) corrupt(`bytes that belong to no entry at ${at}`)
-    if (entry.method !== 0) corrupt(`"${entry.name}" is not stored`)
+    if (entry.method !== METHOD_STORE && entry.method !== METHOD_DEFLATE)
+      corrupt(`"${entry.name}" has an unknown method`)
     const fixed = await window.at(at, LOCAL_HEADER_BYTES)
     const headerBytes = LOCAL_HEADER_BYTES + fixed.readUInt16LE(26) + fixed.readUInt16LE(28)
     const header = parseLocalHeader(await window.at(at, headerBytes))
@@ -62,20 +87,43 @@ async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry
       if (header[field] !== entry[field]) corrupt(`"${entry.name}" has another ${field} in its header`)
     }
     at += header.bodyOffset
-    const end = at + entry.sizeBytes
-    let checksum = 0
-    while (at < end) {
-      signal?.throwIfAborted()
-      const chunk = await window.at(at, 1)
-      const body = chunk.subarray(0, end - at)
-      checksum = crc32(body, checksum)
-      at += body.length
-    }
-    if (checksum !== entry.crc32) corrupt(`the content of "${entry.name}" does not match its checksum`)
+    const held = window.range(at, entry.compressedBytes, signal)
+    const found = await measure(entry.method === METHOD_DEFLATE ? inflated(held, entry.sizeBytes) : held)
+    at += entry.compressedBytes
+    if (found.sizeBytes !== entry.sizeBytes) corrupt(`"${entry.name}" is not as long as its header says`)
+    if (found.checksum !== entry.crc32) corrupt(`the content of "${entry.name}" does not match its checksum`)
     onEntry?.(entry)
   }
   const next = (await window.at(at, 4)).readUInt32LE(0)
   if (![0x02014b50, 0x06054b50, 0x06064b50].includes(next)) corrupt(`bytes that belong to no entry at ${at}`)
+}
+
+async function measure(chunks: AsyncIterable<Buffer>) {
+  let sizeBytes = 0
+  let checksum = 0
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length
+    checksum = crc32(chunk, checksum)
+  }
+  return { sizeBytes, checksum }
+}
+
+/** Ends after one byte too many: what inflates without end must not be followed there. */
+async function* inflated(chunks: AsyncIterable<Buffer>, sizeBytes: number): AsyncGenerator<Buffer> {
+  const inflating = createInflateRaw({ rejectGarbageAfterEnd: true })
+  // The window is used again while inflate may still read what it was given.
+  const copies = async function* () {
+    for await (const chunk of chunks) yield Buffer.from(chunk)
+  }
+  const fed = pipeline(copies(), inflating)
+  fed.catch(() => {})
+  let seen = 0
+  for await (const chunk of inflating as AsyncIterable<Buffer>) {
+    yield chunk
+    seen += chunk.length
+    if (seen > sizeBytes) return
+  }
+  await fed
 }
 
 /** Bytes of the file through one buffer. What `at` answers is valid until the next call. */
@@ -83,7 +131,7 @@ function createWindow(file: RandomAccess) {
   const buffer = Buffer.allocUnsafe(WINDOW_BYTES)
   let start = 0
   let length = 0
-  return {
+  const window = {
     /** At least `wanted` bytes from `offset` on, and as many more as happen to be there. */
     async at(offset: number, wanted: number): Promise<Buffer> {
       if (offset < start || offset + wanted > start + length) {
@@ -93,7 +141,17 @@ function createWindow(file: RandomAccess) {
       }
       return buffer.subarray(offset - start, length)
     },
+    /** Exactly these bytes, as they come through the window. */
+    async *range(offset: number, bytes: number, signal?: AbortSignal): AsyncGenerator<Buffer> {
+      for (let done = 0; done < bytes; ) {
+        signal?.throwIfAborted()
+        const chunk = (await window.at(offset + done, 1)).subarray(0, bytes - done)
+        yield chunk
+        done += chunk.length
+      }
+    },
   }
+  return window
 }
 
 async function checkTar(

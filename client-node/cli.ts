@@ -6,6 +6,7 @@ import { createSheafClient } from './client.ts'
 import { runGet, type Terminal, writeLine } from './get.ts'
 import { helpText } from './help.ts'
 import { ListError } from './list.ts'
+import { runPlan } from './plan.ts'
 import { abortedLine, infoLines, printable } from './render.ts'
 import { ArchiveAbortedError } from './save.ts'
 
@@ -36,6 +37,8 @@ async function run(command: Command, terminal: Terminal): Promise<number> {
       return 0
     case 'get':
       return await runGet(command, terminal)
+    case 'plan':
+      return await runPlan(command, terminal)
     case 'stress': {
       const { runStress } = await import('./stress.ts')
       return await runStress(command, terminal)

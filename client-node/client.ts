@@ -1,8 +1,8 @@
 // A server of sheaf as an object: every call of the contract, and downloads. Owns the connections; prints nothing.
 import type { Writable } from 'node:stream'
 import { Agent } from 'undici'
-import type { EntryStatus, ServerInfo } from '#contracts/api.ts'
-import type { ArchiveFormat, ArchiveKey, CreateArchiveInput } from '#contracts/archive.ts'
+import type { ArchivePlan, EntryStatus, ServerInfo } from '#contracts/api.ts'
+import type { ArchiveFormat, ArchiveKey, CreateArchiveInput, PlanArchiveInput } from '#contracts/archive.ts'
 import { type ConnectionOptions, connect, newArchiveKey, readFailure } from '#contracts/client.ts'
 import type { AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
 import { formatOfFileName } from './format.ts'
@@ -23,7 +23,8 @@ export interface ArchiveEvents extends AsyncIterable<ArchiveEvent> {
   readonly archiveKey: ArchiveKey
 }
 
-export type DownloadSource = string | Pick<AcceptedEvent | CompleteEvent, 'href'>
+/** A complete event brings what the bytes are checked against, besides themselves. */
+export type DownloadSource = string | Pick<AcceptedEvent, 'href'> | CompleteEvent
 
 export interface SheafClient extends AsyncDisposable {
   readonly url: string
@@ -32,6 +33,11 @@ export interface SheafClient extends AsyncDisposable {
   watchArchive(archiveKey: ArchiveKey, options?: CallOptions & { lastEventId?: string | null }): ArchiveEvents
   /** True where this call ended the build. */
   cancelArchive(archiveKey: ArchiveKey, options?: CallOptions): Promise<boolean>
+  /**
+   * A dry run: what would be in the archive, under which names, how large. Makes nothing. With `head` origins are asked,
+   * which may take the better part of a minute.
+   */
+  planArchive(request: PlanArchiveInput, options?: CallOptions): Promise<ArchivePlan>
   /** All entries of an archive, fetched page by page. */
   listEntries(archiveKey: ArchiveKey, options?: CallOptions & { pageSize?: number }): AsyncIterable<EntryStatus>
   /** To a file that is replaced once the archive is whole and checked, or to a stream as the bytes come. */
@@ -42,6 +48,10 @@ export interface SheafClient extends AsyncDisposable {
   serverInfo(options?: CallOptions): Promise<ServerInfo>
   /** Ends what is under way. */
   close(): Promise<void>
+}
+
+function isComplete(source: DownloadSource): source is CompleteEvent {
+  return typeof source === 'object' && 'type' in source && source.type === 'complete'
 }
 
 /** A single call that is not answered by then has failed. */
@@ -69,6 +79,7 @@ export function createSheafClient(options: ConnectionOptions): SheafClient {
         return (await trpc.cancelArchive.mutate({ archiveKey }, { signal })).cancelled
       })
     },
+    planArchive: (request, options) => connection.planArchive(request, options),
     async *listEntries(archiveKey, { signal, pageSize: limit = 1000 } = {}) {
       let cursor: number | null = 0
       while (cursor !== null) {
@@ -84,15 +95,16 @@ export function createSheafClient(options: ConnectionOptions): SheafClient {
       const href = typeof source === 'string' ? source : source.href
       const format = formatOfFileName(new URL(href, url).pathname)
       if (format === null) throw new TypeError(`${href} is no href of an archive`)
-      return await store(source, format, target, options)
+      const complete = isComplete(source) ? Promise.resolve(source) : undefined
+      return await store(source, format, target, { complete, ...options })
     },
     saveArchive(request, options = {}) {
       const watch = (signal: AbortSignal) => client.createArchive(request, { signal })
-      return saveArchive(
-        watch,
-        (accepted, target, options) => store(accepted, accepted.format, target, options),
-        options,
-      )
+      const hashStream = request.checksum !== undefined
+      return saveArchive(watch, (accepted, target, options) => store(accepted, accepted.format, target, options), {
+        hashStream,
+        ...options,
+      })
     },
     async echo(text, options) {
       return (await call(options, (signal) => trpc.echo.mutate({ text }, { signal }))).text

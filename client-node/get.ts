@@ -24,7 +24,7 @@ export interface Terminal {
 }
 
 /** A server that is gone for longer will hardly come back while the user waits. */
-const GIVE_UP_AFTER_MS = 60_000
+export const GIVE_UP_AFTER_MS = 60_000
 /** For the last call, which only spares the server work. */
 const CANCEL_TIMEOUT_MS = 5_000
 
@@ -66,10 +66,10 @@ export async function runGet(command: GetCommand, terminal: Terminal): Promise<n
   }
 
   const archiveKey = newArchiveKey()
-  const { name, format, onEntryFailure } = command
+  const { name, format, compression, report, checksum, onEntryFailure } = command
   try {
     const saved = await client.saveArchive(
-      { archiveKey, entries, name, format, onEntryFailure },
+      { archiveKey, entries, name, format, compression, report, checksum, onEntryFailure },
       {
         signal,
         output,
@@ -109,7 +109,10 @@ async function resolveOutput({ output }: GetCommand, { stdout }: Terminal) {
   return output
 }
 
-async function readEntries({ urls, lists }: GetCommand, { stdin, signal }: Terminal): Promise<EntryInput[]> {
+export async function readEntries(
+  { urls, lists }: Pick<GetCommand, 'urls' | 'lists'>,
+  { stdin, signal }: Terminal,
+): Promise<EntryInput[]> {
   const entries: EntryInput[] = [...urls]
   for (const list of lists) {
     for (const entry of await readList(list, stdin, signal)) entries.push(entry)

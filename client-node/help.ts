@@ -5,6 +5,7 @@ const overview = `sheaf turns a list of URLs into one archive, and tells what ha
 
 Usage:
   sheaf get [URL...] [-i LIST] [-o FILE]   fetch URLs into one archive
+  sheaf plan [URL...] [-i LIST]            say what would be in that archive, without making it
   sheaf echo TEXT                          send a text to the server and print what comes back
   sheaf info                               print the server's version and limits
   sheaf stress [...]                       run many clients against a server and check every byte
@@ -33,12 +34,29 @@ Has the server fetch all URLs into one archive, and downloads it while it grows.
                          "-" writes to standard output as it comes: then only the size can be checked.
   -n, --name NAME        what the server calls the archive, without extension
   -f, --format FORMAT    zip, tar or tar.gz (default: as FILE is called, else zip)
+  -c, --compress HOW     how entries stand in a zip. store: as they are (default); deflate: compressed where that makes
+                         them smaller; auto: the same, but pictures, films and archives are left as they are
+      --report           add sheaf-report.json as the last entry: what became of each URL
+      --sha256           have the server tell the archive's SHA-256, and check what was saved against it
       --on-failure WHAT  skip: leave out what cannot be fetched (default); abort: then make no archive at all
       --json             print each event as one line of JSON on standard output, and nothing else there
   -q, --quiet            print nothing but errors
 ${server}
 Exit codes: 0 every URL is in the archive; 3 some could not be fetched; 1 there is no archive; 2 wrong use.
 Ctrl-C cancels the archive at the server too, and leaves no file behind; a second one ends at once.
+`,
+  plan: `Usage: sheaf plan [URL...] [-i LIST] [options]
+
+Says what an archive of these URLs would hold: each entry's name and size, or why it would not be in it. Nothing is
+fetched and no archive is made. It is a prediction: the server asks each URL by HEAD, and a GET may be answered otherwise.
+
+  -i, --input LIST       read URLs from a file, "-" for standard input, as "sheaf get" does
+  -n, --name NAME        what the archive would be called, without extension
+  -f, --format FORMAT    zip, tar or tar.gz (default: zip)
+      --no-head          ask nobody: names as the URLs have them, no sizes, and only what the URLs show to be wrong
+      --json             print the whole plan as JSON
+${server}
+Exit codes: 0 nothing speaks against any URL; 3 some would not be in the archive; 1 there is no answer; 2 wrong use.
 `,
   echo: `Usage: sheaf echo TEXT
 

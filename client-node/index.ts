@@ -1,6 +1,6 @@
 // The face of the Node client: what others import. No code of its own.
-export type { EntryStatus, ServerInfo } from '#contracts/api.ts'
-export type { ArchiveFormat, ArchiveId, ArchiveKey, EntryInput } from '#contracts/archive.ts'
+export type { ArchivePlan, EntryStatus, PlannedEntry, ServerInfo } from '#contracts/api.ts'
+export type { ArchiveFormat, ArchiveId, ArchiveKey, EntryInput, PlanArchiveInput } from '#contracts/archive.ts'
 export { type ConnectionOptions, newArchiveKey, RefusedError, UnreachableError } from '#contracts/client.ts'
 export {
   type AbortedEvent,

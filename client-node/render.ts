@@ -1,5 +1,5 @@
 // Turns events and states into lines of text: what a person sees. Pure: knows no terminal but its width, and no clock.
-import type { ServerInfo } from '#contracts/api.ts'
+import type { ArchivePlan, ServerInfo } from '#contracts/api.ts'
 import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 
@@ -49,8 +49,10 @@ export function formatDuration(ms: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`
 }
 
+type FailureShown = Pick<FileFailedEvent, 'url' | 'message' | 'code' | 'attempts' | 'httpStatus'>
+
 /** "https://a.example/x.png: the origin answered with an error status 404 (HTTP_STATUS, 3 attempts)" */
-export function failureLine({ url, message, code, attempts, httpStatus }: FileFailedEvent): string {
+export function failureLine({ url, message, code, attempts, httpStatus }: FailureShown): string {
   const status = httpStatus === null ? '' : ` ${httpStatus}`
   const tries = attempts > 1 ? `, ${attempts} attempts` : ''
   return `${printable(url)}: ${printable(message)}${status} (${printable(code)}${tries})`
@@ -189,4 +191,31 @@ export function infoLines(
     `an archive nobody watches or downloads ends after ${formatDuration(abandonMs)}, ` +
       `a complete one stays for ${formatDuration(retentionMs)}`,
   ]
+}
+
+/** A row for each entry, numbered from 1, and a last line for all: `urls` are those of the manifest. */
+export function planLines(
+  { name, entries, predictedBytes }: ArchivePlan,
+  urls: readonly string[],
+  head: boolean,
+): string[] {
+  const rows = entries.map(({ index, name, sizeBytes, asked, failure }) => {
+    if (failure !== null)
+      return { index, size: '-', text: failureLine({ ...failure, url: urls[index] ?? '', attempts: 0 }) }
+    const note = head && !asked ? ' (there was no time to ask for it)' : ''
+    return { index, size: sizeBytes === null ? '?' : formatBytes(sizeBytes), text: printable(name ?? '') + note }
+  })
+  const indexWidth = String(rows.length).length
+  const sizeWidth = rows.reduce((width, { size }) => Math.max(width, size.length), 0)
+  const lines = rows.map(
+    ({ index, size, text }) => `${String(index + 1).padStart(indexWidth)}  ${size.padStart(sizeWidth)}  ${text}`,
+  )
+  const refused = entries.filter(({ failure }) => failure !== null).length
+  const unknown = entries.filter(({ failure, sizeBytes }) => failure === null && sizeBytes === null).length
+  const knownBytes = entries.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0)
+  const size = predictedBytes === null ? `at least ${formatBytes(knownBytes)}` : formatBytes(predictedBytes)
+  const facts = [`${entries.length - refused} of ${entries.length} entries`, size]
+  if (unknown > 0) facts.push(`${unknown} of unknown size`)
+  if (refused > 0) facts.push(`${refused} would fail`)
+  return [...lines, `${printable(name)}: ${facts.join(', ')}`]
 }

@@ -5,7 +5,8 @@ import type { AbortedEvent, AcceptedEvent, ArchiveEvent, CompleteEvent } from '#
 import type { DownloadProgress } from './download.ts'
 import type { Stored, StoreOptions } from './store.ts'
 
-export interface SaveOptions extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck'> {
+export interface SaveOptions
+  extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck' | 'hashStream'> {
   signal?: AbortSignal
   /** A path, replaced once the archive is whole, or a stream. @default the archive's own name in the current directory */
   output?: string | Writable

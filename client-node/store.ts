@@ -1,4 +1,5 @@
 // From a URL to a file that is whole and checked, or to a stream. Owns the part file; replaces nothing by anything less.
+import { createHash, type Hash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
@@ -6,13 +7,15 @@ import type { Writable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { CompleteEvent } from '#contracts/events.ts'
-import { type CheckOptions, checkArchive } from './check.ts'
+import { assertDigest, type CheckOptions, checkArchive, checkDigest } from './check.ts'
 import { type ByteSink, DownloadError, type Downloaded, type DownloadOptions, download } from './download.ts'
 import { createPartFile, type PartFileOptions } from './part-file.ts'
 
 export interface StoreOptions extends DownloadOptions, CheckOptions, Partial<PartFileOptions> {
-  /** Awaited after the last byte: the archive must then be as large as it says. */
+  /** Awaited after the last byte: the archive must then have the size it tells, and the SHA-256 if it tells one. */
   complete?: Promise<CompleteEvent>
+  /** Hashes what goes to a stream, so that a SHA-256 can be checked there, too. @default false */
+  hashStream?: boolean
   /** Called once all bytes are there and the check begins. */
   onCheck?: () => void
 }
@@ -52,6 +55,8 @@ export async function storeArchive(
   await checkSize(downloaded, options)
   options.onCheck?.()
   await checkArchive(part, downloaded.sizeBytes, format, options)
+  const sha256 = (await options.complete)?.sha256 ?? null
+  if (sha256 !== null) await checkDigest(part, downloaded.sizeBytes, sha256, signal)
   signal?.throwIfAborted()
   return { ...downloaded, path: await part.keep() }
 }
@@ -75,18 +80,22 @@ async function storeToStream(
   const ignore = () => {}
   stream.on('error', ignore)
   try {
-    const downloaded = await download(url, streamSink(stream), dispatcher, options)
+    const hash = options.hashStream ? createHash('sha256') : null
+    const downloaded = await download(url, streamSink(stream, hash), dispatcher, options)
     await checkSize(downloaded, options)
+    const sha256 = (await options.complete)?.sha256 ?? null
+    if (hash !== null && sha256 !== null) assertDigest(hash, sha256)
     return { ...downloaded, path: null }
   } finally {
     stream.off('error', ignore)
   }
 }
 
-function streamSink(stream: Writable): ByteSink {
+function streamSink(stream: Writable, hash: Hash | null): ByteSink {
   return {
     write: (chunk) =>
       new Promise((resolve, reject) => {
+        hash?.update(chunk)
         stream.write(chunk, (error) => (error ? reject(error) : resolve()))
       }),
     startOver: () =>

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import { live } from 'lit/directives/live.js'
 import type { ServerInfo } from '#contracts/api.ts'
-import type { ArchiveFormat } from '#contracts/archive.ts'
+import type { ArchiveFormat, Compression } from '#contracts/archive.ts'
 import type { RunView } from './archive-run.ts'
 import { count } from './format.ts'
 import type { Draft } from './session.ts'
@@ -20,6 +20,12 @@ export interface FormView {
   create(): void
   cancel(): void
 }
+
+const compressions: readonly [Compression, string][] = [
+  ['store', 'none'],
+  ['auto', 'where it helps'],
+  ['deflate', 'all files'],
+]
 
 const PLACEHOLDER = 'https://example.org/one.png\nhttps://example.org/2.png\tfolder/two.png'
 
@@ -102,7 +108,36 @@ export function formView({ draft, entryCount, info, stage, ...on }: FormView): T
             )}
           </select>
         </div>
+        <div>
+          <label for="compression">Compression</label>
+          <select
+            id="compression"
+            ?disabled=${isBusy || draft.format !== 'zip'}
+            title=${draft.format === 'zip' ? nothing : `a ${draft.format} does not compress its files one by one`}
+            @change=${(event: Event) => {
+              on.edit({ compression: (event.target as HTMLSelectElement).value as Compression })
+              on.settle()
+            }}
+          >
+            ${compressions.map(
+              ([value, text]) => html`<option value=${value} ?selected=${value === draft.compression}>${text}</option>`,
+            )}
+          </select>
+        </div>
       </div>
+      <label class="check">
+        <input
+          id="report"
+          type="checkbox"
+          ?disabled=${isBusy}
+          .checked=${live(draft.report)}
+          @change=${(event: Event) => {
+            on.edit({ report: (event.target as HTMLInputElement).checked })
+            on.settle()
+          }}
+        />
+        Put a report of every URL into the archive
+      </label>
       <div class="row actions">
         <button id="create" class="primary" ?disabled=${isBusy || problem !== null}>Create</button>
         <button id="cancel" type="button" ?disabled=${stage !== 'running'} @click=${on.cancel}>

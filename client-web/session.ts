@@ -2,12 +2,15 @@
 //
 // Kept in sessionStorage on purpose. It belongs to one tab and outlives a refresh, so two tabs make two archives
 // without overwriting each other's key; and it goes with its tab, just as the server winds down a build nobody watches.
-import type { ArchiveFormat, ArchiveKey } from '#contracts/archive.ts'
+import type { ArchiveFormat, ArchiveKey, Compression } from '#contracts/archive.ts'
 
 export interface Draft {
   readonly list: string
   readonly name: string
   readonly format: ArchiveFormat
+  /** Of a zip; kept while another format is chosen. */
+  readonly compression: Compression
+  readonly report: boolean
 }
 
 export interface RememberedArchive {
@@ -28,9 +31,10 @@ export interface SessionStore {
   write(session: Session): void
 }
 
-export const emptyDraft: Draft = { list: '', name: '', format: 'zip' }
+export const emptyDraft: Draft = { list: '', name: '', format: 'zip', compression: 'store', report: false }
 
 const formats: readonly ArchiveFormat[] = ['zip', 'tar', 'tar.gz']
+const compressions: readonly Compression[] = ['store', 'auto', 'deflate']
 
 /** `storage` is null where the browser keeps none; then a refresh forgets. Servers at other paths have other sessions. */
 export function createSessionStore(storage: Pick<Storage, 'getItem' | 'setItem'> | null, base: string): SessionStore {
@@ -68,13 +72,15 @@ export function tabStorage(): Storage | null {
 /** Stored by this or another version of the page, so nothing of it is taken on trust. */
 function sessionFrom(stored: unknown): Session {
   const { draft, archive } = fieldsOf(stored)
-  const { list, name, format } = fieldsOf(draft)
+  const { list, name, format, compression, report } = fieldsOf(draft)
   const { archiveKey, accepted, downloadStarted } = fieldsOf(archive)
   return {
     draft: {
       list: typeof list === 'string' ? list : emptyDraft.list,
       name: typeof name === 'string' ? name : emptyDraft.name,
       format: formats.find((known) => known === format) ?? emptyDraft.format,
+      compression: compressions.find((known) => known === compression) ?? emptyDraft.compression,
+      report: report === true,
     },
     archive:
       typeof archiveKey === 'string'

@@ -107,8 +107,15 @@ export class SheafPage extends LitElement {
   }
 
   #manifest(): Manifest {
+    const { format, compression, report } = this._draft
     const name = this._draft.name.trim()
-    return { entries: this.#entries, format: this._draft.format, ...(name !== '' && { name }) }
+    return {
+      entries: this.#entries,
+      format,
+      report,
+      ...(format === 'zip' && { compression }),
+      ...(name !== '' && { name }),
+    }
   }
 
   #urlOf = (index: number) => {

@@ -76,9 +76,20 @@ export const pageStyles = css`
   }
   .fields {
     display: grid;
-    grid-template-columns: minmax(0, 1fr) 8rem;
+    grid-template-columns: minmax(0, 1fr) 7rem 9rem;
     gap: 0.9rem;
-    margin: 1rem 0 1.1rem;
+    margin: 1rem 0 0.9rem;
+  }
+  .check {
+    display: flex;
+    align-items: center;
+    gap: 0.5rem;
+    margin: 0 0 1.1rem;
+    font-weight: 400;
+  }
+  .check input {
+    width: auto;
+    margin: 0;
   }
   textarea,
   input,

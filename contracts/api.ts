@@ -4,6 +4,7 @@ import type {
   CancelArchiveInput,
   CreateArchiveInput,
   ListEntriesInput,
+  PlanArchiveInput,
   WatchArchiveInput,
 } from './archive.ts'
 import type { AcceptedEvent, ArchiveEvent } from './events.ts'
@@ -45,6 +46,32 @@ export interface EntryPage {
   nextCursor: number | null
 }
 
+/** One per entry of the manifest, in its order; the URL stands there. */
+export interface PlannedEntry {
+  index: number
+  /** Name it would have in the archive; null where it would not be in it. */
+  name: string | null
+  /** As its origin says; null where that was not asked, or does not say. */
+  sizeBytes: number | null
+  /** Its origin was asked. False: what is told here is read from the manifest alone. */
+  asked: boolean
+  /** Why it would not be in the archive. */
+  failure: Omit<NonNullable<EntryStatus['failure']>, 'attempts'> | null
+}
+
+/** What an archive would be, as far as can be told without fetching anything. A prediction: origins may answer otherwise. */
+export interface ArchivePlan {
+  /** File name of the archive, extension included. */
+  name: string
+  format: ArchiveFormat
+  entries: PlannedEntry[]
+  /**
+   * Of the archive, to the byte. Null unless it is a zip that compresses nothing and holds no report, of which some entry
+   * would be in it and all sizes are known.
+   */
+  predictedBytes: number | null
+}
+
 export interface ServerInfo {
   version: string
   protocol: 1
@@ -72,6 +99,8 @@ export interface ArchiveApi {
   listEntries(input: ListEntriesInput, caller: Caller): Promise<EntryPage>
   /** Idempotent; true where this call ended the build. */
   cancel(input: CancelArchiveInput, caller: Caller): Promise<boolean>
+  /** Makes and keeps nothing. `signal` aborts when nobody waits for the answer any more. */
+  plan(input: PlanArchiveInput, caller: Caller, signal: AbortSignal): Promise<ArchivePlan>
   echo(text: string, caller: Caller): string
   info(): ServerInfo
 }

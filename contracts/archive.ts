@@ -23,6 +23,16 @@ export const archiveIdSchema = z.string().regex(/^[A-Za-z0-9_-]{22}$/)
 export const archiveFormatSchema = z.enum(['zip', 'tar', 'tar.gz'])
 export type ArchiveFormat = z.infer<typeof archiveFormatSchema>
 
+/**
+ * How bodies stand in a zip. 'deflate' compresses every one that gets smaller by it; 'auto' the same, but leaves alone what is
+ * compressed media already. tar has no compression of its entries; tar.gz is gzip as a whole.
+ */
+export const compressionSchema = z.enum(['store', 'deflate', 'auto'])
+export type Compression = z.infer<typeof compressionSchema>
+
+/** The name that the report has in an archive that was asked to hold one; no entry gets it then. */
+export const REPORT_NAME = 'sheaf-report.json'
+
 /** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken here. */
 export const entryInputSchema = z.union([z.string(), z.object({ url: z.string(), name: z.string().optional() })])
 export type EntryInput = z.infer<typeof entryInputSchema>
@@ -40,6 +50,12 @@ export const createArchiveInputSchema = z.object({
   name: z.string().max(1024).optional(),
   /** @default "zip" */
   format: archiveFormatSchema.optional(),
+  /** Other than "store" only for a zip. @default "store" */
+  compression: compressionSchema.optional(),
+  /** Adds `REPORT_NAME` as the last member: what became of each entry, URLs without their queries. @default false */
+  report: z.boolean().optional(),
+  /** Has `complete` tell the whole archive's digest; costs one more reading of it. @default none */
+  checksum: z.literal('sha-256').optional(),
   /** 'abort' ends the archive at the first entry that fails. @default "skip" */
   onEntryFailure: z.enum(['skip', 'abort']).optional(),
   /** 'finish' goes on when nobody watches or downloads any more. @default "abort" */
@@ -48,6 +64,15 @@ export const createArchiveInputSchema = z.object({
   lastEventId: lastEventIdSchema,
 })
 export type CreateArchiveInput = z.infer<typeof createArchiveInputSchema>
+
+/** What `createArchive` would be asked for, without a key: nothing is made of it. */
+export const planArchiveInputSchema = createArchiveInputSchema
+  .pick({ entries: true, name: true, format: true, compression: true, report: true })
+  .extend({
+    /** Ask every origin by HEAD. Otherwise nothing leaves the server, and only what the manifest shows is told. @default false */
+    head: z.boolean().optional(),
+  })
+export type PlanArchiveInput = z.infer<typeof planArchiveInputSchema>
 
 export const watchArchiveInputSchema = z.object({ archiveKey: archiveKeySchema, lastEventId: lastEventIdSchema })
 export type WatchArchiveInput = z.infer<typeof watchArchiveInputSchema>

@@ -1,6 +1,7 @@
 // The code both clients share: links, reconnect, submit-then-watch. Browser-safe; the only file that imports @trpc/client.
 import { createTRPCClient, createWSClient, httpLink, splitLink, TRPCClientError, wsLink } from '@trpc/client'
-import type { ArchiveKey, CreateArchiveInput } from './archive.ts'
+import type { ArchivePlan } from './api.ts'
+import type { ArchiveKey, CreateArchiveInput, PlanArchiveInput } from './archive.ts'
 import { type ArchiveEvent, isTerminal } from './events.ts'
 import type { RefusalData } from './failures.ts'
 import type { AppRouter } from './router.ts'
@@ -193,6 +194,11 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
 
     async cancelArchive(archiveKey: ArchiveKey): Promise<boolean> {
       return (await insist(() => trpc.cancelArchive.mutate({ archiveKey }), undefined)).cancelled
+    },
+
+    /** What an archive would be; nothing is made. */
+    planArchive(input: PlanArchiveInput, { signal }: Pick<WatchOptions, 'signal'> = {}): Promise<ArchivePlan> {
+      return insist(() => trpc.planArchive.query(input, { signal }), signal)
     },
 
     async close(): Promise<void> {

@@ -66,6 +66,8 @@ export interface CompleteEvent {
   href: string
   sizeBytes: number
   etag: string
+  /** Of the whole archive, 64 hexadecimal digits; null unless the checksum was asked for. */
+  sha256: string | null
   sealedEntries: number
   failedEntries: number
   durationMs: number

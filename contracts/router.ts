@@ -8,6 +8,7 @@ import {
   echoInputSchema,
   listEntriesInputSchema,
   PROTOCOL,
+  planArchiveInputSchema,
   watchArchiveInputSchema,
 } from './archive.ts'
 import { Refusal, type RefusalData, refusals } from './failures.ts'
@@ -18,12 +19,35 @@ export interface RouterContext {
   caller: Caller
   /** The protocol the client said it speaks; null when it said nothing. */
   protocol: string | null
+  /** Aborts when the connection is gone: tRPC tells that to no query over a websocket. */
+  gone: AbortSignal
   /** Resolves once the client has read enough for the next event; rejects when it is dropped for reading too slowly. */
   readyForNext(signal: AbortSignal): Promise<void>
 }
 
+/** Events on their way out. */
+const outgoing = new WeakSet<object>()
+
+const isOutgoing = (value: unknown) => typeof value === 'object' && value !== null && outgoing.has(value)
+
+/**
+ * Events are JSON-native by contract, so superjson would hand them out as they are, after a walk through every value: that
+ * costs more than all the rest of telling one to a client.
+ */
+const eventsAsTheyAre = {
+  input: transformer,
+  output: {
+    // A websocket puts the event under `data`, beside its id; SSE hands over the event itself.
+    serialize: (value: unknown) =>
+      isOutgoing(value) || isOutgoing((value as { data?: unknown } | null | undefined)?.data)
+        ? { json: value }
+        : transformer.serialize(value),
+    deserialize: transformer.deserialize,
+  },
+}
+
 const t = initTRPC.context<RouterContext>().create({
-  transformer,
+  transformer: eventsAsTheyAre,
   isDev: false,
   sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 60_000 } },
   errorFormatter({ shape, error }) {
@@ -88,11 +112,28 @@ async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContex
   try {
     for await (const { id, event } of events) {
       await ctx.readyForNext(signal)
+      outgoing.add(event)
       yield tracked(id, event)
     }
   } catch (error) {
     if (signal.aborted) return
     throw asTrpcError(error)
+  }
+}
+
+/** Calls only while the client is there and reads; one that has left needs no answer, and is no failure. */
+async function whileThere<T>(
+  ctx: RouterContext,
+  signal: AbortSignal,
+  call: (gone: AbortSignal) => Promise<T>,
+): Promise<T> {
+  try {
+    const gone = AbortSignal.any([signal, ctx.gone])
+    await ctx.readyForNext(gone)
+    return await call(gone)
+  } catch (error) {
+    if ((error as Error).name !== 'AbortError') throw error
+    throw new TRPCError({ code: 'CLIENT_CLOSED_REQUEST', cause: error })
   }
 }
 
@@ -135,6 +176,13 @@ export function createRouter() {
     cancelArchive: procedure.input(cancelArchiveInputSchema).mutation(async ({ input, ctx }) => ({
       cancelled: await ctx.api.cancel(input, ctx.caller),
     })),
+
+    /** A dry run: what would be in the archive, under which names, and how large. */
+    planArchive: procedure
+      .input(planArchiveInputSchema)
+      .query(({ input, ctx, signal = neverAborted() }) =>
+        whileThere(ctx, signal, (gone) => ctx.api.plan(input, ctx.caller, gone)),
+      ),
 
     /** Logs the text and sends it back: a first sign of life. */
     echo: procedure

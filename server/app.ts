@@ -7,15 +7,17 @@ import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build-parts.ts'
+import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
 import { createStagingBudget } from './archives/staging.ts'
 import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
-import { parseAllowList } from './fetch/address.ts'
+import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
 import { createFetchBudget } from './fetch/budget.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
+import { findSlabFault } from './fetch/slab-check.ts'
 import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
@@ -23,6 +25,7 @@ import { systemClock } from './lib/clock.ts'
 import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
 import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
+import { createDeflater } from './zip/deflate.ts'
 
 /** The data directory is none, or cannot be written to. */
 export class DataDirectoryError extends Error {
@@ -39,6 +42,8 @@ export interface App extends AsyncDisposable {
 const TOMBSTONE_MS = 7 * 24 * 3_600_000
 /** Files of large bodies; more of these take turns. */
 const MAX_OPEN_PARTS = 64
+/** Dry runs at a time; each may ask as many origins as an archive has entries. */
+const MAX_PLANS = { perKey: 4, inAll: 16 }
 const PAGE_DIRECTORY = fileURLToPath(new URL('../client-web/dist', import.meta.url))
 /** Beside the manifest a message holds its JSON punctuation and what tRPC stands around it. */
 const MESSAGE_OVERHEAD = 2
@@ -67,7 +72,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const samples = await openSamples(config, log)
   if (samples !== null) opened.use(samples)
 
-  const fetcher = openFetcher(config, most, samples, opened)
+  const policy = policyOf(config, samples)
+  const fetcher = openFetcher(config, most, policy, await hasPooledSockets(config, log), opened)
   const attendance = opened.use(
     createAttendance({
       abandonMs: config.SHEAF_ABANDON_MS,
@@ -95,6 +101,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         spool,
         fetcher,
         staging: createStagingBudget(config.SHEAF_STAGING_BYTES),
+        deflater: createDeflater(),
         clock,
         log,
         limits: buildLimits(config),
@@ -107,6 +114,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     spool,
     runner,
     attendance,
+    planner: createPlanner({ probe: fetcher.probe, policy, plans: createQuota(MAX_PLANS) }),
     clock,
     log,
     info: infoOf(config, samples?.urls ?? []),
@@ -145,21 +153,36 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   }
 }
 
+/** Where may be fetched from: as the settings say, and from the server's own images. */
+function policyOf(config: Config, samples: Samples | null): AddressPolicy {
+  const ownImages = samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)
+  return {
+    allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
+    allow: [...config.SHEAF_ALLOW_ADDRESSES, ...ownImages],
+  }
+}
+
+/** They rest on how Node and undici hand bytes on: where that is not so here, plain sockets do the same, only slower. */
+async function hasPooledSockets({ SHEAF_POOLED_SOCKETS }: Config, log: Log): Promise<boolean> {
+  if (!SHEAF_POOLED_SOCKETS) return false
+  const fault = await findSlabFault()
+  if (fault !== null) log.warn('no pooled sockets: they failed their check', { fault })
+  return fault === null
+}
+
 /** The way out: one dispatcher, one budget, one set of limits. Closed by `opened`. */
 function openFetcher(
   config: Config,
   most: DescriptorNeeds,
-  samples: Samples | null,
+  policy: AddressPolicy,
+  pooledSockets: boolean,
   opened: AsyncDisposableStack,
 ): Fetcher {
-  const ownImages = samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)
   const dispatcher = createDispatcher({
-    policy: {
-      allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
-      allow: [...config.SHEAF_ALLOW_ADDRESSES, ...ownImages],
-    },
+    policy,
     connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
     maxConnectionsPerOrigin: Math.min(config.SHEAF_MAX_FETCHES_PER_ORIGIN, most.fetches),
+    pooledSockets,
   })
   opened.defer(() => dispatcher.destroy())
   const fetcher = createFetcher({

@@ -68,8 +68,9 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
         continue
       }
       if ((entry.state !== 'whole' && entry.state !== 'spooled') || isFull(batch)) return
-      const from = entry.state === 'whole' ? entry.body : entry.at
-      const body = { index: head, sizeBytes: from.sizeBytes, crc32: from.crc32, ...entry.facts }
+      const { sizeBytes, crc32 } = entry.state === 'whole' ? entry.body : entry.at
+      const { deflated } = entry.state === 'whole' ? entry : entry.at
+      const body = { index: head, sizeBytes, crc32, deflated, ...entry.facts }
       const at = entry.state === 'whole' ? null : { file: entry.at.file, offset: entry.at.offset }
       const placed = sealer.place(body, logBytes + batch.bytes, at)
       if (placed.header !== null) addBytes(batch, [placed.header])
@@ -116,7 +117,7 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
       const entry = entries[index]!
       if (isFull(batch)) return
       if (entry.state !== 'whole' || entry.sinceMs > since) continue
-      const at = inLog(entry.body, logBytes + batch.bytes)
+      const at = inLog(entry, logBytes + batch.bytes)
       takeMemory(batch, index, entry)
       entries[index] = { state: 'spooled', at, facts: entry.facts, journalled: true }
       batch.facts.push({ type: 'entry-staged', index, ...at, ...entry.facts })

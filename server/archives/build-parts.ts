@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
 import type { Spool } from '../ports/spool.ts'
+import type { Deflater } from '../zip/deflate.ts'
 import type { StagingBudget } from './staging.ts'
 
 export interface BuildLimits {
@@ -18,6 +19,7 @@ export interface BuildParts {
   readonly spool: Spool
   readonly fetcher: Fetcher
   readonly staging: StagingBudget
+  readonly deflater: Deflater
   readonly clock: Clock
   readonly log: Log
   readonly limits: BuildLimits

@@ -9,11 +9,10 @@ import { NoSpaceError } from '../ports/no-space.ts'
 import type { SpoolWriter } from '../ports/spool.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
-import { checkZip, closeZip } from './closing.ts'
+import { checkArchive, closeArchive } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
-import { packMembers } from './pack-members.ts'
 import { createRate } from './rate.ts'
 import { recoverEntries, verifySealed, verifyStaged } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
@@ -67,7 +66,7 @@ export class Build {
     this.lastSeq = record.lastSeq
     this.generation = record.generation
     this.#entries = new Array(record.totalEntries).fill(PENDING)
-    this.#sealer = createSealer(record.format)
+    this.#sealer = createSealer(record)
   }
 
   /** Ends the build without a result. Resolves when nothing is left of it: true where it was this call that ended it. */
@@ -189,7 +188,7 @@ export class Build {
     this.#parts.log.warn('sealed bytes were lost; fetching again', { archive: this.archiveId })
     this.generation++
     this.layout.clear()
-    this.#sealer = createSealer(this.record.format)
+    this.#sealer = createSealer(this.record)
     this.#entries = this.#entries.map((entry) => (entry.state === 'failed' ? entry : PENDING))
     await this.#append([{ type: 'rewound', generation: this.generation }])
     this.frontier.notify()
@@ -197,17 +196,19 @@ export class Build {
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
-    const { fetcher, staging, clock, log } = this.#parts
+    const { fetcher, staging, deflater, clock, log } = this.#parts
     const entries = this.#entries
     const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, clock })
     this.#batcher = batcher
     this.#intake = createIntake({
-      archiveId: this.archiveId,
+      record: this.record,
       manifest,
       entries,
       fetcher,
       staging,
+      deflater,
       spool,
+      reader: () => this.#parts.spool.reader(this.archiveId),
       clock,
       log,
       settled: (index) => {
@@ -270,27 +271,20 @@ export class Build {
       this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
       return
     }
-    const { clock, limits, spool, log } = this.#parts
+    const { clock, limits, spool, journal, log } = this.#parts
     const { record, layout } = this
-    const isZip = record.format === 'zip'
+    const counts = { sealedEntries: this.#sealedEntries, failedEntries: this.#failedEntries }
+    const { signal } = this.#endingSoon
+    const closing = { record, journal, spool, writer, sealer: this.#sealer, layout, ...counts, signal }
     this.#setPhase('packing')
-    if (isZip) layout.add(await closeZip(writer, this.#sealer))
-    else {
-      const { members } = this.#sealer
-      const gzip = record.format === 'tar.gz'
-      layout.add(await packMembers(spool.reader(this.archiveId), writer, members, gzip, this.#endingSoon.signal))
-    }
+    await closeArchive(closing)
     this.frontier.notify()
     // The parts of entries that failed may still be on their way out.
     await this.#intake?.close(false)
     await writer.sync()
-    if (isZip) {
-      await using reader = spool.reader(this.archiveId)
-      await checkZip(reader, layout, this.#sealedEntries)
-    }
+    const sha256 = await checkArchive(closing)
     if (this.#ending !== null) return
     const sealedAtMs = clock.wallMs()
-    const counts = { sealedEntries: this.#sealedEntries, failedEntries: this.#failedEntries }
     await this.#append([
       {
         type: 'archive-sealed',
@@ -298,6 +292,7 @@ export class Build {
         extents: layout.extents,
         ...counts,
         durationMs: sealedAtMs - record.acceptedAtMs,
+        sha256,
         sealedAtMs,
         expiresAtMs: sealedAtMs + limits.retentionMs,
       },

@@ -1,6 +1,6 @@
 // One entry while its archive is built: where it stands, and where its body is.
 import type { EntryFetch } from '../fetch/fetcher.ts'
-import type { Fact, Stored } from '../ports/journal.ts'
+import type { Fact, Measured, Stored, WholeBody } from '../ports/journal.ts'
 import { LOG } from '../ports/spool.ts'
 import type { StagedBody } from './staging.ts'
 
@@ -26,23 +26,30 @@ export type Entry =
       fetch: EntryFetch | null
     }
   /** Received whole, waiting in memory. */
-  | { readonly state: 'whole'; readonly body: StagedBody; readonly sinceMs: number; readonly facts: WholeFacts }
+  | {
+      readonly state: 'whole'
+      readonly body: StagedBody
+      readonly deflated: Measured | null
+      readonly sinceMs: number
+      readonly facts: WholeFacts
+    }
   /** Received whole and written to the spool. `journalled`: a crash would not lose it. */
   | { readonly state: 'spooled'; readonly at: SpooledBody; readonly facts: WholeFacts; journalled: boolean }
   | { readonly state: 'failed'; readonly fact: Extract<Fact, { type: 'entry-failed' }>; journalled: boolean }
   | { readonly state: 'sealed' }
 
-export interface SpooledBody {
-  readonly file: string
-  readonly offset: number
-  readonly sizeBytes: number
-  readonly crc32: number
+export type SpooledBody = Pick<WholeBody, 'file' | 'offset' | 'sizeBytes' | 'crc32' | 'deflated'>
+
+/** What of the body lies in memory or spool: it deflated, or as it is. */
+export function heldBytes({ sizeBytes, crc32, deflated }: Measured & { readonly deflated: Measured | null }): Measured {
+  return deflated ?? { sizeBytes, crc32 }
 }
 
 export const PENDING: Entry = { state: 'pending' }
 export const SEALED: Entry = { state: 'sealed' }
 
 /** A body that just went to the log at `offset`. */
-export function inLog({ sizeBytes, crc32 }: StagedBody, offset: number): SpooledBody {
-  return { file: LOG, offset, sizeBytes, crc32 }
+export function inLog({ body, deflated }: Extract<Entry, { state: 'whole' }>, offset: number): SpooledBody {
+  const { sizeBytes, crc32 } = body
+  return { file: LOG, offset, sizeBytes, crc32, deflated }
 }

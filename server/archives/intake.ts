@@ -8,8 +8,12 @@ import type { Received } from '../fetch/partial.ts'
 import { parseSource, withoutQuery } from '../fetch/source.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
-import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
-import { type BegunFact, type Entry, PENDING } from './entry.ts'
+import type { ArchiveRecord, Measured } from '../ports/journal.ts'
+import type { PartWriter, SpoolReader, SpoolWriter } from '../ports/spool.ts'
+import { isCompressedMedia } from '../zip/compressible.ts'
+import type { Deflater } from '../zip/deflate.ts'
+import { deflatePart } from './deflate-part.ts'
+import { type BegunFact, type Entry, PENDING, type WholeFacts } from './entry.ts'
 import { nameOf, urlOf } from './manifest.ts'
 import { type BodyCheckpoint, StagedBody, type StagingBudget } from './staging.ts'
 
@@ -19,13 +23,16 @@ const LOOKAHEAD = 512
 const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
 export interface IntakeOptions {
-  archiveId: string
+  record: ArchiveRecord
   manifest: readonly EntryInput[]
   /** One for each of the manifest; those that are pending are fetched. */
   entries: Entry[]
   fetcher: Fetcher
   staging: StagingBudget
+  deflater: Deflater
   spool: SpoolWriter
+  /** A reader of what is in the spool. */
+  reader(): SpoolReader
   clock: Clock
   log: Log
   /** The entry is whole or failed now. */
@@ -54,9 +61,11 @@ export interface Intake {
 type Fetching = Extract<Entry, { state: 'fetching' }>
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { archiveId, manifest, entries, fetcher, staging, spool, clock, log, settled } = options
+  const { record, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
+  const { archiveId, compression } = record
   const underWay = new Set<number>()
   const discards = new Set<Promise<void>>()
+  const closing = new AbortController()
   let next = 0
   let unwrittenBytes = 0
   let filling = false
@@ -114,7 +123,7 @@ export function createIntake(options: IntakeOptions): Intake {
           entry.announcedBytes = sizeBytes
           entry.body = new StagedBody(sizeBytes, bodyOptions)
         },
-        write: (chunk) => entry.body!.write(chunk),
+        write: (chunk, lease) => entry.body!.write(chunk, lease),
         whenReady: (resume) => entry.body!.whenReady(resume),
       },
       done(outcome) {
@@ -139,19 +148,36 @@ export function createIntake(options: IntakeOptions): Intake {
       proposedName: proposeName({ requested, contentDisposition, finalUrl: finalUrl.href, contentType, index }),
       modifiedMs: parseHttpDate(lastModified),
     }
-    if (!body.isInPart) {
-      unwrittenBytes += body.sizeBytes
-      entries[index] = { state: 'whole', body, sinceMs: clock.monotonicMs(), facts }
-      return done(index)
-    }
-    const kept = body.whole().then(() => {
-      if (closed || body.part === null) return
-      const { sizeBytes, crc32 } = body
-      const at = { file: body.part.file, offset: 0, sizeBytes, crc32 }
-      entries[index] = { state: 'spooled', at, facts, journalled: false }
-      done(index)
-    })
-    track(kept)
+    const isMedia = compression === 'auto' && isCompressedMedia(facts.proposedName, contentType)
+    const deflates = compression !== 'store' && !isMedia
+    if (body.isInPart) return track(keepPart(index, body, facts, deflates))
+    unwrittenBytes += body.sizeBytes
+    if (deflates) track(deflateInMemory(index, body, facts))
+    else beWhole(index, body, null, facts)
+  }
+
+  function beWhole(index: number, body: StagedBody, deflated: Measured | null, facts: WholeFacts): void {
+    entries[index] = { state: 'whole', body, deflated, sinceMs: clock.monotonicMs(), facts }
+    done(index)
+  }
+
+  async function deflateInMemory(index: number, body: StagedBody, facts: WholeFacts): Promise<void> {
+    const deflated = await deflater.inMemory(body.memory)
+    if (closed) return
+    if (deflated !== null) body.replaceMemory(deflated.bytes)
+    beWhole(index, body, deflated && { sizeBytes: deflated.sizeBytes, crc32: deflated.crc32 }, facts)
+  }
+
+  async function keepPart(index: number, body: StagedBody, facts: WholeFacts, deflates: boolean): Promise<void> {
+    await body.whole()
+    const { part, sizeBytes, crc32 } = body
+    if (closed || part === null) return
+    const raw = { file: part.file, offset: 0, sizeBytes, crc32, deflated: null }
+    const { signal } = closing
+    const at = deflates ? await deflatePart(raw, { deflater, reader: options.reader, spool, signal }) : raw
+    if (closed) return
+    entries[index] = { state: 'spooled', at, facts, journalled: false }
+    done(index)
   }
 
   function fail(index: number, outcome: Extract<FetchOutcome, { ok: false }>): void {
@@ -188,32 +214,26 @@ export function createIntake(options: IntakeOptions): Intake {
     else log.info('entry failed', { ...fields, code: outcome.code, status: outcome.httpStatus })
   }
 
-  function* bodiesUnderWay() {
+  function* bodiesUnderWay(): Generator<ActiveEntry, void> {
     for (const index of underWay) {
       const entry = entries[index]!
-      if (entry.state === 'fetching' && entry.fetch !== null && entry.fetch.attempt > 0)
-        yield { index, fetch: entry.fetch }
+      if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
+      const { attempt, receivedBytes, sizeBytes } = entry.fetch
+      // Between its last byte and its being whole, only the body itself knows its size.
+      yield { index, attempt, sizeBytes, receivedBytes: Math.max(receivedBytes, entry.body?.sizeBytes ?? 0) }
     }
   }
 
   fill()
   return {
     get receivedBytes() {
-      return bodiesUnderWay().reduce((sum, { fetch }) => sum + fetch.receivedBytes, 0)
+      return bodiesUnderWay().reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
     },
     get expectedBytes() {
-      return bodiesUnderWay().reduce((sum, { fetch }) => sum + (fetch.sizeBytes ?? fetch.receivedBytes), 0)
+      return bodiesUnderWay().reduce((sum, { sizeBytes, receivedBytes }) => sum + (sizeBytes ?? receivedBytes), 0)
     },
     active(most) {
-      return bodiesUnderWay()
-        .take(most)
-        .map(({ index, fetch: { receivedBytes, sizeBytes, attempt } }) => ({
-          index,
-          receivedBytes,
-          sizeBytes,
-          attempt,
-        }))
-        .toArray()
+      return bodiesUnderWay().take(most).toArray()
     },
     written(bytes) {
       unwrittenBytes -= bytes
@@ -221,6 +241,7 @@ export function createIntake(options: IntakeOptions): Intake {
     },
     async close(keep) {
       closed = true
+      closing.abort()
       lane.close()
       for (const index of underWay) {
         const entry = entries[index]!

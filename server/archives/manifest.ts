@@ -1,6 +1,13 @@
 // Pure readings of what was asked: ids, hashes, file names. No I/O.
 import { createHash } from 'node:crypto'
-import type { ArchiveFormat, ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import type {
+  ArchiveFormat,
+  ArchiveId,
+  ArchiveKey,
+  Compression,
+  CreateArchiveInput,
+  EntryInput,
+} from '#contracts/archive.ts'
 import { cleanEntryName } from '../zip/entry-name.ts'
 
 /** The secret key becomes a public id: 128 bits of a SHA-256 over who asks and the key. */
@@ -14,9 +21,9 @@ export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveI
 
 /** What makes two submissions the same: everything that is asked for, and not how it was spelled. */
 export function manifestHashOf(input: CreateArchiveInput): string {
-  const { entries, name, format, onEntryFailure, whenUnwatched } = withDefaults(input)
+  const { entries, ...choices } = withDefaults(input)
   return createHash('sha256')
-    .update(JSON.stringify([name, format, onEntryFailure, whenUnwatched, entries]))
+    .update(JSON.stringify([choices, entries]))
     .digest('base64url')
 }
 
@@ -25,18 +32,23 @@ export interface Manifest {
   /** File name, extension included. */
   readonly name: string
   readonly format: ArchiveFormat
+  readonly compression: Compression
+  readonly report: boolean
+  readonly checksum: 'sha-256' | null
   readonly onEntryFailure: 'skip' | 'abort'
   readonly whenUnwatched: 'abort' | 'finish'
 }
 
 export function withDefaults(input: CreateArchiveInput): Manifest {
-  const { name = 'archive', format = 'zip', onEntryFailure = 'skip', whenUnwatched = 'abort' } = input
+  const { name = 'archive', format = 'zip', compression = 'store', report = false, checksum = null } = input
+  const { onEntryFailure = 'skip', whenUnwatched = 'abort' } = input
   // { url } and the bare url ask for the same.
   const entries = input.entries.map((entry) => {
     if (typeof entry === 'string') return entry
     return entry.name === undefined ? entry.url : { url: entry.url, name: entry.name }
   })
-  return { entries, name: fileNameOf(name, format), format, onEntryFailure, whenUnwatched }
+  const fileName = fileNameOf(name, format)
+  return { entries, name: fileName, format, compression, report, checksum, onEntryFailure, whenUnwatched }
 }
 
 /** One segment that is a safe file name everywhere, with the format's extension. */

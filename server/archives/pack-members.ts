@@ -22,7 +22,7 @@ export async function packMembers(
     signal,
     members: members.map(({ file, offset, ...member }) => ({
       ...member,
-      open: () => Readable.from(pieces(source, file, offset, member.sizeBytes), { objectMode: false }),
+      open: () => Readable.from(piecesOf(source, file, offset, member.sizeBytes), { objectMode: false }),
     })),
     write: (buffers) => part.write(buffers),
   })
@@ -30,7 +30,8 @@ export async function packMembers(
   return { file: part.file, offset: 0, length }
 }
 
-async function* pieces(reader: SpoolReader, file: string, offset: number, sizeBytes: number) {
+/** A range of a spool file, a piece at a time; each has memory of its own. */
+export async function* piecesOf(reader: SpoolReader, file: string, offset: number, sizeBytes: number) {
   for (let done = 0; done < sizeBytes; ) {
     const target = Buffer.allocUnsafe(Math.min(READ_BYTES, sizeBytes - done))
     const bytes = await reader.read(file, offset + done, target)

@@ -10,6 +10,8 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
+  /** Hexadecimal; null where it was not asked for, or the archive still grows. */
+  readonly sha256: string | null
   /** Size of the whole archive; null while it grows. */
   readonly sizeBytes: number | null
   readonly readableBytes: number
@@ -43,6 +45,7 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
     fileName: record.name,
     format: record.format,
     etag: etagOf({ archiveId: record.archiveId, generation }),
+    sha256: sealed?.sha256 ?? null,
     get sizeBytes() {
       return whole() ? layout.readableBytes : null
     },

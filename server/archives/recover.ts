@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import type { Fact, Journal } from '../ports/journal.ts'
 import { LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
-import { type Entry, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
+import { type Entry, heldBytes, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
 import type { Layout } from './layout.ts'
 import type { Sealer } from './sealer.ts'
 
@@ -59,9 +59,9 @@ export async function recoverEntries(journal: Journal, archiveId: string, totalE
 function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Recovered['keep'] {
   const parts = new Set<string>()
   let logBytes = 0
-  const keep = ({ file, offset, sizeBytes }: SpooledBody) => {
-    if (file === LOG) logBytes = Math.max(logBytes, offset + sizeBytes)
-    else parts.add(file)
+  const keep = (body: SpooledBody) => {
+    if (body.file === LOG) logBytes = Math.max(logBytes, body.offset + heldBytes(body).sizeBytes)
+    else parts.add(body.file)
   }
   for (const fact of sealed) {
     keep(fact)
@@ -124,18 +124,19 @@ export async function verifyStaged(
 }
 
 function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry-begun' }>): SpooledBody {
-  return { file, offset: 0, sizeBytes: receivedBytes, crc32 }
+  return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
 }
 
 /** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */
 export async function bytesMatch(reader: SpoolReader, body: SpooledBody, scratch: Uint8Array): Promise<boolean> {
+  const held = heldBytes(body)
   let crc = 0
-  for (let done = 0; done < body.sizeBytes; ) {
-    const target = scratch.subarray(0, Math.min(scratch.length, body.sizeBytes - done))
+  for (let done = 0; done < held.sizeBytes; ) {
+    const target = scratch.subarray(0, Math.min(scratch.length, held.sizeBytes - done))
     const bytes = await reader.read(body.file, body.offset + done, target).catch(() => 0)
     if (bytes === 0) return false
     crc = crc32(target.subarray(0, bytes), crc)
     done += bytes
   }
-  return crc === body.crc32
+  return crc === held.crc32
 }

@@ -1,16 +1,18 @@
 // Gives whole entries their place: final name, header, extents, directory. In manifest order; no I/O of its own.
-import type { ArchiveFormat } from '#contracts/archive.ts'
-import type { Extent, Fact, WholeBody } from '../ports/journal.ts'
+import { type ArchiveFormat, REPORT_NAME } from '#contracts/archive.ts'
+import type { Extent, Fact, Measured, WholeBody } from '../ports/journal.ts'
 import { LOG } from '../ports/spool.ts'
 import type { TarMember } from '../tar/pack.ts'
 import { cleanEntryName, createNamer } from '../zip/entry-name.ts'
-import { createZipWriter } from '../zip/writer.ts'
-import type { SealedFact } from './entry.ts'
+import { createZipWriter, type Member } from '../zip/writer.ts'
+import { heldBytes, type SealedFact } from './entry.ts'
 
 /** For sources that say nothing of their date: the earliest a zip can tell. */
 const DEFAULT_MODIFIED_MS = Date.UTC(1980, 0, 1)
 
 type SealFact = Extract<Fact, { type: 'entry-sealed' }>
+
+type Body = Pick<WholeBody, 'sizeBytes' | 'crc32' | 'deflated' | 'modifiedMs'>
 
 export interface Placed {
   readonly fact: SealFact
@@ -33,55 +35,67 @@ export interface Sealer {
   ): Placed
   /** Places an entry again that was sealed before a restart. */
   replace(fact: SealedFact): Placed
+  /** Places the report in the log, under the name that was kept for it. */
+  placeReport(report: Measured, headerAt: number): Omit<Placed, 'fact'>
   /** What follows the last body of a zip. */
   trailer(): Buffer[]
   /** All entries so far: what a tar is packed from. */
   readonly members: readonly (Omit<TarMember, 'open'> & { readonly file: string; readonly offset: number })[]
 }
 
-export function createSealer(format: ArchiveFormat): Sealer {
+export interface SealerOptions {
+  format: ArchiveFormat
+  /** Keeps the report's name for it. @default false */
+  report?: boolean
+}
+
+export function createSealer({ format, report = false }: SealerOptions): Sealer {
   const namer = createNamer()
+  if (report) namer.take(REPORT_NAME)
   const zip = format === 'zip' ? createZipWriter() : null
   const members: (Omit<TarMember, 'open'> & { file: string; offset: number })[] = []
   /** Where the next header will stand in the archive. */
   let archiveBytes = 0
 
-  const place: Sealer['place'] = (body, headerAt, bodyAt) => {
-    const { index, sizeBytes, crc32, modifiedMs, proposedName } = body
-    const name = namer.take(cleanEntryName(proposedName, index))
-    const date = modifiedMs ?? DEFAULT_MODIFIED_MS
-    const header = zip?.header({ name, size: sizeBytes, crc32, modifiedMs: date }, archiveBytes) ?? null
+  function add(name: string, body: Body, headerAt: number, bodyAt: { file: string; offset: number } | null) {
+    const member = zipMember(name, body)
+    const header = zip?.header(member, archiveBytes) ?? null
     const headerBytes = header?.length ?? 0
     const at = bodyAt ?? { file: LOG, offset: headerAt + headerBytes }
+    const bodyBytes = heldBytes(body).sizeBytes
     const extents = [
       { file: LOG, offset: headerAt, length: headerBytes },
-      { ...at, length: sizeBytes },
+      { ...at, length: bodyBytes },
     ]
-    archiveBytes += headerBytes + sizeBytes
-    if (zip === null) members.push({ name, sizeBytes, modifiedMs: date, ...at })
-    const headerEnd = header === null ? null : headerAt + headerBytes
-    const fact = {
-      type: 'entry-sealed',
-      index,
-      name,
-      headerEnd,
-      ...at,
-      sizeBytes,
-      crc32,
-      modifiedMs,
-      proposedName,
-    } as const
-    return { fact, header, extents }
+    archiveBytes += headerBytes + bodyBytes
+    if (zip === null) members.push({ name, sizeBytes: body.sizeBytes, modifiedMs: member.modifiedMs, ...at })
+    return { header, extents, at }
+  }
+
+  const place: Sealer['place'] = (body, headerAt, bodyAt) => {
+    const { index, sizeBytes, crc32, deflated, modifiedMs, proposedName } = body
+    const name = namer.take(cleanEntryName(proposedName, index))
+    const { header, extents, at } = add(name, body, headerAt, bodyAt)
+    const headerEnd = header === null ? null : headerAt + header.length
+    const whole = { index, ...at, sizeBytes, crc32, deflated, modifiedMs, proposedName }
+    return { fact: { type: 'entry-sealed', name, headerEnd, ...whole }, header, extents }
   }
 
   return {
     members,
     place,
     replace(fact) {
-      const { headerEnd, file, offset, name, sizeBytes } = fact
-      const headerBytes = zip === null ? 0 : zip.headerBytes(name, sizeBytes)
+      const { headerEnd, file, offset, name } = fact
+      const headerBytes = zip === null ? 0 : zip.headerBytes(zipMember(name, fact))
       return place(fact, (headerEnd ?? 0) - headerBytes, { file, offset })
     },
+    placeReport: (report, headerAt) =>
+      add(REPORT_NAME, { ...report, deflated: null, modifiedMs: null }, headerAt, null),
     trailer: () => zip?.trailer(archiveBytes) ?? [],
   }
+}
+
+function zipMember(name: string, { sizeBytes, crc32, deflated, modifiedMs }: Body): Member {
+  const date = modifiedMs ?? DEFAULT_MODIFIED_MS
+  return { name, crc32, size: sizeBytes, deflatedSize: deflated?.sizeBytes ?? null, modifiedMs: date }
 }

@@ -10,6 +10,7 @@ import type { Spool, SpoolRoom } from '../ports/spool.ts'
 import type { Attendance } from './attendance.ts'
 import { pageOfEntries } from './list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
+import type { Planner } from './plan.ts'
 import { type ArchiveReading, openReading } from './reading.ts'
 import type { Runner } from './runner.ts'
 import { acceptedEvent, tail } from './tail.ts'
@@ -19,6 +20,7 @@ export interface ServiceOptions {
   spool: Spool & SpoolRoom
   runner: Runner
   attendance: Attendance
+  planner: Planner
   clock: Clock
   log: Log
   info: ServerInfo
@@ -41,7 +43,7 @@ const LEAST_ROOM_BYTES = 1024 * 1024
 const NO_SPACE_RETRY_MS = 10_000
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, clock, log, info, maxUnfinished, maxPerClient } = options
+  const { journal, spool, runner, attendance, planner, clock, log, info, maxUnfinished, maxPerClient } = options
   const { limits } = info
   let draining = false
 
@@ -59,7 +61,14 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     runner.add(record, client)
   }
 
-  function refuseOversized({ entries }: CreateArchiveInput): void {
+  function refuseUnfit({
+    entries,
+    format = 'zip',
+    compression = 'store',
+  }: Omit<CreateArchiveInput, 'archiveKey'>): void {
+    if (format !== 'zip' && compression !== 'store') {
+      throw new Refusal('BAD_INPUT', `compression: only a zip compresses its entries, not a ${format}`)
+    }
     if (entries.length > limits.maxEntries) throw new Refusal('TOO_MANY_ENTRIES', `at most ${limits.maxEntries}`)
     const bytes = manifestBytes(entries)
     if (bytes > limits.maxManifestBytes) {
@@ -81,7 +90,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
   return {
     async submit(input, caller) {
       if (draining) throw new Refusal('SHUTTING_DOWN')
-      refuseOversized(input)
+      refuseUnfit(input)
       const archiveId = archiveIdOf(caller.principal, input.archiveKey)
       const manifestHash = manifestHashOf(input)
       let record = await journal.get(archiveId)
@@ -126,6 +135,12 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const record = await find(archiveKey, caller)
       if (record.terminal !== null) return false
       return runner.add(record).abort('CANCELLED')
+    },
+
+    async plan(input, caller, signal) {
+      if (draining) throw new Refusal('SHUTTING_DOWN')
+      refuseUnfit(input)
+      return planner(input, caller, signal)
     },
 
     echo(text, { address }) {

@@ -101,11 +101,11 @@ export function etagOf({ archiveId, generation }: Pick<ArchiveRecord, 'archiveId
 function terminalEvent(record: ArchiveRecord, fact: TerminalFact): TerminalEvent {
   switch (fact.type) {
     case 'archive-sealed': {
-      const { sizeBytes, sealedEntries, failedEntries, durationMs, expiresAtMs } = fact
+      const { sizeBytes, sha256, sealedEntries, failedEntries, durationMs, expiresAtMs } = fact
       const href = archiveHref(record.archiveId, record.name)
       const expiresAt = new Date(expiresAtMs).toISOString()
       const etag = etagOf(record)
-      return { type: 'complete', href, sizeBytes, etag, sealedEntries, failedEntries, durationMs, expiresAt }
+      return { type: 'complete', href, sizeBytes, etag, sha256, sealedEntries, failedEntries, durationMs, expiresAt }
     }
     case 'aborted': {
       const { publicMessage: message, retryable } = abortReasons[fact.code]

@@ -168,12 +168,14 @@ function planFor({ method, headers }: IncomingMessage, { etag, sizeBytes }: Arch
   }
 }
 
-function commonHeaders({ fileName, format, etag }: ArchiveReading): Record<string, string> {
+function commonHeaders({ fileName, format, etag, sha256 }: ArchiveReading): Record<string, string> {
   return {
     'content-type': contentTypes[format],
     'content-disposition': contentDisposition(fileName),
     'accept-ranges': 'bytes',
     etag,
+    // RFC 9530 section 3: of the whole representation, also beside a range of it.
+    ...(sha256 === null ? {} : { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` }),
     // Whoever has the address has the archive; no shared cache shall have either.
     'cache-control': 'private, no-cache',
     'x-content-type-options': 'nosniff',

@@ -45,6 +45,7 @@ export function createTrpcEndpoints(
     protocol: string | null,
     backlog: () => number,
     drop: () => void,
+    gone: AbortSignal,
   ): RouterContext => {
     const address = clientAddress(req, limits.trustProxy)
     // One context a connection: its own subscriptions are counted here.
@@ -56,6 +57,7 @@ export function createTrpcEndpoints(
       ]),
       caller: { principal: '', address },
       protocol,
+      gone,
       async readyForNext(signal) {
         const giveUpAt = performance.now() + slowReaderMs
         while (backlog() > HIGH_WATER_BYTES) {
@@ -91,6 +93,7 @@ export function createTrpcEndpoints(
         () => socket.bufferedAmount,
         // The frame waits behind the backlog; ws ends the socket half a minute later if that is never read.
         () => socket.close(TOO_SLOW_CLOSE_CODE, 'reads too slowly'),
+        info.signal,
       )
     },
     keepAlive: { enabled: true, pingMs: PING_EVERY_MS, pongWaitMs: 10_000 },
@@ -118,6 +121,7 @@ export function createTrpcEndpoints(
             protocol,
             () => res.writableLength,
             () => res.destroy(),
+            info.signal,
           )
         },
         onError,

@@ -1,5 +1,5 @@
 // The journal: facts about archives, in order, durable. Everything else sheaf knows is a reading of it.
-import type { ArchiveFormat, ArchiveId, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import type { ArchiveFormat, ArchiveId, Compression, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import type { AbortCode, EntryFailureCode } from '#contracts/failures.ts'
 
 /** A range of a spool file that lies at `offset` there; in archive order these make the archive. */
@@ -9,13 +9,19 @@ export interface Extent {
   readonly length: number
 }
 
-/** A body that was received whole, and where it lies. */
-export interface WholeBody {
+/** So many bytes, and their CRC-32. */
+export interface Measured {
+  readonly sizeBytes: number
+  readonly crc32: number
+}
+
+/** A body that was received whole, and where it lies. `sizeBytes` and `crc32` are of the file itself. */
+export interface WholeBody extends Measured {
   readonly index: number
   readonly file: string
   readonly offset: number
-  readonly sizeBytes: number
-  readonly crc32: number
+  /** What lies there, where that is the body deflated (RFC 1951); null where it is the body as it is. */
+  readonly deflated: Measured | null
   /** Last-Modified of the source, ms since 1970; null where it did not say. */
   readonly modifiedMs: number | null
   /** Before cleaning and before it is made unique. */
@@ -55,6 +61,8 @@ export type Fact =
       readonly sealedEntries: number
       readonly failedEntries: number
       readonly durationMs: number
+      /** Hexadecimal; null unless it was asked for. */
+      readonly sha256: string | null
       readonly sealedAtMs: number
       readonly expiresAtMs: number
     }
@@ -72,6 +80,9 @@ export interface ArchiveRequest {
   /** File name, extension included. */
   readonly name: string
   readonly format: ArchiveFormat
+  readonly compression: Compression
+  readonly report: boolean
+  readonly checksum: 'sha-256' | null
   readonly onEntryFailure: NonNullable<CreateArchiveInput['onEntryFailure']>
   readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
   readonly totalEntries: number

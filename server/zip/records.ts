@@ -1,12 +1,15 @@
-// The records of a stored zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
+// The records of a zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
 // Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10.
 
-/** One file. Stored, so its compressed size is its size; a method would stand here, and at METHOD_STORE below. */
+/** One file. */
 export interface ZipEntry {
   /** UTF-8, at most 65 535 bytes. */
   readonly name: Uint8Array
+  /** Of the file, not of its compressed bytes (4.4.7). */
   readonly crc32: number
   readonly size: number
+  /** What the body has deflated (RFC 1951); null: it is stored as it is. */
+  readonly deflatedSize: number | null
   readonly modifiedMs: number
   /** Of its local header, from the start of the archive. */
   readonly offset: number
@@ -23,7 +26,8 @@ const EXTRA_HEADER_BYTES = 4
 const MAX_32 = 0xffff_ffff
 const MAX_16 = 0xffff
 
-const METHOD_STORE = 0
+const METHOD_STORE = 0 // 4.4.5
+const METHOD_DEFLATE = 8
 const FLAG_UTF8 = 1 << 11 // 4.4.4, bit 11
 const VERSION_DEFAULT = 20 // 4.4.3.2
 const VERSION_ZIP64 = 45
@@ -51,14 +55,21 @@ function writeUInt64(target: Buffer, value: number, at: number): number {
   return target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
 }
 
+type Sizes = Pick<ZipEntry, 'size' | 'deflatedSize'>
+
+/** What the body takes in the archive. */
+export function compressedSize({ size, deflatedSize }: Sizes): number {
+  return deflatedSize ?? size
+}
+
 /** Bytes in the zip64 extra field of a local header, which holds both sizes or is not there (4.5.3). */
-function localZip64Bytes(size: number): number {
-  return size >= MAX_32 ? 16 : 0
+function localZip64Bytes(sizes: Sizes): number {
+  return Math.max(sizes.size, compressedSize(sizes)) >= MAX_32 ? 16 : 0
 }
 
 /** Bytes in the zip64 extra field of a central header, which holds only what does not fit its own field (4.5.3). */
-function centralZip64Bytes(size: number, offset: number): number {
-  return (size >= MAX_32 ? 16 : 0) + (offset >= MAX_32 ? 8 : 0)
+function centralZip64Bytes(sizes: Sizes, offset: number): number {
+  return [sizes.size, compressedSize(sizes), offset].filter((value) => value >= MAX_32).length * 8
 }
 
 function extraBytes(zip64Bytes: number): number {
@@ -66,14 +77,19 @@ function extraBytes(zip64Bytes: number): number {
 }
 
 /** From "version needed" to "extra field length": the part that local and central headers share (4.3.7, 4.3.12). */
-function writeCommonFields(target: Buffer, at: number, entry: ZipEntry, zip64Bytes: number): number {
-  const size = Math.min(entry.size, MAX_32)
+function writeCommonFields(
+  target: Buffer,
+  at: number,
+  entry: ZipEntry,
+  zip64Bytes: number,
+  [size, compressed]: readonly [number, number],
+): number {
   let end = target.writeUInt16LE(zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64, at)
   end = target.writeUInt16LE(FLAG_UTF8, end)
-  end = target.writeUInt16LE(METHOD_STORE, end)
+  end = target.writeUInt16LE(entry.deflatedSize === null ? METHOD_STORE : METHOD_DEFLATE, end)
   end = target.writeUInt32LE(dosDateTime(entry.modifiedMs), end)
   end = target.writeUInt32LE(entry.crc32, end)
-  end = target.writeUInt32LE(size, end) // compressed
+  end = target.writeUInt32LE(compressed, end)
   end = target.writeUInt32LE(size, end)
   end = target.writeUInt16LE(entry.name.length, end)
   return target.writeUInt16LE(extraBytes(zip64Bytes), end)
@@ -83,34 +99,37 @@ function writeZip64Header(target: Buffer, at: number, zip64Bytes: number): numbe
   return target.writeUInt16LE(zip64Bytes, target.writeUInt16LE(0x0001, at))
 }
 
-function writeSizes64(target: Buffer, at: number, size: number): number {
-  return writeUInt64(target, size, writeUInt64(target, size, at)) // uncompressed, then compressed
-}
-
-export function localHeaderSize(nameLength: number, size: number): number {
-  return LOCAL_HEADER_BYTES + nameLength + extraBytes(localZip64Bytes(size))
+export function localHeaderSize(nameLength: number, sizes: Sizes): number {
+  return LOCAL_HEADER_BYTES + nameLength + extraBytes(localZip64Bytes(sizes))
 }
 
 /** Writes the header that stands before the body (4.3.7). Returns where it ends. */
 export function writeLocalHeader(target: Buffer, at: number, entry: ZipEntry): number {
-  const zip64Bytes = localZip64Bytes(entry.size)
+  const zip64Bytes = localZip64Bytes(entry)
+  const compressed = compressedSize(entry)
+  // Both sizes are in the extra field then, so neither may stand in its own (4.5.3).
+  const fields = zip64Bytes === 0 ? ([entry.size, compressed] as const) : ([MAX_32, MAX_32] as const)
   let end = target.writeUInt32LE(0x04034b50, at)
-  end = writeCommonFields(target, end, entry, zip64Bytes)
+  end = writeCommonFields(target, end, entry, zip64Bytes, fields)
   target.set(entry.name, end)
   end += entry.name.length
-  return zip64Bytes === 0 ? end : writeSizes64(target, writeZip64Header(target, end, zip64Bytes), entry.size)
+  if (zip64Bytes === 0) return end
+  end = writeZip64Header(target, end, zip64Bytes)
+  return writeUInt64(target, compressed, writeUInt64(target, entry.size, end))
 }
 
-export function centralHeaderSize(nameLength: number, size: number, offset: number): number {
-  return CENTRAL_HEADER_BYTES + nameLength + extraBytes(centralZip64Bytes(size, offset))
+export function centralHeaderSize(nameLength: number, sizes: Sizes, offset: number): number {
+  return CENTRAL_HEADER_BYTES + nameLength + extraBytes(centralZip64Bytes(sizes, offset))
 }
 
 /** Writes the entry's place in the central directory (4.3.12). Returns where it ends. */
 export function writeCentralHeader(target: Buffer, at: number, entry: ZipEntry): number {
-  const zip64Bytes = centralZip64Bytes(entry.size, entry.offset)
+  const zip64Bytes = centralZip64Bytes(entry, entry.offset)
+  const compressed = compressedSize(entry)
   let end = target.writeUInt32LE(0x02014b50, at)
   end = target.writeUInt16LE(MADE_BY_UNIX | (zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64), end)
-  end = writeCommonFields(target, end, entry, zip64Bytes)
+  const fields = [Math.min(entry.size, MAX_32), Math.min(compressed, MAX_32)] as const
+  end = writeCommonFields(target, end, entry, zip64Bytes, fields)
   end = target.writeUInt16LE(0, end) // comment length
   end = target.writeUInt16LE(0, end) // disk
   end = target.writeUInt16LE(0, end) // internal attributes
@@ -120,8 +139,8 @@ export function writeCentralHeader(target: Buffer, at: number, entry: ZipEntry):
   end += entry.name.length
   if (zip64Bytes === 0) return end
   end = writeZip64Header(target, end, zip64Bytes)
-  if (entry.size >= MAX_32) end = writeSizes64(target, end, entry.size)
-  return entry.offset >= MAX_32 ? writeUInt64(target, entry.offset, end) : end
+  for (const value of [entry.size, compressed, entry.offset]) if (value >= MAX_32) end = writeUInt64(target, value, end)
+  return end
 }
 
 interface ZipDirectory {

@@ -1,4 +1,4 @@
-// Puts a stored zip together in memory: the header before each body, and what follows the last one. No I/O.
+// Puts a zip together in memory: the header before each body, and what follows the last one. No I/O.
 import {
   centralHeaderSize,
   endRecords,
@@ -13,7 +13,7 @@ export type Member = Omit<ZipEntry, 'offset' | 'name'> & { readonly name: string
 export interface ZipWriter {
   /** The header of the next member; `offset` is where it will stand in the archive. */
   header(member: Member, offset: number): Buffer
-  headerBytes(name: string, sizeBytes: number): number
+  headerBytes(member: Member): number
   /** Central directory and end records, for an archive whose last body ends at `offset`. */
   trailer(offset: number): Buffer[]
 }
@@ -28,14 +28,14 @@ export function createZipWriter(): ZipWriter {
       entries.push(entry)
       return localHeader(entry)
     },
-    headerBytes: (name, sizeBytes) => localHeaderSize(Buffer.byteLength(name), sizeBytes),
+    headerBytes: (member) => localHeaderSize(Buffer.byteLength(member.name), member),
     trailer(offset) {
       const chunks: Buffer[] = []
       let chunk = Buffer.allocUnsafe(TRAILER_CHUNK_BYTES)
       let end = 0
       let directorySize = 0
       for (const entry of entries) {
-        if (chunk.length - end < centralHeaderSize(entry.name.length, entry.size, entry.offset)) {
+        if (chunk.length - end < centralHeaderSize(entry.name.length, entry, entry.offset)) {
           chunks.push(chunk.subarray(0, end))
           chunk = Buffer.allocUnsafe(TRAILER_CHUNK_BYTES)
           end = 0
@@ -52,7 +52,7 @@ export function createZipWriter(): ZipWriter {
 }
 
 function localHeader(entry: ZipEntry): Buffer {
-  const header = Buffer.allocUnsafe(localHeaderSize(entry.name.length, entry.size))
+  const header = Buffer.allocUnsafe(localHeaderSize(entry.name.length, entry))
   writeLocalHeader(header, 0, entry)
   return header
 }

@@ -154,6 +154,19 @@ describe('an archive', () => {
     expect(text(events.element())).toContain('complete: 2 entries')
   })
 
+  it('is compressed and reported on as chosen, and remembers the choice', async () => {
+    await mount()
+    await give(`${originUrl}/bytes/2000/one\n`)
+    await userEvent.selectOptions(page.getByLabelText('Compression'), 'where it helps')
+    await userEvent.click(page.getByLabelText('Put a report of every URL into the archive'))
+    await userEvent.click(create)
+    await expect.element(link, COMPLETE).toBeVisible()
+    const archive = new Uint8Array(await (await fetch((link.element() as HTMLAnchorElement).href)).arrayBuffer())
+    expect(new TextDecoder('latin1').decode(archive)).toContain('sheaf-report.json')
+    await refresh()
+    await expect.element(page.getByLabelText('Compression')).toHaveValue('auto')
+  })
+
   it('is made without what failed, and says what failed and why', async () => {
     await mount()
     await give(`${quick(2)}${originUrl}/missing.png\tlost.png\nno URL at all\n`)

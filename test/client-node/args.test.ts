@@ -15,6 +15,9 @@ describe('a command line', () => {
       output: null,
       name: undefined,
       format: 'zip',
+      compression: 'store',
+      report: false,
+      checksum: undefined,
       onEntryFailure: 'skip',
       json: false,
       quiet: false,
@@ -27,6 +30,9 @@ describe('a command line', () => {
     expect(get(...long)).toEqual(get(...short))
     expect(get(...long)).toMatchObject({ lists: ['a.txt', '-'], output: 'o.zip', name: 'n', quiet: true, json: true })
     expect(get(URL_A, '--on-failure', 'abort').onEntryFailure).toBe('abort')
+    const asked = get(URL_A, '-c', 'auto', '--report', '--sha256')
+    expect(asked).toMatchObject({ compression: 'auto', report: true, checksum: 'sha-256' })
+    expect(get(URL_A, '--compress', 'store', '-f', 'tar').compression).toBe('store')
   })
 
   it.each([
@@ -56,6 +62,44 @@ describe('a command line', () => {
     expect(parseCommandLine(['info', ...argv], { SHEAF_SERVER })).toMatchObject({ server })
   })
 
+  it('asks for a plan, with HEAD unless that is not wanted', () => {
+    expect(parseCommandLine(['plan', URL_A])).toEqual({
+      command: 'plan',
+      server: DEFAULT_SERVER,
+      urls: [URL_A],
+      lists: [],
+      name: undefined,
+      format: 'zip',
+      head: true,
+      json: false,
+    })
+    const argv = [
+      'plan',
+      '-i',
+      'a.txt',
+      '-i',
+      '-',
+      '-n',
+      'n',
+      '-f',
+      'tar.gz',
+      '--no-head',
+      '--json',
+      '-s',
+      'http://s:1',
+    ]
+    expect(parseCommandLine(argv)).toEqual({
+      command: 'plan',
+      server: 'http://s:1',
+      urls: [],
+      lists: ['a.txt', '-'],
+      name: 'n',
+      format: 'tar.gz',
+      head: false,
+      json: true,
+    })
+  })
+
   it('reads the other commands', () => {
     expect(parseCommandLine(['echo', 'hello', 'world'])).toMatchObject({ command: 'echo', text: 'hello world' })
     expect(parseCommandLine(['info', '--json'])).toMatchObject({ command: 'info', json: true })
@@ -81,6 +125,7 @@ describe('a command line', () => {
     [['get', URL_A, '-h'], 'get'],
     [['echo', '-h'], 'echo'],
     [['stress', '--help'], 'stress'],
+    [['plan', URL_A, '--help'], 'plan'],
   ])('helps with %j', (argv, topic) => {
     expect(parseCommandLine(argv)).toEqual({ command: 'help', topic })
   })
@@ -95,11 +140,17 @@ describe('a command line', () => {
     [['get', URL_A, '-o', ''], '-o needs a file name'],
     [['get', '-i', '-', '-i', '-'], 'standard input is read only once'],
     [['get', URL_A, '-o', '-', '--json'], 'both want standard output'],
+    [['get', URL_A, '--compress', 'brotli'], '--compress is store, deflate or auto'],
+    [['get', URL_A, '--compress', 'auto', '-o', 'out.tar.gz'], '--compress is for a zip'],
     [['get', URL_A, '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['get', URL_A, '--format', 'tar', '-o', 'out.tar.gz'], 'contradicts'],
     [['get', URL_A, '--on-failure', 'explode'], '--on-failure is "skip" or "abort"'],
     [['get', URL_A, '--server', 'localhost:8011'], 'no http or https URL'],
     [['get', URL_A, '--server', 'http://me:pw@host'], 'no credentials'],
+    [['plan'], 'no URL and no list'],
+    [['plan', '-i', '-', '-i', '-'], 'standard input is read only once'],
+    [['plan', URL_A, '--format', 'rar'], '--format is zip, tar or tar.gz'],
+    [['plan', URL_A, '-o', 'out.zip'], "Unknown option '-o'"],
     [['echo'], 'the text is missing'],
     [['info', 'now'], 'nothing is to be done with "now"'],
     [['stress', '--clients', '0'], '--clients is a whole number from 1'],

@@ -13,7 +13,8 @@ const info = { version: '1.2.3', protocol: 1 } as ServerInfo
 const caller = { principal: 'anyone', address: '127.0.0.1' }
 
 function handlerOf(api: Partial<ArchiveApi>): RequestListener {
-  const createContext = () => ({ api: api as ArchiveApi, caller, protocol: '1', readyForNext: async () => {} })
+  const { signal: gone } = new AbortController()
+  const createContext = () => ({ api: api as ArchiveApi, caller, protocol: '1', gone, readyForNext: async () => {} })
   return createHTTPHandler({
     router: createRouter(),
     createContext,

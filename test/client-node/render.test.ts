@@ -7,6 +7,7 @@ import {
   formatBytes,
   formatDuration,
   isWorthALine,
+  planLines,
   printable,
   progressBar,
   progressLine,
@@ -64,6 +65,7 @@ const complete: CompleteEvent = {
   href: accepted.href,
   sizeBytes: 100 * MIB,
   etag: '"x.1"',
+  sha256: null,
   sealedEntries: 99,
   failedEntries: 1,
   durationMs: 5000,
@@ -226,5 +228,32 @@ describe('lines', () => {
     expect(abortedLine({ type: 'aborted', code: 'NO_ENTRIES', message, retryable: true })).toBe(
       'no archive: nothing could be fetched (NO_ENTRIES, trying again may help)',
     )
+  })
+})
+
+describe('a plan', () => {
+  const failure = { code: 'HTTP_STATUS', message: 'an error status', retryable: false, httpStatus: 404 } as const
+  const entry = { index: 0, name: 'a\u202eb.bin', sizeBytes: 2048, asked: true, failure: null }
+  const urls = Array.from({ length: 10 }, (_, at) => `http://a.example/${at}`)
+
+  it('is a row for each entry in columns, and a sum', () => {
+    const entries = urls.map((_, index) => ({ ...entry, index }))
+    entries[1] = { ...entry, index: 1, name: null, sizeBytes: null, failure } as never
+    const lines = planLines({ name: 'x.zip', format: 'zip', entries, predictedBytes: 5000 }, urls, true)
+    expect(lines).toHaveLength(11)
+    expect(lines[0]).toBe(' 1  2.0 KiB  a\\u{202e}b.bin')
+    expect(lines[1]).toBe(' 2        -  http://a.example/1: an error status 404 (HTTP_STATUS)')
+    expect(lines[9]).toBe('10  2.0 KiB  a\\u{202e}b.bin')
+    expect(lines[10]).toBe('x.zip: 9 of 10 entries, 4.9 KiB, 1 would fail')
+  })
+
+  it('says what is not known, and what there was no time for', () => {
+    const entries = [entry, { ...entry, index: 1, name: 'b', sizeBytes: null, asked: false }]
+    const plan = { name: 'x.zip', format: 'zip', entries, predictedBytes: null } as const
+    expect(planLines({ ...plan, entries }, urls, true).slice(1)).toEqual([
+      '2        ?  b (there was no time to ask for it)',
+      'x.zip: 2 of 2 entries, at least 2.0 KiB, 1 of unknown size',
+    ])
+    expect(planLines({ ...plan, entries }, urls, false)[1]).toBe('2        ?  b')
   })
 })

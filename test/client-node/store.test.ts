@@ -1,5 +1,6 @@
 // From a URL to a file: whole and checked under its name, or not at all.
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -91,8 +92,8 @@ describe('an archive', () => {
     ['the end record', damaged(zip.bytes.length - 12)],
     ['its end', zip.bytes.subarray(0, -1)],
     ['its directory', zip.bytes.subarray(0, zip.directory)],
-    ['the place between entries', makeZip(two, { a: Buffer.from('gap') }).bytes],
-    ['the place before the directory', makeZip(two, { b: Buffer.from('gap') }).bytes],
+    ['the place between entries', makeZip(two, { gap: { a: Buffer.from('gap') } }).bytes],
+    ['the place before the directory', makeZip(two, { gap: { b: Buffer.from('gap') } }).bytes],
     ['everything', Buffer.alloc(0)],
   ])('that is damaged in %s is no archive', async (_, bytes) => {
     await using directory = await tempDirectory()
@@ -115,6 +116,49 @@ describe('an archive', () => {
       code: 'CORRUPT',
     })
     expect(await readdir(directory.path)).toEqual([])
+  })
+
+  it('may have deflated entries, which are inflated to be checked', async () => {
+    await using directory = await tempDirectory()
+    const target = join(directory.path, 'out.zip')
+    const text = Buffer.alloc(3_000_000, 'again and again\n')
+    const members = { 'a.txt': text, 'b.bin': patternBytes(200_000), empty: Buffer.alloc(0) }
+    const { bytes, headers, directory: directoryAt } = makeZip(members, { deflate: true })
+    const entries: number[] = []
+    await store({ scripts: [growing(bytes)], target, onEntry: ({ sizeBytes }) => entries.push(sizeBytes) })
+    expect(entries).toEqual([3_000_000, 200_000, 0])
+    await run('unzip', ['-tqq', target])
+    for (const damage of [
+      (copy: Buffer) => (copy[headers[0]! + 60]! ^= 1),
+      (copy: Buffer) => (copy[headers[1]! - 1]! ^= 1),
+      // Both say that the first one is a byte shorter, or longer, than it inflates to.
+      ...[-1, 1].map((change) => (copy: Buffer) => {
+        copy.writeUInt32LE(text.length + change, headers[0]! + 22)
+        copy.writeUInt32LE(text.length + change, directoryAt + 24)
+      }),
+    ]) {
+      const copy = Buffer.from(bytes)
+      damage(copy)
+      await expect(store({ scripts: [growing(copy)], target })).rejects.toMatchObject({ code: 'CORRUPT' })
+    }
+  })
+
+  it('is checked against its SHA-256 where the server tells one, in a file and in a stream', async () => {
+    const right = createHash('sha256').update(zip.bytes).digest('hex')
+    await using directory = await tempDirectory()
+    const target = join(directory.path, 'out.zip')
+    const scripts = () => [
+      growing(zip.bytes, { until: 100_000, after: 'reset' }),
+      growing(zip.bytes, { from: 100_000 }),
+    ]
+    await store({ scripts: scripts(), target, complete: completeOf(zip.bytes, { sha256: right }) })
+    const wrong = completeOf(zip.bytes, { sha256: right.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) })
+    await expect(store({ scripts: scripts(), target, complete: wrong })).rejects.toMatchObject({ code: 'CORRUPT' })
+    const stream = () => new PassThrough({ highWaterMark: 1_000_000 })
+    const complete = completeOf(zip.bytes, { sha256: right })
+    await store({ scripts: scripts(), target: stream(), complete, hashStream: true })
+    const stored = store({ scripts: scripts(), target: stream(), complete: wrong, hashStream: true })
+    await expect(stored).rejects.toMatchObject({ code: 'CORRUPT' })
   })
 
   it('of no entries is whole', async () => {

@@ -1,5 +1,5 @@
-// A stored zip as the server makes it, small enough to be damaged by hand. Also tars, to the same end.
-import { crc32 } from 'node:zlib'
+// A zip as the server makes it, small enough to be damaged by hand. Also tars, to the same end.
+import { crc32, deflateRawSync } from 'node:zlib'
 import {
   centralHeaderSize,
   endRecords,
@@ -17,7 +17,13 @@ export interface ZipFixture {
 }
 
 /** A `gap` stands after the body of that name: bytes that a whole archive does not have. */
-export function makeZip(members: Record<string, Buffer>, gap: Record<string, Buffer> = {}): ZipFixture {
+interface ZipOptions {
+  /** What lies behind a member's body, without belonging to it. */
+  gap?: Record<string, Buffer>
+  deflate?: boolean
+}
+
+export function makeZip(members: Record<string, Buffer>, { gap = {}, deflate = false }: ZipOptions = {}): ZipFixture {
   const parts: Buffer[] = []
   const central: Buffer[] = []
   const headers: number[] = []
@@ -25,15 +31,23 @@ export function makeZip(members: Record<string, Buffer>, gap: Record<string, Buf
   for (const [text, body] of Object.entries(members)) {
     const name = Buffer.from(text)
     const between = gap[text] ?? Buffer.alloc(0)
-    const entry = { name, crc32: crc32(body), size: body.length, modifiedMs: 0, offset }
-    const local = Buffer.alloc(localHeaderSize(name.length, body.length))
+    const held = deflate ? deflateRawSync(body) : body
+    const entry = {
+      name,
+      crc32: crc32(body),
+      size: body.length,
+      deflatedSize: deflate ? held.length : null,
+      modifiedMs: 0,
+      offset,
+    }
+    const local = Buffer.alloc(localHeaderSize(name.length, entry))
     writeLocalHeader(local, 0, entry)
-    const header = Buffer.alloc(centralHeaderSize(name.length, body.length, offset))
+    const header = Buffer.alloc(centralHeaderSize(name.length, entry, offset))
     writeCentralHeader(header, 0, entry)
     headers.push(offset)
     central.push(header)
-    parts.push(local, body, between)
-    offset += local.length + body.length + between.length
+    parts.push(local, held, between)
+    offset += local.length + held.length + between.length
   }
   const directorySize = central.reduce((sum, { length }) => sum + length, 0)
   const end = endRecords({ entries: headers.length, directoryOffset: offset, directorySize })

@@ -117,6 +117,7 @@ describe('lineOf', () => {
       href: '/archives/x/pictures.zip',
       sizeBytes: 1_200_000,
       etag: '"x"',
+      sha256: null,
       sealedEntries: 19,
       failedEntries,
       durationMs: 3_000,

@@ -174,6 +174,69 @@ export function callsSuite(deployment: () => Deployment): void {
       ])
     })
 
+    it('plans an archive by asking and without fetching, and the archive comes out so', async () => {
+      const { url, origin } = deployment()
+      await using server = caller()
+      const [path, missing] = [uniquePath(origin, 'planned'), uniquePath(origin, 'missing')]
+      const found = origin.serve(path, status(200, { 'content-type': 'text/plain' }, 'twelve bytes'))
+      const entries = [found, origin.serve(missing, status(404)), { url: found, name: 'kept/name.bin' }, 'no url']
+      const plan = await server.trpc.planArchive.query({ entries, name: 'trip', head: true })
+      const asked = origin.requests.filter((request) => [path, missing].includes(request.path))
+      expect(asked.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD'])
+      expect(plan).toMatchObject({ name: 'trip.zip', format: 'zip' })
+      const name = `${path.slice(1)}.txt`
+      const message = 'the origin answered with an error status'
+      const failure = { code: 'HTTP_STATUS', message, retryable: false, httpStatus: 404 }
+      expect(plan.entries).toEqual([
+        { index: 0, name, sizeBytes: 12, asked: true, failure: null },
+        { index: 1, name: null, sizeBytes: null, asked: true, failure },
+        { index: 2, name: 'kept/name.bin', sizeBytes: 12, asked: true, failure: null },
+        { index: 3, name: null, sizeBytes: null, asked: false, failure: expect.objectContaining({ code: 'BAD_URL' }) },
+      ])
+
+      const archiveKey = newArchiveKey()
+      const { href } = await server.trpc.submitArchive.mutate({ archiveKey, entries, name: 'trip' })
+      await server.watch({ archiveKey }).ended
+      expect((await ask(url + href)).body).toHaveLength(plan.predictedBytes!)
+      const made = (await server.trpc.listEntries.query({ archiveKey })).entries
+      expect(made.map(({ name }) => name)).toEqual(plan.entries.map(({ name }) => name))
+    })
+
+    it('plans from the manifest alone, and asks nobody, where that is not wanted', async () => {
+      const { origin } = deployment()
+      await using server = caller()
+      const path = uniquePath(origin, 'unasked')
+      const plan = await server.trpc.planArchive.query({ entries: [origin.url + path, 'no url'], format: 'tar' })
+      expect(origin.count(path)).toBe(0)
+      expect(plan).toMatchObject({ name: 'archive.tar', format: 'tar', predictedBytes: null })
+      expect(plan.entries.map(({ name, asked, failure }) => [name, asked, failure?.code])).toEqual([
+        [path.slice(1), false, undefined],
+        [null, false, 'BAD_URL'],
+      ])
+    })
+
+    it('stops planning when the client has left', async () => {
+      const { origin } = deployment()
+      const path = uniquePath(origin, 'unanswered')
+      let given = false
+      const hanging = origin.serve(path, async (exchange) => {
+        try {
+          await exchange.gone()
+        } finally {
+          given = true
+        }
+      })
+      const leaving = new AbortController()
+      const server = caller()
+      const planning = server.trpc.planArchive.query({ entries: [hanging], head: true }, { signal: leaving.signal })
+      planning.catch(() => {})
+      await until(() => origin.count(path) === 1, { what: 'the request' })
+      expect(given).toBe(false)
+      leaving.abort()
+      await server[Symbol.asyncDispose]()
+      await until(() => given, { what: 'its end' })
+    })
+
     describe('refuses with a typed reason', () => {
       it('another manifest under the same key', async () => {
         await using server = caller()
@@ -215,6 +278,19 @@ export function callsSuite(deployment: () => Deployment): void {
         expect(refusal.message.length).toBeLessThan(700)
       })
 
+      it('compression of entries in a format that has none', async () => {
+        await using server = caller()
+        const input = {
+          archiveKey: newArchiveKey(),
+          entries: [file(1)],
+          format: 'tar.gz' as const,
+          compression: 'auto' as const,
+        }
+        const refusal = await refusalOf(server.trpc.submitArchive.mutate(input))
+        expect(refusal).toMatchObject({ code: 'BAD_INPUT', retryable: false, httpStatus: 400 })
+        expect(refusal?.message).toContain('compression')
+      })
+
       it('a cursor that is none', async () => {
         await using server = caller()
         const refusal = await refusalOf(server.watch({ archiveKey: newArchiveKey(), lastEventId: 'x' }).ended)
@@ -225,6 +301,7 @@ export function callsSuite(deployment: () => Deployment): void {
         await using server = caller()
         const { limits } = await server.trpc.serverInfo.query()
         const entries = new Array(limits.maxEntries + 1).fill('x')
+        expect(await refusalOf(server.trpc.planArchive.query({ entries }))).toMatchObject({ code: 'TOO_MANY_ENTRIES' })
         const refusal = await refusalOf(server.trpc.submitArchive.mutate({ archiveKey: newArchiveKey(), entries }))
         expect(refusal).toMatchObject({ code: 'TOO_MANY_ENTRIES', retryable: false, httpStatus: 400 })
       })
@@ -233,6 +310,9 @@ export function callsSuite(deployment: () => Deployment): void {
         await using server = caller()
         const { limits } = await server.trpc.serverInfo.query()
         const entries = ['x'.repeat(limits.maxManifestBytes)]
+        expect(await refusalOf(server.trpc.planArchive.query({ entries }))).toMatchObject({
+          code: 'MANIFEST_TOO_LARGE',
+        })
         const refusal = await refusalOf(server.trpc.submitArchive.mutate({ archiveKey: newArchiveKey(), entries }))
         expect(refusal).toMatchObject({ code: 'MANIFEST_TOO_LARGE', retryable: false, httpStatus: 413 })
       })

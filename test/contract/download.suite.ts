@@ -1,12 +1,13 @@
 // The bytes by their href: whole, in ranges, under conditions, and while the archive grows.
 
+import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
 import type { AcceptedEvent } from '#contracts/events.ts'
 import { ask, converse, open } from '../support/ask.ts'
-import { bodyOf, gate, stallAfter } from '../support/behaviours.ts'
+import { bodyOf, gate, stallAfter, status } from '../support/behaviours.ts'
 import { tempDirectory } from '../support/temp.ts'
 import { readTar, readZip, verifyZip } from '../support/unpack.ts'
 import { until } from '../support/wait.ts'
@@ -111,6 +112,37 @@ export function downloadSuite(deployment: () => Deployment): void {
       const [one, other] = await Promise.all([build({ entries }), build({ entries })])
       expect(one.etag).not.toBe(other.etag)
       expect((await ask(one.url)).body.equals((await ask(other.url)).body)).toBe(true)
+    })
+
+    it('tells the SHA-256 of all its bytes where that is asked for, in the event and as Repr-Digest', async () => {
+      const { url, sha256 } = await build({ entries: [bytesUrl(70_000, 'a')], checksum: 'sha-256', format: 'tar' })
+      const { body, headers } = await ask(url)
+      expect(createHash('sha256').update(body).digest('hex')).toBe(sha256)
+      const digest = `sha-256=:${Buffer.from(sha256!, 'hex').toString('base64')}:`
+      expect(headers['repr-digest']).toBe(digest)
+      expect((await ask(url, { headers: { range: 'bytes=1-2' } })).headers['repr-digest']).toBe(digest)
+      const plain = await build({ entries: [bytesUrl(10, 'a')] })
+      expect([plain.sha256, (await ask(plain.url)).headers['repr-digest']]).toEqual([null, undefined])
+    })
+
+    it('has its entries deflated and a report inside where that is asked for', async () => {
+      const { origin } = deployment()
+      const text = 'the same line again\n'.repeat(5_000)
+      const page = origin.serve(uniquePath(origin, 'page.txt'), status(200, { 'content-type': 'text/plain' }, text))
+      const { url, sizeBytes, sealedEntries } = await build({
+        entries: [{ url: page, name: 'page.txt' }, bytesUrl(1000, 'a.bin')],
+        compression: 'auto',
+        report: true,
+      })
+      await using directory = await tempDirectory()
+      const path = join(directory.path, 'archive.zip')
+      await writeFile(path, (await ask(url)).body)
+      await verifyZip(path)
+      const members = await readZip(path)
+      expect(members.map(({ name }) => name)).toEqual(['page.txt', 'a.bin', 'sheaf-report.json'])
+      expect(members[0]!.body.toString()).toBe(text)
+      expect([sealedEntries, sizeBytes < 4_000]).toEqual([2, true])
+      expect(JSON.parse(members[2]!.body.toString()).entries).toHaveLength(2)
     })
 
     it('answers HEAD like GET, without the bytes', async () => {

@@ -1,7 +1,7 @@
 // What the compiler promises an integrator. Checked by tsc; running it only shows that it was not forgotten.
 import type { createTRPCClient, TRPCClientError } from '@trpc/client'
 import { describe, expectTypeOf, it } from 'vitest'
-import type { EntryPage, ServerInfo } from '#contracts/api.ts'
+import type { ArchivePlan, EntryPage, ServerInfo } from '#contracts/api.ts'
 import type { Connection } from '#contracts/client.ts'
 import type { AcceptedEvent, ArchiveEvent } from '#contracts/events.ts'
 import type { RefusalData } from '#contracts/failures.ts'
@@ -40,6 +40,7 @@ describe('types', () => {
     type Answer<T extends (...args: never[]) => unknown> = Awaited<ReturnType<T>>
     expectTypeOf<Answer<Trpc['submitArchive']['mutate']>>().toEqualTypeOf<AcceptedEvent>()
     expectTypeOf<Answer<Trpc['listEntries']['query']>>().toEqualTypeOf<EntryPage>()
+    expectTypeOf<Answer<Trpc['planArchive']['query']>>().toEqualTypeOf<ArchivePlan>()
     expectTypeOf<Answer<Trpc['cancelArchive']['mutate']>>().toEqualTypeOf<{ cancelled: boolean }>()
     expectTypeOf<Answer<Trpc['echo']['mutate']>>().toEqualTypeOf<{ text: string }>()
     expectTypeOf<Answer<Trpc['serverInfo']['query']>>().toEqualTypeOf<ServerInfo>()

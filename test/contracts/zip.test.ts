@@ -26,13 +26,13 @@ interface File {
 }
 
 function localHeader(entry: ZipEntry): Buffer {
-  const target = Buffer.alloc(localHeaderSize(entry.name.length, entry.size))
+  const target = Buffer.alloc(localHeaderSize(entry.name.length, entry))
   writeLocalHeader(target, 0, entry)
   return target
 }
 
 function centralHeader(entry: ZipEntry): Buffer {
-  const target = Buffer.alloc(centralHeaderSize(entry.name.length, entry.size, entry.offset))
+  const target = Buffer.alloc(centralHeaderSize(entry.name.length, entry, entry.offset))
   writeCentralHeader(target, 0, entry)
   return target
 }
@@ -42,9 +42,9 @@ function tailOf(sizes: readonly number[]): { tail: Buffer; startsAt: number; off
   const offsets: number[] = []
   let offset = 0
   const central = sizes.map((size, index) => {
-    const entry = { name: Buffer.from(`file ${index}`), crc32: index, size, modifiedMs: 0, offset }
+    const entry = { name: Buffer.from(`file ${index}`), crc32: index, size, deflatedSize: null, modifiedMs: 0, offset }
     offsets.push(offset)
-    offset += localHeaderSize(entry.name.length, size) + size
+    offset += localHeaderSize(entry.name.length, entry) + size
     return centralHeader(entry)
   })
   const headers = Buffer.concat(central)
@@ -57,7 +57,14 @@ function archiveOf(files: readonly File[]): Buffer {
   const central: Buffer[] = []
   let offset = 0
   for (const { name, body } of files) {
-    const entry = { name: Buffer.from(name), crc32: crc32(body), size: body.length, modifiedMs: 0, offset }
+    const entry = {
+      name: Buffer.from(name),
+      crc32: crc32(body),
+      size: body.length,
+      deflatedSize: null,
+      modifiedMs: 0,
+      offset,
+    }
     const header = localHeader(entry)
     chunks.push(header, body)
     central.push(centralHeader(entry))
@@ -193,7 +200,7 @@ with zipfile.ZipFile(sys.argv[1], 'w') as archive:
     const archive = archiveOf(files)
     const endAt = archive.length - 22
     const directoryAt = archive.readUInt32LE(endAt + 16)
-    const secondAt = directoryAt + centralHeaderSize(5, 5, 0)
+    const secondAt = directoryAt + centralHeaderSize(5, { size: 5, deflatedSize: null }, 0)
 
     function damaged(change: (copy: Buffer) => unknown): Buffer {
       const copy = Buffer.from(archive)
@@ -325,7 +332,14 @@ with zipfile.ZipFile(sys.argv[1], 'w') as archive:
 })
 
 describe('parseLocalHeader', () => {
-  const entry: ZipEntry = { name: Buffer.from('größe'), crc32: 0xdeadbeef, size: 7, modifiedMs: 0, offset: 0 }
+  const entry: ZipEntry = {
+    name: Buffer.from('größe'),
+    crc32: 0xdeadbeef,
+    size: 7,
+    deflatedSize: null,
+    modifiedMs: 0,
+    offset: 0,
+  }
 
   it.each([0, 7, MAX_32 - 1, MAX_32, MAX_32 + 1, 2 ** 45])('reads a header of a body of %i bytes', (size) => {
     const header = localHeader({ ...entry, size })

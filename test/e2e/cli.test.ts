@@ -1,11 +1,13 @@
 // The command line as a user runs it: a child process against the real server and a scripted origin.
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { ArchivePlan } from '../../contracts/api.ts'
 import type { ArchiveEvent } from '../../contracts/events.ts'
-import { drip } from '../support/behaviours.ts'
+import { bytes, drip } from '../support/behaviours.ts'
 import { bodyOf, type Origin, startOrigin } from '../support/origin.ts'
 import { startServer } from '../support/server.ts'
 import { type TempDirectory, tempDirectory } from '../support/temp.ts'
@@ -87,6 +89,27 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     for (const [index, { body }] of members.entries()) {
       expect(body.equals(bodyOf(sizes[index]!, String(index)))).toBe(true)
     }
+  })
+
+  it('compresses, reports and tells the SHA-256 if asked to, and checks what it saved against all of it', async () => {
+    await using directory = await tempDirectory()
+    const page = origin.serve('/page.txt', bytes(Buffer.alloc(500_000, 'again\n'), { 'content-type': 'text/plain' }))
+    const argv = ['get', page, `${origin.url}/bytes/5/a?key=1`, '--compress', 'auto', '--report', '--sha256', '--json']
+    const { code, stdout, stderr } = await sheaf([...argv, '-o', 'out.zip'], { cwd: directory.path })
+    expect(code, stderr).toBe(0)
+    const path = join(directory.path, 'out.zip')
+    const archive = await readFile(path)
+    const complete = jsonLines(stdout).at(-1)
+    expect(complete).toMatchObject({ sha256: createHash('sha256').update(archive).digest('hex') })
+    expect(archive.length).toBeLessThan(10_000)
+    await verifyZip(path)
+    const members = await readZip(path)
+    expect(members.map(({ name, size }) => [name, size])).toEqual([
+      ['page.txt', 500_000],
+      ['a', 5],
+      ['sheaf-report.json', expect.any(Number)],
+    ])
+    expect(members[2]!.body.toString()).not.toContain('key=1')
   })
 
   it('takes URLs from standard input and from lists, with names', async () => {
@@ -229,6 +252,58 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
   })
 })
 
+describe('sheaf plan', { timeout: TIMEOUT_MS }, () => {
+  it('says what would be in the archive and what would not, fetches nothing, and exits with 3', async () => {
+    await using directory = await tempDirectory()
+    const cwd = directory.path
+    const missing = `${origin.url}/status/404`
+    const urls = [...urlsOf([10, 200_000]), missing, 'no url\u001b[2J']
+    const before = origin.requests.length
+    const { code, stdout, stderr } = await sheaf(['plan', ...urls, '--name', 'trip'], { cwd })
+    expect({ code, stderr }, stdout).toEqual({ code: 3, stderr: '' })
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      '1       10 B  0.bin',
+      '2  195.3 KiB  1.bin',
+      `3          -  ${missing}: the origin answered with an error status 404 (HTTP_STATUS)`,
+      expect.stringMatching(/^4 {10}- {2}no url\\x1b\[2J: .*\(BAD_URL\)$/),
+      'trip.zip: 2 of 4 entries, 195.5 KiB, 2 would fail',
+    ])
+    expect(new Set(origin.requests.slice(before).map(({ method }) => method))).toEqual(new Set(['HEAD']))
+    expect(await readdir(cwd)).toEqual([])
+  })
+
+  it('foretells in JSON the size of what get then saves, from a list, and exits with 0', async () => {
+    await using directory = await tempDirectory()
+    const cwd = directory.path
+    const stdin = urlsOf([0, 1000, 70_000]).join('\n')
+    const planned = await sheaf(['plan', '-i', '-', '--json'], { cwd, stdin })
+    expect(planned).toMatchObject({ code: 0, stderr: '' })
+    const plan = JSON.parse(planned.stdout) as ArchivePlan
+    expect(plan.entries.map(({ sizeBytes }) => sizeBytes)).toEqual([0, 1000, 70_000])
+    await sheaf(['get', '-i', '-', '-o', 'out.zip', '-q'], { cwd, stdin })
+    expect((await stat(join(cwd, 'out.zip'))).size).toBe(plan.predictedBytes)
+  })
+
+  it('asks nobody where that is not wanted', async () => {
+    await using directory = await tempDirectory()
+    const url = origin.serve('/plan/unasked.bin', drip(1, 1000))
+    const { code, stdout } = await sheaf(['plan', url, '--no-head', '-f', 'tar'], { cwd: directory.path })
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: '1  ?  unasked.bin\narchive.tar: 1 of 1 entries, at least 0 B, 1 of unknown size\n',
+    })
+    expect(origin.count('/plan/unasked.bin')).toBe(0)
+  })
+
+  it('says where no server answers', async () => {
+    await using directory = await tempDirectory()
+    const argv = ['plan', ...urlsOf([10]), '--server', 'http://127.0.0.1:9']
+    const { code, stderr, stdout } = await sheaf(argv, { cwd: directory.path })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^sheaf: no sheaf server answers at /)
+  })
+})
+
 describe('wrong use', { timeout: TIMEOUT_MS }, () => {
   let directory: TempDirectory
   beforeAll(async () => {
@@ -242,6 +317,8 @@ describe('wrong use', { timeout: TIMEOUT_MS }, () => {
   it.each([
     [[], 'a command is missing'],
     [['get'], 'no URL and no list'],
+    [['plan'], 'no URL and no list'],
+    [['plan', '-i', 'bad.txt'], 'bad.txt:2: more than one tab'],
     [['get', 'http://x/', '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['get', 'http://x/', '-o', 'no/such/directory/out.zip'], 'there is no directory'],
     [['get', 'http://x/', '-o', '.'], 'is a directory'],

@@ -8,10 +8,12 @@ import { Build } from '../../server/archives/build.ts'
 import type { BuildLimits } from '../../server/archives/build-parts.ts'
 import { createLayout, readLayout } from '../../server/archives/layout.ts'
 import { createStagingBudget, type StagingBudget } from '../../server/archives/staging.ts'
+import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 import { createLog } from '../../server/lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Fact, Journal, Stored } from '../../server/ports/journal.ts'
 import type { Spool } from '../../server/ports/spool.ts'
+import { createDeflater } from '../../server/zip/deflate.ts'
 import { requestOf } from './archives.ts'
 import { type FetchingOptions, startFetching } from './fetching.ts'
 import { tempDirectory } from './temp.ts'
@@ -26,6 +28,10 @@ export interface House extends AsyncDisposable {
   readonly journal: Journal
   readonly spool: Spool
   readonly staging: StagingBudget
+  /** Of the sockets that bodies come in by. */
+  readonly slabs: FetchDispatcher['slabs']
+  /** Closes those sockets for good. */
+  cutOff(): Promise<void>
   /** Where the spool keeps its files. */
   readonly directory: string
   readonly log: string
@@ -51,6 +57,7 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
   const directory = join(temporary.path, 'spool')
   const file = join(temporary.path, 'journal.db')
   const { fetcher, ...network } = startFetching(fetching)
+  const deflater = createDeflater()
   const staging = createStagingBudget(stagingBytes ?? 64 * 1024 * 1024)
   let text = ''
   const log = createLog('debug', (line) => {
@@ -67,6 +74,8 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
       return spool
     },
     staging,
+    slabs: network.dispatcher.slabs,
+    cutOff: network.cutOff,
     directory,
     get log() {
       return text
@@ -78,7 +87,16 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
     async start(archiveId) {
       const record = (await journal.get(archiveId))!
       const limit = { maxArchiveBytes: 2 ** 40, archiveTimeoutMs: 60_000, retentionMs: 60_000, ...limits }
-      const build = new Build(record, { journal, spool, fetcher, staging, clock: systemClock, log, limits: limit })
+      const build = new Build(record, {
+        journal,
+        spool,
+        fetcher,
+        staging,
+        deflater,
+        clock: systemClock,
+        log,
+        limits: limit,
+      })
       void build.run(await journal.manifest(archiveId))
       return build
     },

@@ -51,6 +51,10 @@ export const eventSchema = z.discriminatedUnion('type', [
     href,
     sizeBytes: size,
     etag: z.string().regex(/^"[A-Za-z0-9_-]{22}\.\d+"$/),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .nullable(),
     sealedEntries: count,
     failedEntries: count,
     durationMs: z.number().min(0),

@@ -55,6 +55,9 @@ describe('manifestHashOf', () => {
     ['count', { entries: ['http://a.test/'] }],
     ['name', { name: 'other' }],
     ['format', { format: 'tar' }],
+    ['compression', { compression: 'deflate' }],
+    ['report', { report: true }],
+    ['checksum', { checksum: 'sha-256' }],
     ['end at a failure', { onEntryFailure: 'abort' }],
     ['end without watchers', { whenUnwatched: 'finish' }],
   ])('is another one for another %s', (_, change) => {
@@ -67,6 +70,9 @@ it('withDefaults says what was left open', () => {
     entries: input.entries,
     name: 'archive.zip',
     format: 'zip',
+    compression: 'store',
+    report: false,
+    checksum: null,
     onEntryFailure: 'skip',
     whenUnwatched: 'abort',
   })

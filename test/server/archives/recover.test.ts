@@ -88,7 +88,7 @@ describe('recoverEntries', () => {
 
 describe('bytesMatch', () => {
   const content = Buffer.from('before|the body|after')
-  const body = { file: 'log', offset: 7, sizeBytes: 8, crc32: crc32('the body') }
+  const body = { file: 'log', offset: 7, sizeBytes: 8, crc32: crc32('the body'), deflated: null }
 
   async function match(change: Partial<typeof body>, scratchBytes = 3): Promise<boolean> {
     const { archiveId } = await house.accept(['http://a.test/'])

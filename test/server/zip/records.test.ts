@@ -28,17 +28,25 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true, force: true }))
 
 function entryOf(overrides: Partial<ZipEntry> = {}): ZipEntry {
-  return { name: Buffer.from('a.txt'), crc32: 0x89abcdef, size: 5, modifiedMs, offset: 7, ...overrides }
+  return {
+    name: Buffer.from('a.txt'),
+    crc32: 0x89abcdef,
+    size: 5,
+    deflatedSize: null,
+    modifiedMs,
+    offset: 7,
+    ...overrides,
+  }
 }
 
 function localHeader(entry: ZipEntry): Buffer {
-  const target = Buffer.alloc(localHeaderSize(entry.name.length, entry.size))
+  const target = Buffer.alloc(localHeaderSize(entry.name.length, entry))
   expect(writeLocalHeader(target, 0, entry)).toBe(target.length)
   return target
 }
 
 function centralHeader(entry: ZipEntry): Buffer {
-  const target = Buffer.alloc(centralHeaderSize(entry.name.length, entry.size, entry.offset))
+  const target = Buffer.alloc(centralHeaderSize(entry.name.length, entry, entry.offset))
   expect(writeCentralHeader(target, 0, entry)).toBe(target.length)
   return target
 }
@@ -174,7 +182,7 @@ describe('the number of entries', () => {
 })
 
 describe('sizes and offsets beyond 32 bits', () => {
-  const headerBytes = localHeaderSize(3, 0)
+  const headerBytes = localHeaderSize(3, { size: 0, deflatedSize: null })
 
   /** Bodies are holes; so bytes and CRCs are not tested here, but where the programs find which header. */
   it.each([
@@ -187,7 +195,11 @@ describe('sizes and offsets beyond 32 bits', () => {
     ['a next header at 2^32', MAX_32 + 1 - headerBytes],
   ])('are found by unzip, 7z, bsdtar and python: %s', async (what, size) => {
     const big = entryOf({ name: Buffer.from('big'), size, offset: 0, crc32: 0 })
-    const next = entryOf({ name: Buffer.from('next'), size: 2, offset: localHeaderSize(3, size) + size })
+    const next = entryOf({
+      name: Buffer.from('next'),
+      size: 2,
+      offset: localHeaderSize(3, { size, deflatedSize: null }) + size,
+    })
     const header = localHeader(next)
     const directoryOffset = next.offset + header.length + next.size
     const central = Buffer.concat([centralHeader(big), centralHeader(next)])
@@ -378,6 +390,7 @@ describe('writing', () => {
       name: fc.uint8Array({ maxLength: 300 }),
       crc32: fc.integer({ min: 0, max: MAX_32 }),
       size: fc.oneof(fc.integer({ min: MAX_32 - 2, max: MAX_32 + 2 }), fc.maxSafeNat()),
+      deflatedSize: fc.oneof(fc.constant(null), fc.integer({ min: MAX_32 - 2, max: MAX_32 + 2 }), fc.maxSafeNat()),
       modifiedMs: fc.double(),
       offset: fc.oneof(fc.integer({ min: MAX_32 - 2, max: MAX_32 + 2 }), fc.maxSafeNat()),
     })
@@ -385,12 +398,12 @@ describe('writing', () => {
       fc.property(entry, fc.nat(50), (one, at) => {
         const target = Buffer.alloc(500, 0xaa)
         const localEnd = writeLocalHeader(target, at, one)
-        expect(localEnd - at).toBe(localHeaderSize(one.name.length, one.size))
+        expect(localEnd - at).toBe(localHeaderSize(one.name.length, one))
         expect(target.subarray(0, at).every((byte) => byte === 0xaa)).toBe(true)
         expect(target.subarray(localEnd).every((byte) => byte === 0xaa)).toBe(true)
         target.fill(0xaa)
         const centralEnd = writeCentralHeader(target, at, one)
-        expect(centralEnd - at).toBe(centralHeaderSize(one.name.length, one.size, one.offset))
+        expect(centralEnd - at).toBe(centralHeaderSize(one.name.length, one, one.offset))
         expect(target.subarray(centralEnd).every((byte) => byte === 0xaa)).toBe(true)
       }),
     )
