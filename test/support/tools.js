@@ -9,11 +9,15 @@ const tools = {
   unzip: 'unzip',
   '7z': 'p7zip-full',
   bsdtar: 'libarchive-tools',
+  // Runs a program from its source: the runtime alone does not.
+  javac: 'openjdk-17-jdk-headless',
   python3: 'python3',
   openssl: 'openssl',
   curl: 'curl',
   tar: 'tar',
   prlimit: 'util-linux',
+  unshare: 'util-linux',
+  ip: 'iproute2',
 }
 
 const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']

@@ -2,6 +2,8 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { readAsStream } from './streaming-reader.ts'
 import { tempDirectory } from './temp.ts'
 
 export interface ZipMember {
@@ -21,10 +23,15 @@ const TIMEOUT_MS = 120_000
 const MAX_OUTPUT_BYTES = 2 ** 30
 
 const TEST_ZIP = `
-import sys, zipfile
-bad = zipfile.ZipFile(sys.argv[1]).testzip()
+import json, sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+bad = archive.testzip()
 if bad is not None: sys.exit('first bad member: ' + repr(bad))
+print(json.dumps([{'name': i.filename, 'size': i.file_size, 'crc32': i.CRC} for i in archive.infolist()]))
 `
+
+/** Standard input is a pipe, so it cannot seek: what it knows of an entry, it knows from the header before the body. */
+const READ_PIPE = 'cat "$1" | bsdtar -xvOf - 2>&1 >/dev/null'
 
 // Each member as: length of the header (4 bytes, big-endian), header (JSON), body. read() checks the CRC.
 const READ_ZIP = `
@@ -35,13 +42,41 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
     sys.stdout.buffer.write(struct.pack('>I', len(head)) + head + archive.read(info))
 `
 
-/** Throws unless unzip, 7z, bsdtar and Python's zipfile all take the archive as sound. */
-export async function verifyZip(path: string): Promise<void> {
-  await run('unzip', ['-tqq', path])
-  await run('7z', ['t', '-bd', path])
-  await run('bsdtar', ['-tf', path])
-  await run('python3', ['-c', TEST_ZIP, path])
+export const everyReader = ['unzip', '7z', 'bsdtar', 'python3', 'bsdtar from a pipe', 'java'] as const
+export type ZipReader = (typeof everyReader)[number]
+
+export interface VerifyOptions {
+  /** Readers that are known not to read this archive. @default none */
+  without?: readonly ZipReader[]
+  /** For each reader. @default two minutes */
+  timeoutMs?: number
 }
+
+/**
+ * Throws unless unzip, 7z, bsdtar and Python's zipfile all take the archive as sound, and bsdtar from a pipe and Java's
+ * ZipInputStream too: these two see no central directory, and must find the same entries as those that do.
+ */
+export async function verifyZip(path: string, options: VerifyOptions = {}): Promise<void> {
+  const { without = [], timeoutMs = TIMEOUT_MS } = options
+  const reads = (reader: ZipReader) => !without.includes(reader)
+  if (reads('unzip')) await run('unzip', ['-tqq', path], timeoutMs)
+  if (reads('7z')) await run('7z', ['t', '-bd', path], timeoutMs)
+  const listed = reads('bsdtar') ? (await run('bsdtar', ['-tf', path], timeoutMs)).toString() : null
+  const members = reads('python3') ? JSON.parse(`${await run('python3', ['-c', TEST_ZIP, path], timeoutMs)}`) : null
+  if (reads('bsdtar from a pipe')) {
+    const told = (await run('sh', ['-c', READ_PIPE, 'sh', path], timeoutMs)).toString()
+    const piped = told.replaceAll(/^x /gm, '')
+    if (listed !== null && piped !== listed) throw new Error(`bsdtar reads other entries from a pipe:\n${piped}`)
+  }
+  if (reads('java')) {
+    const streamed = await readAsStream(path, timeoutMs)
+    if (members !== null && !isDeepStrictEqual(streamed.map(comparable), members.map(comparable))) {
+      throw new Error(`java reads ${streamed.length} entries that are not those ${members.length} of python3`)
+    }
+  }
+}
+
+const comparable = ({ name, size, crc32 }: Omit<ZipMember, 'body'>) => [name, size, crc32]
 
 /** All members in the order of the central directory, as Python's zipfile reads them; CRCs are checked. */
 export async function readZip(path: string): Promise<ZipMember[]> {
@@ -75,14 +110,14 @@ export async function readTar(path: string): Promise<TarMember[]> {
   return members
 }
 
-function run(program: string, parameters: string[]): Promise<Buffer> {
+function run(program: string, parameters: string[], timeoutMs = TIMEOUT_MS): Promise<Buffer> {
   // A UTF-8 locale, or unzip and tar show names with other characters as question marks.
   const env = { ...process.env, LC_ALL: 'C.UTF-8' }
   return new Promise((resolve, reject) => {
     const child = execFile(
       program,
       parameters,
-      { encoding: 'buffer', env, maxBuffer: MAX_OUTPUT_BYTES, timeout: TIMEOUT_MS },
+      { encoding: 'buffer', env, maxBuffer: MAX_OUTPUT_BYTES, timeout: timeoutMs },
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout)
         if (error.code === 'ENOENT') return reject(new Error(`${program} is not installed`, { cause: error }))

@@ -1,4 +1,5 @@
 // Conditional and range headers, RFC 9110 sections 13 and 14.
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   FOLLOW,
@@ -78,6 +79,69 @@ describe('followFrom', () => {
     `bytes=0-${FOLLOW},1-2`,
   ])('%s does not follow', (header) => {
     expect(followFrom(header)).toBeNull()
+  })
+})
+
+describe('of any header', () => {
+  const size = fc.nat({ max: 2 ** 40 })
+  const position = fc.oneof(fc.nat({ max: 20 }), size, fc.maxSafeNat(), fc.constantFrom(FOLLOW, FOLLOW - 1)).map(BigInt)
+  const positions = fc.oneof(position, fc.bigInt({ min: 0n, max: 10n ** 25n }))
+  const texts = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string({ unit: fc.constantFrom(...'bytes=-,0123456789 \t') }).map((text) => `bytes=${text}`),
+    fc.tuple(positions, positions).map(([from, to]) => `bytes=${from}-${to}`),
+  )
+
+  it('selectRange answers with all, nothing, or a part that is there', () => {
+    fc.assert(
+      fc.property(texts, fc.oneof(fc.nat({ max: 20 }), size), (header, sizeBytes) => {
+        const range = selectRange(header, sizeBytes)
+        if (typeof range === 'string') return
+        const { first, last } = range
+        expect(Number.isSafeInteger(first) && Number.isSafeInteger(last)).toBe(true)
+        expect(first >= 0 && first <= last && last < sizeBytes).toBe(true)
+      }),
+      { numRuns: 3_000 },
+    )
+  })
+
+  it('selectRange answers a range as RFC 9110 section 14.1.2 counts', () => {
+    fc.assert(
+      fc.property(position, fc.option(position), fc.oneof(fc.nat({ max: 20 }), size), (from, to, sizeBytes) => {
+        const end = BigInt(sizeBytes)
+        const last = to === null || to >= end ? end - 1n : to
+        const part = { first: Number(from), last: Number(last) }
+        const expected = to !== null && to < from ? 'all' : from >= end ? 'unsatisfiable' : part
+        expect(selectRange(`bytes=${from}-${to ?? ''}`, sizeBytes)).toEqual(expected)
+        const ending = { first: Number(from > end ? 0n : end - from), last: sizeBytes - 1 }
+        expect(selectRange(`bytes=-${from}`, sizeBytes)).toEqual(
+          from === 0n || sizeBytes === 0 ? 'unsatisfiable' : ending,
+        )
+      }),
+      { numRuns: 3_000 },
+    )
+  })
+
+  it('followFrom follows only from a place that is written there, and only where no end is meant', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          texts,
+          fc.tuple(position, positions).map(([from, to]) => `bytes=${from}-${to}`),
+        ),
+        (header) => {
+          const first = followFrom(header)
+          const [, from = '', to = ''] = /^bytes=(\d+)-(\d+)$/i.exec(header) ?? []
+          if (first !== null) {
+            expect(BigInt(from)).toBe(BigInt(first))
+            expect(BigInt(to) >= BigInt(FOLLOW)).toBe(true)
+          } else if (from !== '' && from.length <= 15 && to.length <= 20) {
+            expect(BigInt(to) < BigInt(FOLLOW)).toBe(true)
+          }
+        },
+      ),
+      { numRuns: 3_000 },
+    )
   })
 })
 

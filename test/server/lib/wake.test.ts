@@ -14,6 +14,24 @@ describe('a wake', () => {
     expect(wake.version).toBe(seen + 1)
   })
 
+  it('wakes a thousand in several turns of the loop, in their order, and nobody twice', async () => {
+    const wake = createWake()
+    const woken: number[] = []
+    const waiting = Array.from({ length: 1000 }, (_, n) => wake.passed(0, never).then(() => woken.push(n)))
+    wake.notify()
+    await new Promise((resolve) => process.nextTick(resolve))
+    expect(woken.length).toBeGreaterThan(0)
+    expect(woken.length).toBeLessThan(100)
+    // Who has seen this version waits for the next one, which may come before all are awake.
+    let early = true
+    const next = wake.passed(1, never).then(() => expect(early).toBe(false))
+    await Promise.all(waiting)
+    expect(woken).toEqual(Array.from({ length: 1000 }, (_, n) => n))
+    early = false
+    wake.notify()
+    await next
+  })
+
   it('does not let a waiter sleep over what happened before it came', async () => {
     const wake = createWake()
     const seen = wake.version

@@ -1,0 +1,81 @@
+// Reads zips with Java's ZipInputStream, which goes front to back and never seeks. One JVM serves a whole test file.
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+
+export interface StreamedMember {
+  readonly name: string
+  readonly size: number
+  readonly crc32: number
+}
+
+type Jvm = ChildProcessByStdio<Writable, Readable, Readable>
+
+interface StreamingReader {
+  read(path: string, timeoutMs: number): Promise<StreamedMember[]>
+}
+
+const program = fileURLToPath(new URL('ReadZip.java', import.meta.url))
+/** It starts in half the time so, and reads as fast: what is hot in it are intrinsics. */
+const options = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx256m']
+
+let current: StreamingReader | null = null
+/** One request at a time: settles when the last one asked for is answered. */
+let turn: Promise<unknown> = Promise.resolve()
+
+/** All entries as they come, each read to its end against its CRC. @throws what Java says, where it does not take them */
+export function readAsStream(path: string, timeoutMs: number): Promise<StreamedMember[]> {
+  const members = turn.then(() => {
+    current ??= startJvm(() => {
+      current = null
+    })
+    return current.read(path, timeoutMs)
+  })
+  turn = members.catch(() => {})
+  return members
+}
+
+function startJvm(ended: () => void): StreamingReader {
+  const env = { ...process.env, LC_ALL: 'C.UTF-8' }
+  const jvm: Jvm = spawn('java', [...options, program], { env, stdio: ['pipe', 'pipe', 'pipe'] })
+  const lines = createInterface({ input: jvm.stdout })[Symbol.asyncIterator]()
+  let complaint = ''
+  jvm.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint += text
+  })
+  const over = once(jvm, 'close').then(
+    ([code, signal]) => new Error(`java ended with ${signal ?? code}: ${complaint.trim()}`),
+    (error: NodeJS.ErrnoException) =>
+      error.code === 'ENOENT' ? new Error('java is not installed', { cause: error }) : error,
+  )
+  void over.then(ended)
+  jvm.stdin.on('error', () => {})
+  // It ends with its input. While nobody asks, it must not keep this process alive.
+  const handles = [jvm, jvm.stdin as Socket, jvm.stdout as Socket, jvm.stderr as Socket]
+  for (const handle of handles) handle.unref()
+
+  return {
+    async read(path, timeoutMs) {
+      for (const handle of handles) handle.ref()
+      const tooLong = setTimeout(() => jvm.kill('SIGKILL'), timeoutMs)
+      try {
+        jvm.stdin.write(`${path}\n`)
+        const members: StreamedMember[] = []
+        for (;;) {
+          const line = await lines.next()
+          if (line.done) throw await over
+          if (line.value === 'end') return members
+          const [, size, crc32, name] = /^(\d+) (\d+) (.*)$/s.exec(line.value) ?? []
+          if (name === undefined) throw new Error(`java: ${line.value}`)
+          members.push({ name, size: Number(size), crc32: Number(crc32) })
+        }
+      } finally {
+        clearTimeout(tooLong)
+        for (const handle of handles) handle.unref()
+      }
+    },
+  }
+}
