@@ -1,0 +1,84 @@
+// Plays in a network of its own: the real server is given every hostile target, and it is told what became of each.
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { connect, newArchiveKey } from '#contracts/client.ts'
+import type { ArchiveEvent, FileFailedEvent } from '#contracts/events.ts'
+import { dialLogEnv, readDials } from '../support/dial-log.ts'
+import { answerNames, type Heard, listenEverywhere } from '../support/everywhere.ts'
+import * as hostile from '../support/hostile-targets.ts'
+import { inOwnNetwork } from '../support/own-network.ts'
+import { startServer } from '../support/server.ts'
+import { tempDirectory } from '../support/temp.ts'
+
+export interface Played extends Heard {
+  /** Of each target, in their order; null for what was sealed. */
+  readonly failures: readonly (FileFailedEvent | null)[]
+  readonly end: ArchiveEvent
+  /** `address port` of every dial of the server's process, as it was handed to connect(2), since it was ready. */
+  readonly dials: readonly string[]
+  /** Before that: it tries its own sockets, and has been asked for nothing yet. */
+  readonly dialsBefore: readonly string[]
+}
+
+export interface Plays {
+  /** With the settings as they come. */
+  readonly guarded: Played
+  /** With every address and port allowed: what the same list does where nothing holds it back. */
+  readonly unguarded: Played
+}
+
+export async function playTargets(): Promise<Plays> {
+  return (await inOwnNetwork(new URL(import.meta.url), { timeoutMs: 110_000 })) as Plays
+}
+
+async function play(everywhere: { heard: Heard }, allow: string): Promise<Played> {
+  everywhere.heard = { accepted: [], requests: [] }
+  await using _ = await answerNames(hostile.NAMES)
+  await using directory = await tempDirectory()
+  const dialLog = join(directory.path, 'dials')
+  await writeFile(dialLog, '')
+  const failures: (FileFailedEvent | null)[] = hostile.hostileTargets.map(() => null)
+  let end: ArchiveEvent | null = null
+  let dialsBefore: string[] = []
+  {
+    await using server = await startServer({
+      env: {
+        ...dialLogEnv(dialLog),
+        SHEAF_ALLOW_ADDRESSES: allow,
+        SHEAF_MAX_ATTEMPTS: '2',
+        SHEAF_CONNECT_TIMEOUT_MS: '2000',
+        SHEAF_HEADERS_TIMEOUT_MS: '2000',
+        SHEAF_IDLE_TIMEOUT_MS: '1000',
+        // A proxy that the environment names would be asked to dial what we would not.
+        HTTP_PROXY: 'http://10.9.9.9:8080',
+        HTTPS_PROXY: 'http://10.9.9.9:8080',
+        NODE_USE_ENV_PROXY: '1',
+      },
+    })
+    dialsBefore = await readDials(dialLog)
+    const connection = connect({ url: server.url })
+    // Names, too, are a stranger's.
+    const entries = hostile.hostileTargets.map(({ url }) => ({ url, name: 'a\r\nX-Injected: 1\r\n\r\n.bin' }))
+    const archive = { archiveKey: newArchiveKey(), name: 'b\r\nX-Injected: 1', entries }
+    try {
+      for await (const event of connection.createArchive(archive)) {
+        if (event.type === 'file-failed') failures[event.index] = event
+        end = event
+      }
+    } catch (error) {
+      throw new Error(`no archive; the server's log:\n${server.log}`, { cause: error })
+    } finally {
+      await connection.close()
+    }
+  }
+  const dials = (await readDials(dialLog)).slice(dialsBefore.length)
+  return { ...everywhere.heard, failures, end: end!, dials, dialsBefore }
+}
+
+if (import.meta.main) {
+  const ports = [80, 443, 8080, ...hostile.FORBIDDEN_PORTS.filter((port) => port !== 53)]
+  await using everywhere = await listenEverywhere([...ports, 53], [[hostile.OPEN_INSIDE, hostile.INSIDE_PORT]])
+  const guarded = await play(everywhere, '')
+  const unguarded = await play(everywhere, '0.0.0.0/0,::/0')
+  process.stdout.write(`${JSON.stringify({ guarded, unguarded } satisfies Plays)}\n`)
+}
