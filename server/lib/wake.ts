@@ -3,23 +3,41 @@
 export interface Wake {
   /** Grows by one with each `notify`. */
   readonly version: number
+  /** Wakes all that wait; where they are many, some at a time, so that whatever else there is to do comes in between. */
   notify(): void
   /** Resolves once the version is past `seen` (at once, if it already is), or when `signal` aborts. */
   passed(seen: number, signal: AbortSignal): Promise<void>
 }
 
+/** What a thousand watchers do in one turn of the loop, nobody else can do in that time. */
+const WOKEN_A_TURN = 32
+
 export function createWake(): Wake {
   let version = 0
-  const waiters = new Set<() => void>()
+  /** And what they have seen: whoever came earlier comes first, so those to be woken are the first ones. */
+  const waiters = new Map<() => void, number>()
+  let turn: NodeJS.Immediate | null = null
+
+  function wakeSome(): void {
+    turn = null
+    let woken = 0
+    for (const [wake, seen] of waiters) {
+      if (seen === version) return
+      if (woken++ === WOKEN_A_TURN) {
+        turn = setImmediate(wakeSome)
+        return
+      }
+      wake()
+    }
+  }
+
   return {
     get version() {
       return version
     },
     notify() {
       version++
-      const woken = [...waiters]
-      waiters.clear()
-      for (const wake of woken) wake()
+      if (turn === null) wakeSome()
     },
     passed(seen, signal) {
       if (version > seen || signal.aborted) return Promise.resolve()
@@ -29,7 +47,7 @@ export function createWake(): Wake {
           signal.removeEventListener('abort', wake)
           resolve()
         }
-        waiters.add(wake)
+        waiters.set(wake, seen)
         signal.addEventListener('abort', wake)
       })
     },
