@@ -11,6 +11,7 @@ import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
+import { createGathering } from './gathering.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
 import { createRate } from './rate.ts'
@@ -19,6 +20,7 @@ import { createSealer, type Sealer } from './sealer.ts'
 
 /** How often progress is told at most, and how often waiting bodies and limits are looked at. */
 const TICK_MS = 250
+const GATHERED_BYTES = 512 * 1024
 
 type Ending = { readonly outcome: 'aborted'; readonly code: AbortCode } | { readonly outcome: 'stopped' }
 
@@ -51,6 +53,10 @@ export class Build {
   /** Of all bodies that are whole, in memory, staged or sealed. */
   #wholeBytes = 0
   readonly #work = createWake()
+  /** What is large, or the last there will be, need not wait for company. */
+  readonly #gathering = createGathering(
+    () => this.#ending !== null || !this.#intake?.isBusy || this.#intake.unwrittenBytes >= GATHERED_BYTES,
+  )
   readonly #rate = createRate()
   #spill: Spill = 'none'
   #ending: Ending | null = null
@@ -86,6 +92,7 @@ export class Build {
   #end(ending: Ending): boolean {
     if (this.outcome !== null || this.#ending !== null) return false
     this.#ending = ending
+    this.#gathering.look()
     this.#endingSoon.abort()
     this.#work.notify()
     // Nothing would ever end a build that still waits for its turn.
@@ -218,6 +225,7 @@ export class Build {
         this.#checkSize(this.#wholeBytes)
         batcher.settled(index)
         this.#work.notify()
+        this.#gathering.look()
       },
       begun: (fact) => {
         batcher.begun(fact)
@@ -237,8 +245,7 @@ export class Build {
       if (batch.facts.length > 0) await this.#commit(batch, writer)
       else if (batcher.isDone) return
       else await this.#work.passed(seen, this.#endingSoon.signal)
-      // One turn of the loop gathers what arrives together into one write.
-      await new Promise((resolve) => setImmediate(resolve))
+      await this.#gathering.wait()
     }
   }
 

@@ -44,6 +44,10 @@ export interface IntakeOptions {
 }
 
 export interface Intake {
+  /** Some entries are under way, or will be. */
+  readonly isBusy: boolean
+  /** Of whole bodies that wait in memory. */
+  readonly unwrittenBytes: number
   /** Bytes of the bodies under way. */
   readonly receivedBytes: number
   /** What the bodies under way come to, as far as known. */
@@ -226,6 +230,12 @@ export function createIntake(options: IntakeOptions): Intake {
 
   fill()
   return {
+    get isBusy() {
+      return underWay.size > 0
+    },
+    get unwrittenBytes() {
+      return unwrittenBytes
+    },
     get receivedBytes() {
       return bodiesUnderWay().reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
     },

@@ -9,22 +9,27 @@ import { NoSpaceError } from '../../ports/no-space.ts'
 
 /** Marks a file as ours ("shef"), see https://www.sqlite.org/fileformat.html section 1.3.9. */
 const APPLICATION_ID = 0x73686566
-const SCHEMA_VERSION = 1
+const SCHEMA_VERSION = 2
 
+/**
+ * Facts that were appended together are one row, a JSON array: a row for each would cost more than all else of it. And a
+ * manifest has a table of its own, as SQLite writes a whole row again, however large, when one number in it changes.
+ */
 const schema = `
   CREATE TABLE archive (
     id TEXT PRIMARY KEY, manifest_hash TEXT NOT NULL, accepted_at INTEGER NOT NULL,
-    request TEXT NOT NULL, manifest TEXT NOT NULL,
+    request TEXT NOT NULL,
     last_seq INTEGER NOT NULL, generation INTEGER NOT NULL,
     terminal TEXT, expires_at INTEGER, swept_at INTEGER
   ) STRICT;
   CREATE INDEX archive_expiry ON archive (expires_at) WHERE expires_at IS NOT NULL;
-  CREATE TABLE fact (
-    archive TEXT NOT NULL, seq INTEGER NOT NULL, type TEXT NOT NULL, entry INTEGER, body TEXT NOT NULL,
-    PRIMARY KEY (archive, seq)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX fact_failed ON fact (archive, seq) WHERE type = 'entry-failed';
-  CREATE INDEX fact_entry ON fact (archive, entry) WHERE entry IS NOT NULL;
+  CREATE TABLE manifest (archive TEXT PRIMARY KEY, entries TEXT NOT NULL) STRICT;
+  CREATE TABLE facts (
+    archive TEXT NOT NULL, last_seq INTEGER NOT NULL, first_entry INTEGER, last_entry INTEGER,
+    failures INTEGER NOT NULL, body TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX facts_order ON facts (archive, last_seq);
+  CREATE INDEX facts_failed ON facts (archive, last_seq) WHERE failures > 0;
 `
 
 /** Another process has the journal open. */
@@ -114,18 +119,35 @@ function toRecord(row: ArchiveRow): ArchiveRecord {
   }
 }
 
-function toFact<F extends Fact>({ seq, body }: { seq: number; body: string }): Stored<F> {
-  return { ...JSON.parse(body), seq }
+interface FactsRow {
+  last_seq: number
+  body: string
+}
+
+/** Those of the rows' facts that are wanted, in order, at most `limit`. Reads no further row than it needs. */
+function pick<F extends Fact>(rows: Iterable<unknown>, wanted: (fact: Stored<Fact>) => boolean, limit = Infinity) {
+  const picked: Stored<F>[] = []
+  for (const row of rows) {
+    const { last_seq, body } = row as FactsRow
+    const facts = JSON.parse(body) as Fact[]
+    for (const [at, fact] of facts.entries()) {
+      const stored = { ...fact, seq: last_seq - facts.length + 1 + at }
+      if (wanted(stored)) picked.push(stored as unknown as Stored<F>)
+      if (picked.length === limit) return picked
+    }
+  }
+  return picked
 }
 
 function journalOver(db: DatabaseSync): Journal {
   const columns = 'request, last_seq, generation, terminal, swept_at'
   const insertArchive = db.prepare(
-    `INSERT INTO archive (id, manifest_hash, accepted_at, request, manifest, last_seq, generation)
-     VALUES (?, ?, ?, ?, ?, 1, 1) ON CONFLICT DO NOTHING`,
+    `INSERT INTO archive (id, manifest_hash, accepted_at, request, last_seq, generation)
+     VALUES (?, ?, ?, ?, 1, 1) ON CONFLICT DO NOTHING`,
   )
+  const insertManifest = db.prepare('INSERT INTO manifest (archive, entries) VALUES (?, ?)')
   const selectArchive = db.prepare(`SELECT ${columns} FROM archive WHERE id = ?`)
-  const selectManifest = db.prepare('SELECT manifest FROM archive WHERE id = ?')
+  const selectManifest = db.prepare('SELECT entries FROM manifest WHERE archive = ?')
   const selectUnfinished = db.prepare(
     `SELECT ${columns} FROM archive WHERE terminal IS NULL AND swept_at IS NULL ORDER BY accepted_at, rowid`,
   )
@@ -134,20 +156,23 @@ function journalOver(db: DatabaseSync): Journal {
   )
   const setGeneration = db.prepare('UPDATE archive SET generation = ? WHERE id = ?')
   const setTerminal = db.prepare('UPDATE archive SET terminal = ?, expires_at = ? WHERE id = ?')
-  const insertFact = db.prepare('INSERT INTO fact (archive, seq, type, entry, body) VALUES (?, ?, ?, ?, ?)')
-  const page = 'AND seq > ? ORDER BY seq LIMIT ?'
-  const selectFacts = db.prepare(`SELECT seq, body FROM fact WHERE archive = ? ${page}`)
-  const selectFailures = db.prepare(`SELECT seq, body FROM fact WHERE archive = ? AND type = 'entry-failed' ${page}`)
+  const insertFacts = db.prepare(
+    'INSERT INTO facts (archive, last_seq, first_entry, last_entry, failures, body) VALUES (?, ?, ?, ?, ?, ?)',
+  )
+  const after = 'archive = ? AND last_seq > ? ORDER BY last_seq'
+  const selectFacts = db.prepare(`SELECT last_seq, body FROM facts WHERE ${after}`)
+  const selectFailures = db.prepare(`SELECT last_seq, body FROM facts WHERE failures > 0 AND ${after}`)
   const selectEntryFacts = db.prepare(
-    'SELECT seq, body FROM fact WHERE archive = ? AND entry >= ? AND entry < ? ORDER BY seq',
+    'SELECT last_seq, body FROM facts WHERE archive = ? AND last_entry >= ? AND first_entry < ? ORDER BY last_seq',
   )
   const selectExpired = db.prepare('SELECT id FROM archive WHERE expires_at <= ? AND swept_at IS NULL')
   const selectKept = db.prepare('SELECT id FROM archive WHERE swept_at IS NULL')
   const buryArchive = db.prepare(
-    `UPDATE archive SET request = json_set(request, '$.name', ''), manifest = '', terminal = NULL, expires_at = NULL,
+    `UPDATE archive SET request = json_set(request, '$.name', ''), terminal = NULL, expires_at = NULL,
      swept_at = ? WHERE id = ?`,
   )
-  const deleteFacts = db.prepare('DELETE FROM fact WHERE archive = ?')
+  const deleteFacts = db.prepare('DELETE FROM facts WHERE archive = ?')
+  const deleteManifest = db.prepare('DELETE FROM manifest WHERE archive = ?')
   const forgetArchives = db.prepare('DELETE FROM archive WHERE swept_at < ?')
 
   function transaction<T>(work: () => T): T {
@@ -168,15 +193,14 @@ function journalOver(db: DatabaseSync): Journal {
     return row === undefined ? null : toRecord(row)
   }
   const ids = (rows: unknown[]) => (rows as { id: string }[]).map(({ id }) => id)
-  const facts = <F extends Fact>(rows: unknown[]) =>
-    (rows as { seq: number; body: string }[]).map((row) => toFact<F>(row))
 
   return {
     async accept(request, manifest) {
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)
       return transaction(() => {
-        const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, JSON.stringify(request), text)
+        const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, JSON.stringify(request))
+        if (changes === 1) insertManifest.run(archiveId, text)
         return { record: get(archiveId)!, created: changes === 1 }
       })
     },
@@ -184,33 +208,44 @@ function journalOver(db: DatabaseSync): Journal {
       return get(archiveId)
     },
     async manifest(archiveId) {
-      const row = selectManifest.get(archiveId) as { manifest: string } | undefined
-      return row?.manifest ? (JSON.parse(row.manifest) as EntryInput[]) : []
+      const row = selectManifest.get(archiveId) as { entries: string } | undefined
+      return row === undefined ? [] : (JSON.parse(row.entries) as EntryInput[])
     },
     async append(archiveId, lastSeq, added) {
       transaction(() => {
-        let seq = lastSeq
-        if (advance.run(lastSeq + added.length, archiveId, lastSeq).changes !== 1) {
+        const seq = lastSeq + added.length
+        if (advance.run(seq, archiveId, lastSeq).changes !== 1) {
           throw new StaleSeqError(`archive ${archiveId} has moved on from seq ${lastSeq}`)
         }
-        for (const fact of added) {
-          seq++
-          insertFact.run(archiveId, seq, fact.type, 'index' in fact ? fact.index : null, JSON.stringify(fact))
+        if (added.length === 0) return
+        let first: number | null = null
+        let last: number | null = null
+        let failures = 0
+        for (const [at, fact] of added.entries()) {
+          if ('index' in fact) {
+            first = Math.min(first ?? fact.index, fact.index)
+            last = Math.max(last ?? fact.index, fact.index)
+          }
+          if (fact.type === 'entry-failed') failures++
           if (fact.type === 'rewound') setGeneration.run(fact.generation, archiveId)
           if (fact.type === 'archive-sealed' || fact.type === 'aborted') {
-            setTerminal.run(JSON.stringify({ ...fact, seq }), fact.expiresAtMs, archiveId)
+            const terminal = { ...fact, seq: lastSeq + 1 + at }
+            setTerminal.run(JSON.stringify(terminal), fact.expiresAtMs, archiveId)
           }
         }
+        insertFacts.run(archiveId, seq, first, last, failures, JSON.stringify(added))
       })
     },
     async facts(archiveId, afterSeq, limit) {
-      return facts(selectFacts.all(archiveId, afterSeq, limit))
+      return pick(selectFacts.iterate(archiveId, afterSeq), ({ seq }) => seq > afterSeq, limit)
     },
     async failures(archiveId, afterSeq, limit) {
-      return facts(selectFailures.all(archiveId, afterSeq, limit))
+      const isNew = ({ type, seq }: Stored<Fact>) => type === 'entry-failed' && seq > afterSeq
+      return pick(selectFailures.iterate(archiveId, afterSeq), isNew, limit)
     },
     async entryFacts(archiveId, from, to) {
-      return facts(selectEntryFacts.all(archiveId, from, to))
+      const isAsked = (fact: Fact) => 'index' in fact && fact.index >= from && fact.index < to
+      return pick(selectEntryFacts.iterate(archiveId, from, to), isAsked)
     },
     async unfinished() {
       return (selectUnfinished.all() as unknown as ArchiveRow[]).map(toRecord)
@@ -225,6 +260,7 @@ function journalOver(db: DatabaseSync): Journal {
       transaction(() => {
         buryArchive.run(wallMs, archiveId)
         deleteFacts.run(archiveId)
+        deleteManifest.run(archiveId)
       })
     },
     async forget(wallMs) {

@@ -117,9 +117,9 @@ describe('a journal file', () => {
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
     const db = new DatabaseSync(file)
-    db.exec('PRAGMA user_version = 2')
+    db.exec('PRAGMA user_version = 3')
     db.close()
-    expect(() => createSqliteJournal({ file })).toThrow('schema 2')
+    expect(() => createSqliteJournal({ file })).toThrow('schema 3')
     expect(await readdir(directory.path)).toEqual(['journal.db'])
   })
 
