@@ -60,7 +60,7 @@ export function createLayout(initial: readonly Extent[] = []): Layout {
 /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
 export async function readLayout(
   layout: Layout,
-  read: (file: string, offset: number, target: Uint8Array) => Promise<number>,
+  read: (file: string, offset: number, target: Uint8Array) => Promise<number> | number,
   position: number,
   target: Uint8Array,
 ): Promise<number> {

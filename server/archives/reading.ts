@@ -21,6 +21,9 @@ export interface ArchiveReading extends AsyncDisposable {
   wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
 }
 
+/** So much behind the frontier of a build, what was written is still in the machine's memory. */
+const RECENT_BYTES = 32 * 1024 * 1024
+
 export interface OpenReadingOptions {
   record: ArchiveRecord
   build: Build | null
@@ -53,7 +56,10 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       return layout.readableBytes
     },
     async read(position, target) {
-      const bytes = await readLayout(layout, (...at) => reader.read(...at), position, target)
+      const isRecent = build !== null && layout.readableBytes - position <= RECENT_BYTES
+      const read = (...at: Parameters<typeof reader.read>) =>
+        (isRecent ? reader.readRecent?.(...at) : null) ?? reader.read(...at)
+      const bytes = await readLayout(layout, read, position, target)
       // Read first, asked after: the bytes may have been replaced meanwhile.
       if (!valid()) throw new Error('the archive was built anew')
       return bytes

@@ -1,6 +1,6 @@
 // The one HTTP server: guards first, then procedures, archives, health and the page; websockets by upgrade.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { ArchiveApi } from '#contracts/api.ts'
@@ -10,6 +10,7 @@ import { describe, type Log } from '../lib/log.ts'
 import { createDownload } from './download.ts'
 import { type GuardPolicy, judgeRequest } from './guards.ts'
 import { clientAddress, type HttpLimits } from './limits.ts'
+import { listenWidely } from './listen.ts'
 import type { Pages } from './pages.ts'
 import { createTrpcEndpoints, trpcPath } from './trpc.ts'
 
@@ -77,8 +78,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       })
     },
   )
-  server.maxConnections = options.maxSockets
   server.on('connection', (socket: Socket) => {
+    // By hand, as `maxConnections` would count those of each listening socket apart.
+    if (sockets.size >= options.maxSockets) {
+      socket.destroy()
+      return
+    }
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
@@ -123,21 +128,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     wss.handleUpgrade(req, socket, head, (client) => wss.emit('connection', client, req))
   })
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-  const { port } = server.address() as AddressInfo
+  const listening = await listenWidely(server, { host, port: options.port })
+  const { port } = listening
 
   return {
     port,
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     stopAccepting() {
       closing = true
-      server.close()
+      listening.stop()
       server.closeIdleConnections()
       trpc.askToReconnect()
     },

@@ -34,6 +34,11 @@ export interface SpoolWriter extends AsyncDisposable {
 export interface SpoolReader extends AsyncDisposable {
   /** Reads into `target`; answers how many bytes, 0 at the end of the file. */
   read(file: string, offset: number, target: Uint8Array): Promise<number>
+  /**
+   * The same for what was written moments ago, where the spool has that at hand: at once, without a turn of the loop. Null
+   * where it has not, or `read` is still under way.
+   */
+  readRecent?(file: string, offset: number, target: Uint8Array): number | null
 }
 
 export interface Spool extends AsyncDisposable {

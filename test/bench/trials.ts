@@ -1,12 +1,12 @@
 // Runs one workload: every peer once in each round, in turns, each in a directory of its own that is gone after it.
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkZip, WrongArchive } from './check.ts'
 import { ALL_IN_ONE, type LaidFiles, layFiles } from './files.ts'
 import type { Origins } from './origin.ts'
 import type { Peer, Source, Trial } from './peers/peer.ts'
 import type { Sample, Samples } from './table.ts'
-import type { Workload } from './workloads.ts'
+import { payloadBytes, type Workload } from './workloads.ts'
 
 export interface RunOptions {
   readonly rounds: number
@@ -29,6 +29,21 @@ export interface Ran {
 
 /** Small bodies and some large ones: a server that has run for a while is what is measured. */
 const WARM_UP_BYTES = [...Array<number>(200).fill(10 * 1024), ...Array<number>(8).fill(1024 * 1024)]
+
+/** A peer has at most its files and its archive beside each other, and the bytes it holds. */
+const TOUCHED_PER_BYTE = 2.5
+
+/**
+ * On a virtual machine, memory that was free for a while is first to be had from the host again, ten times as slow as using
+ * it: without this, a run would pay for how long ago the one before it was.
+ */
+async function touchMemory(path: string, bytes: number): Promise<void> {
+  const piece = Buffer.alloc(1024 * 1024, 1)
+  const file = await open(path, 'w')
+  for (let written = 0; written < bytes; written += piece.length) await file.write(piece)
+  await file.close()
+  await rm(path)
+}
 
 /** `use` may run more trials of the workload while its files are there. */
 export async function withWorkload<T>(
@@ -54,9 +69,10 @@ export async function withWorkload<T>(
   const prompt = await list('prompt', 'files', laid, promptOrigin)
   const warmUp = await list('warm-up', 'warm-up', await lay('warm-up', WARM_UP_BYTES), promptOrigin)
   const own = join(directory, 'trial')
-  const open = async (): Promise<Trial> => {
+  const openTrial = async (): Promise<Trial> => {
     await rm(own, { recursive: true, force: true, maxRetries: 5 })
     await mkdir(own)
+    await touchMemory(join(own, 'touched'), payloadBytes(workload) * TOUCHED_PER_BYTE)
     return {
       workload,
       source,
@@ -68,7 +84,7 @@ export async function withWorkload<T>(
     }
   }
   try {
-    return await use(open)
+    return await use(openTrial)
   } finally {
     const gone = keep ? [] : [own, join(origins.root, 'files')]
     for (const path of gone) await rm(path, { recursive: true, force: true, maxRetries: 5 })
