@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect, newArchiveKey } from '#contracts/client.ts'
 import type { ArchiveEvent, FileFailedEvent } from '#contracts/events.ts'
+import type { EntryFailureCode } from '#contracts/failures.ts'
 import { dialLogEnv, readDials } from '../support/dial-log.ts'
 import { answerNames, type Heard, listenEverywhere } from '../support/everywhere.ts'
 import * as hostile from '../support/hostile-targets.ts'
@@ -14,6 +15,8 @@ export interface Played extends Heard {
   /** Of each target, in their order; null for what was sealed. */
   readonly failures: readonly (FileFailedEvent | null)[]
   readonly end: ArchiveEvent
+  /** Of each target, when the same list is planned by HEAD afterwards; the dials and connections are of both. */
+  readonly planned: readonly (EntryFailureCode | null)[]
   /** `address port` of every dial of the server's process, as it was handed to connect(2), since it was ready. */
   readonly dials: readonly string[]
   /** Before that: it tries its own sockets, and has been asked for nothing yet. */
@@ -40,6 +43,8 @@ async function play(everywhere: { heard: Heard }, allow: string): Promise<Played
   const failures: (FileFailedEvent | null)[] = hostile.hostileTargets.map(() => null)
   let end: ArchiveEvent | null = null
   let dialsBefore: string[] = []
+  let planned: Played['planned'] = []
+  let requests: Heard['requests'] = []
   {
     await using server = await startServer({
       env: {
@@ -65,6 +70,9 @@ async function play(everywhere: { heard: Heard }, allow: string): Promise<Played
         if (event.type === 'file-failed') failures[event.index] = event
         end = event
       }
+      requests = [...everywhere.heard.requests]
+      const plan = await connection.planArchive({ entries, head: true })
+      planned = plan.entries.map(({ failure }) => failure?.code ?? null)
     } catch (error) {
       throw new Error(`no archive; the server's log:\n${server.log}`, { cause: error })
     } finally {
@@ -72,7 +80,7 @@ async function play(everywhere: { heard: Heard }, allow: string): Promise<Played
     }
   }
   const dials = (await readDials(dialLog)).slice(dialsBefore.length)
-  return { ...everywhere.heard, failures, end: end!, dials, dialsBefore }
+  return { ...everywhere.heard, requests, failures, planned, end: end!, dials, dialsBefore }
 }
 
 if (import.meta.main) {

@@ -65,6 +65,18 @@ describe('the way out', () => {
     expect(guarded.dialsBefore.filter((dial) => !dial.startsWith('127.0.0.1 '))).toEqual([])
   })
 
+  it('is no wider for a plan, which asks by HEAD', () => {
+    // Names answer anew each time, and may have moved on by then.
+    const lasting = new Set([...hostile.addresses, ...hostile.ports, ...hostile.redirects, ...hostile.openAndClosed])
+    const refused = hostileTargets.filter(
+      (target, at) => lasting.has(target) && guarded.failures[at]?.code === 'FORBIDDEN_TARGET',
+    )
+    expect(refused.length).toBeGreaterThan(100)
+    const planned = refused.map((target) => guarded.planned[hostileTargets.indexOf(target)])
+    expect(planned).not.toContain(null)
+    expect(planned.filter((code) => code === 'FORBIDDEN_TARGET').length).toBeGreaterThan(100)
+  })
+
   it('is what holds the list back: where everything is allowed, each target is dialled, and answers', () => {
     const after = hostileTargets.flatMap((target) => target.after ?? [])
     expect(after.length).toBeGreaterThan(150)
