@@ -76,7 +76,7 @@ export const pageStyles = css`
   }
   .fields {
     display: grid;
-    grid-template-columns: minmax(0, 1fr) 7rem 9rem;
+    grid-template-columns: minmax(0, 1fr) 6.5rem 10.5rem;
     gap: 0.9rem;
     margin: 1rem 0 0.9rem;
   }
