@@ -29,7 +29,7 @@ export async function deflatePart(
   const sampleBytes = Math.min(SAMPLE_BYTES, raw.sizeBytes)
   const sample: Buffer[] = []
   for await (const piece of piecesOf(source, raw.file, 0, sampleBytes)) sample.push(piece)
-  const shrunk = await deflater.inMemory(sample)
+  const shrunk = await deflater.inMemory(sample, signal)
   if (shrunk === null || shrunk.sizeBytes > sampleBytes * (1 - LEAST_GAIN_PERCENT / 100)) return raw
   const part = await spool.createPart()
   try {

@@ -166,7 +166,7 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   async function deflateInMemory(index: number, body: StagedBody, facts: WholeFacts): Promise<void> {
-    const deflated = await deflater.inMemory(body.memory)
+    const deflated = await deflater.inMemory(body.memory, closing.signal)
     if (closed) return
     if (deflated !== null) body.replaceMemory(deflated.bytes)
     beWhole(index, body, deflated && { sizeBytes: deflated.sizeBytes, crc32: deflated.crc32 }, facts)

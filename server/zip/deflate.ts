@@ -10,8 +10,8 @@ export interface Deflated {
 }
 
 export interface Deflater {
-  /** The chunks as one deflated buffer; null where that would be no smaller. */
-  inMemory(chunks: readonly Uint8Array[]): Promise<(Deflated & { readonly bytes: Buffer }) | null>
+  /** The chunks as one deflated buffer; null where that would be no smaller. Rejects where `signal` aborts the wait for it. */
+  inMemory(chunks: readonly Uint8Array[], signal: AbortSignal): Promise<(Deflated & { readonly bytes: Buffer }) | null>
   /** Writes the deflated source, a piece at a time. */
   streaming(
     source: AsyncIterable<Uint8Array>,
@@ -31,29 +31,49 @@ const deflateAll = promisify(deflateRaw)
  */
 export function createDeflater({ maxAtATime = 2 } = {}): Deflater {
   let running = 0
-  const waiting: (() => void)[] = []
+  const waiting = new Set<() => void>()
 
-  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (running === maxAtATime) await new Promise<void>((resolve) => waiting.push(resolve))
+  /** Another archive's film may have the turn for minutes: whoever is ended meanwhile does not wait for that. */
+  function takeTurn(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        waiting.delete(begin)
+        reject(signal.reason)
+      }
+      const begin = () => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      waiting.add(begin)
+      signal.addEventListener('abort', leave, { once: true })
+    })
+  }
+
+  async function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted()
+    if (running === maxAtATime) await takeTurn(signal)
     else running++
     try {
       return await work()
     } finally {
-      const next = waiting.shift()
+      const [next] = waiting
       if (next === undefined) running--
-      else next()
+      else {
+        waiting.delete(next)
+        next()
+      }
     }
   }
 
   return {
-    inMemory: (chunks) =>
-      inTurn(async () => {
+    inMemory: (chunks, signal) =>
+      inTurn(signal, async () => {
         const body = Buffer.concat(chunks)
         const bytes = await deflateAll(body, { level: LEVEL })
         return bytes.length < body.length ? { bytes, sizeBytes: bytes.length, crc32: crc32(bytes) } : null
       }),
     streaming: (source, write, signal) =>
-      inTurn(async () => {
+      inTurn(signal, async () => {
         let sizeBytes = 0
         let crc = 0
         const deflating = createDeflateRaw({ level: LEVEL, chunkSize: CHUNK_BYTES })
