@@ -10,7 +10,7 @@ import type { BuildLimits } from './archives/build-parts.ts'
 import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
-import { createStagingBudget } from './archives/staging.ts'
+import { createStagingMemory } from './archives/staging-memory.ts'
 import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
@@ -100,7 +100,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         journal,
         spool,
         fetcher,
-        staging: createStagingBudget(config.SHEAF_STAGING_BYTES),
+        staging: opened.use(createStagingMemory(config.SHEAF_STAGING_BYTES)),
         deflater: createDeflater(),
         clock,
         log,

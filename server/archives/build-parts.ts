@@ -6,7 +6,7 @@ import type { Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
 import type { Spool } from '../ports/spool.ts'
 import type { Deflater } from '../zip/deflate.ts'
-import type { StagingBudget } from './staging.ts'
+import type { StagingMemory } from './staging-memory.ts'
 
 export interface BuildLimits {
   readonly maxArchiveBytes: number
@@ -18,7 +18,7 @@ export interface BuildParts {
   readonly journal: Journal
   readonly spool: Spool
   readonly fetcher: Fetcher
-  readonly staging: StagingBudget
+  readonly staging: StagingMemory
   readonly deflater: Deflater
   readonly clock: Clock
   readonly log: Log

@@ -15,7 +15,8 @@ import type { Deflater } from '../zip/deflate.ts'
 import { deflatePart } from './deflate-part.ts'
 import { type BegunFact, type Entry, PENDING, type WholeFacts } from './entry.ts'
 import { nameOf, urlOf } from './manifest.ts'
-import { type BodyCheckpoint, StagedBody, type StagingBudget } from './staging.ts'
+import { type BodyCheckpoint, StagedBody } from './staging.ts'
+import type { StagingMemory } from './staging-memory.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
 const LOOKAHEAD = 512
@@ -28,7 +29,7 @@ export interface IntakeOptions {
   /** One for each of the manifest; those that are pending are fetched. */
   entries: Entry[]
   fetcher: Fetcher
-  staging: StagingBudget
+  staging: StagingMemory
   deflater: Deflater
   spool: SpoolWriter
   /** A reader of what is in the spool. */
@@ -114,7 +115,7 @@ export function createIntake(options: IntakeOptions): Intake {
     }
     entries[index] = entry
     const grown = (checkpoint: BodyCheckpoint) => tellBegun(index, entry, checkpoint)
-    const bodyOptions = { spool, budget: staging, failed: options.failed, grown }
+    const bodyOptions = { spool, staging, failed: options.failed, grown }
     if (before !== undefined) entry.body = StagedBody.continued(before.part, before.fact, bodyOptions)
     entry.fetch = lane.fetch({
       index,

@@ -2,30 +2,8 @@
 import { crc32 } from 'node:zlib'
 import type { Lease } from '../fetch/attempt.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
-
-/** The process-wide budget of bytes staged in memory. */
-export interface StagingBudget {
-  readonly usedBytes: number
-  tryReserve(bytes: number): boolean
-  release(bytes: number): void
-}
-
-export function createStagingBudget(maxBytes: number): StagingBudget {
-  let usedBytes = 0
-  return {
-    get usedBytes() {
-      return usedBytes
-    },
-    tryReserve(bytes) {
-      if (usedBytes + bytes > maxBytes) return false
-      usedBytes += bytes
-      return true
-    },
-    release(bytes) {
-      usedBytes -= bytes
-    },
-  }
-}
+import { type Copies, createCopies } from './copies.ts'
+import type { StagingMemory } from './staging-memory.ts'
 
 /** Bodies up to this may wait in memory; larger ones would crowd out many others. */
 export const SMALL_BODY_BYTES = 2 * 1024 * 1024
@@ -34,7 +12,7 @@ const PART_QUEUE_BYTES = 1024 * 1024
 
 /**
  * What is received lies in memory that is larger than it and kept as a whole, by a lease or by looking at it. So a body
- * below this is copied into memory of its own, and so is each small chunk, as it comes of chunked framing, and what fills
+ * below this is copied into staging memory, and so is each small chunk, as it comes of chunked framing, and what fills
  * less than half of ordinary memory. All else stays where it is. What that pins has two bounds: memory with leases has
  * one as a whole, that of the pool it comes from; ordinary memory is at most twice what the staging budget and the queues
  * of parts count.
@@ -46,7 +24,7 @@ const COPIED_BLOCK_BYTES = 8 * 1024
 
 export interface StagedBodyOptions {
   spool: SpoolWriter
-  budget: StagingBudget
+  staging: StagingMemory
   /** The spool failed; the archive cannot go on. */
   failed: (error: unknown) => void
   /** So much lies in the part now; called now and then while a large body grows. */
@@ -73,7 +51,7 @@ export class StagedBody {
   readonly #announcedBytes: number
   /** Of `memory`, later of what waits for the part; never of both. */
   #leases: Lease[] = []
-  readonly #copies = createCopies()
+  #copies: Copies | null = null
   #reservedBytes = 0
   #toPart = false
   /** For the part; `queuedBytes` counts the batch being written too. */
@@ -119,7 +97,8 @@ export class StagedBody {
     if (!this.#toPart && !this.#fitsInMemory()) this.#moveToPart()
     const chunks = this.#toPart ? this.#queue : this.memory
     if (this.#isToBeCopied(chunk, lease)) {
-      this.#copies.add(chunk, chunks, this.#expectedBytes(chunk))
+      this.#copies ??= createCopies(this.#options.staging)
+      this.#copies.add(chunk, this.#expectedBytes(chunk), chunks, this.#leases)
       lease?.release()
     } else {
       chunks.push(chunk)
@@ -200,7 +179,7 @@ export class StagedBody {
   }
 
   #giveBack(): void {
-    this.#options.budget.release(this.#reservedBytes)
+    this.#options.staging.release(this.#reservedBytes)
     this.#reservedBytes = 0
   }
 
@@ -214,7 +193,7 @@ export class StagedBody {
   }
 
   #reserve(bytes: number): boolean {
-    if (!this.#options.budget.tryReserve(bytes)) return false
+    if (!this.#options.staging.tryReserve(bytes)) return false
     this.#reservedBytes += bytes
     return true
   }
@@ -242,6 +221,8 @@ export class StagedBody {
         const after = { file: this.part.file, receivedBytes: this.sizeBytes, crc32: this.crc32 }
         this.#queue = []
         this.#leases = []
+        // Its memory goes with the batch: nothing more is copied into it.
+        this.#copies = null
         try {
           await this.part.write(batch)
         } finally {
@@ -268,33 +249,4 @@ export class StagedBody {
 
 function releaseAll(leases: readonly Lease[]): void {
   for (const lease of leases) lease.release()
-}
-
-/** Memory of its own for what is small: pieces that come one after the other are one buffer. */
-function createCopies() {
-  let block: Buffer = Buffer.alloc(0)
-  let usedBytes = 0
-  let last: Buffer | null = null
-  let lastStart = 0
-  return {
-    /** Appends to `chunks`; `soonBytes` is what is to be expected, this chunk included. */
-    add(chunk: Buffer, chunks: Buffer[], soonBytes: number): void {
-      for (let from = 0; from < chunk.length; ) {
-        if (usedBytes === block.length) {
-          block = Buffer.allocUnsafe(Math.max(soonBytes, chunk.length) - from)
-          usedBytes = 0
-          last = null
-        }
-        // Once a batch is taken away to be written, its buffers must stay as they are.
-        const grows = last !== null && chunks.at(-1) === last
-        if (!grows) lastStart = usedBytes
-        const bytes = chunk.copy(block, usedBytes, from)
-        usedBytes += bytes
-        from += bytes
-        last = block.subarray(lastStart, usedBytes)
-        if (grows) chunks[chunks.length - 1] = last
-        else chunks.push(last)
-      }
-    },
-  }
 }

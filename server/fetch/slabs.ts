@@ -1,6 +1,7 @@
 // Sockets that read into pooled slabs instead of fresh memory for every read. Knows when a slab may be reused; parses no HTTP.
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
+import { type Block, createBlockPool } from '../lib/blocks.ts'
 import type { Lease } from './attempt.ts'
 
 const KiB = 1024
@@ -38,79 +39,50 @@ export interface SlabPool extends Disposable {
   connect(options: buildConnector.BuildOptions, target: buildConnector.Options, callback: buildConnector.Callback): void
 }
 
-interface Slab {
-  readonly memory: Buffer
-  /** One of the connection that fills it, and one for each lease. */
-  refs: number
+/** A block, referred to by the connection that fills it and by each lease. */
+interface Slab extends Block {
+  /** Told of the chunks held, until the slab is proven to be parsed. */
   reader: Reader | null
 }
 
-export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idleMs = 2_000 }: SlabPoolOptions = {}) {
-  const free: Slab[] = []
+export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idleMs }: SlabPoolOptions = {}) {
+  const blocks = createBlockPool({ blockBytes: slabBytes, maxBytes, idleMs })
   /** A body chunk is a view of the memory that was pushed: so it finds its slab. */
   const slabOf = new WeakMap<ArrayBufferLike, Slab>()
-  let live = 0
   let orphans = 0
-  /** Fewest that were free since the last look: so many were not needed. */
-  let leastFree = 0
-  let shrinking: NodeJS.Timeout | null = null
 
   function take(): Slab | null {
-    let slab = free.pop()
-    leastFree = Math.min(leastFree, free.length)
-    if (slab === undefined) {
-      if ((live + 1) * slabBytes > maxBytes) return null
-      slab = { memory: Buffer.allocUnsafeSlow(slabBytes), refs: 0, reader: null }
-      slabOf.set(slab.memory.buffer, slab)
-    }
-    slab.refs = 1
-    live++
+    const block = blocks.take()
+    if (block === null) return null
+    // undici sees the memory alone, so what a slab has besides its block is found by that.
+    const slab = Object.assign(block, { reader: null })
+    slabOf.set(block.memory.buffer, slab)
     return slab
-  }
-
-  function release(slab: Slab): void {
-    if (--slab.refs > 0) return
-    live--
-    slab.reader = null
-    free.push(slab)
-    shrinking ??= setInterval(shrink, idleMs).unref()
-  }
-
-  function shrink(): void {
-    for (const slab of free.splice(0, leastFree)) discard(slab)
-    leastFree = free.length
-    if (free.length > 0 || shrinking === null) return
-    clearInterval(shrinking)
-    shrinking = null
-  }
-
-  /** The collector frees it. Detached it would be free at once, but under whoever in another thread still reads it. */
-  function discard({ memory }: Slab): void {
-    slabOf.delete(memory.buffer)
   }
 
   /** Its connection's reference is never given back, so nothing can bring it into the pool again. */
   function orphan(slab: Slab): void {
     slabOf.delete(slab.memory.buffer)
     slab.reader = null
-    live--
     orphans++
+    blocks.orphan(slab)
   }
 
-  const memory: SlabMemory = { take, release, orphan }
+  const memory: SlabMemory = { take, orphan, release: (slab) => blocks.release(slab) }
   const pool: SlabPool = {
     get live() {
-      return live
+      return blocks.live
     },
     get free() {
-      return free.length
+      return blocks.free
     },
     get orphans() {
       return orphans
     },
     hold(chunk) {
       const slab = slabOf.get(chunk.buffer)
-      if (slab === undefined) return null
+      // One without references was given up by the pool: its memory is ordinary by now.
+      if (slab === undefined || slab.refs === 0) return null
       slab.refs++
       slab.reader?.proven(slab)
       let isHeld = true
@@ -119,7 +91,7 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
           // A second release would take the slab from somebody else, whose bytes would then be overwritten.
           if (!isHeld) throw new Error('a lease was released twice')
           isHeld = false
-          release(slab)
+          blocks.release(slab)
         },
       }
     },
@@ -143,11 +115,7 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
         throw error
       }
     },
-    [Symbol.dispose]() {
-      if (shrinking !== null) clearInterval(shrinking)
-      shrinking = null
-      for (const slab of free.splice(0)) discard(slab)
-    },
+    [Symbol.dispose]: () => blocks[Symbol.dispose](),
   }
   return pool
 }

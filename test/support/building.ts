@@ -7,7 +7,7 @@ import { createSqliteJournal } from '../../server/adapters/sqlite/journal.ts'
 import { Build } from '../../server/archives/build.ts'
 import type { BuildLimits } from '../../server/archives/build-parts.ts'
 import { createLayout, readLayout } from '../../server/archives/layout.ts'
-import { createStagingBudget, type StagingBudget } from '../../server/archives/staging.ts'
+import { createStagingMemory, type StagingMemory } from '../../server/archives/staging-memory.ts'
 import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 import { createLog } from '../../server/lib/log.ts'
@@ -27,7 +27,7 @@ export interface HouseOptions extends FetchingOptions {
 export interface House extends AsyncDisposable {
   readonly journal: Journal
   readonly spool: Spool
-  readonly staging: StagingBudget
+  readonly staging: StagingMemory
   /** Of the sockets that bodies come in by. */
   readonly slabs: FetchDispatcher['slabs']
   /** Closes those sockets for good. */
@@ -58,7 +58,7 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
   const file = join(temporary.path, 'journal.db')
   const { fetcher, ...network } = startFetching(fetching)
   const deflater = createDeflater()
-  const staging = createStagingBudget(stagingBytes ?? 64 * 1024 * 1024)
+  const staging = createStagingMemory(stagingBytes ?? 64 * 1024 * 1024)
   let text = ''
   const log = createLog('debug', (line) => {
     text += line

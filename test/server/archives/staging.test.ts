@@ -3,12 +3,8 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  createStagingBudget,
-  SMALL_BODY_BYTES,
-  StagedBody,
-  type StagingBudget,
-} from '../../../server/archives/staging.ts'
+import { SMALL_BODY_BYTES, StagedBody } from '../../../server/archives/staging.ts'
+import { createStagingMemory, type StagingMemory } from '../../../server/archives/staging-memory.ts'
 import type { Lease } from '../../../server/fetch/attempt.ts'
 import type { SpoolWriter } from '../../../server/ports/spool.ts'
 import { newArchiveId } from '../../support/archives.ts'
@@ -17,33 +13,17 @@ import { type House, openHouse } from '../../support/building.ts'
 import { bodyOf, startOrigin } from '../../support/origin.ts'
 import { until } from '../../support/wait.ts'
 
-describe('the staging budget', () => {
-  it('gives out what it has, to the byte, and takes it back', () => {
-    const budget = createStagingBudget(10)
-    expect([budget.tryReserve(7), budget.tryReserve(4), budget.tryReserve(3), budget.tryReserve(1)]).toEqual([
-      true,
-      false,
-      true,
-      false,
-    ])
-    expect(budget.tryReserve(0)).toBe(true)
-    budget.release(7)
-    expect(budget.usedBytes).toBe(3)
-    expect(budget.tryReserve(7)).toBe(true)
-  })
-})
-
 describe('a staged body', () => {
   let house: House
   let spool: SpoolWriter
-  let budget: StagingBudget
+  let staging: StagingMemory
   let failures: unknown[]
   const archiveId = newArchiveId()
 
   beforeEach(async () => {
     house = await openHouse()
     spool = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
-    budget = createStagingBudget(8 * 1024 * 1024)
+    staging = createStagingMemory(8 * 1024 * 1024)
     failures = []
   })
 
@@ -53,7 +33,7 @@ describe('a staged body', () => {
   })
 
   function stage(announcedBytes: number | null): StagedBody {
-    return new StagedBody(announcedBytes, { spool, budget, failed: (error) => failures.push(error) })
+    return new StagedBody(announcedBytes, { spool, staging, failed: (error) => failures.push(error) })
   }
 
   /** In chunks of 64 KiB, and no more than asked for. */
@@ -94,15 +74,15 @@ describe('a staged body', () => {
     expect([body.isInPart, body.part !== null]).toEqual([isInPart, isInPart])
     expect([body.sizeBytes, body.crc32]).toEqual([size, crc32(content)])
     expect((await contentOf(body)).equals(content)).toBe(true)
-    expect(budget.usedBytes).toBe(isInPart ? 0 : Math.max(size, announced ?? 0))
+    expect(staging.usedBytes).toBe(isInPart ? 0 : Math.max(size, announced ?? 0))
     body.releaseMemory()
     body.releaseMemory()
-    expect(budget.usedBytes).toBe(0)
+    expect(staging.usedBytes).toBe(0)
     expect(failures).toEqual([])
   })
 
   it('goes to a part when the budget is spent, before or while it comes', async () => {
-    budget.tryReserve(8 * 1024 * 1024 - 100_000)
+    staging.tryReserve(8 * 1024 * 1024 - 100_000)
     const bodies = [stage(100_001), stage(null), stage(null)]
     for (const [n, body] of bodies.entries()) await fill(body, bodyOf(100_000 - n, n))
     for (const body of bodies) await body.whole()
@@ -141,7 +121,7 @@ describe('a staged body', () => {
     await whole.whole()
     large.write(bodyOf(SMALL_BODY_BYTES + 1, 'large'))
     await Promise.all([small.discard(), large.discard(), whole.discard(), stage(null).discard()])
-    expect(budget.usedBytes).toBe(0)
+    expect(staging.usedBytes).toBe(0)
     expect(await house.files(archiveId)).toEqual(['log'])
   })
 
@@ -223,6 +203,26 @@ describe('a staged body', () => {
       expect((await contentOf(body)).equals(content)).toBe(true)
     })
 
+    it('copies nothing into memory that goes with what is written already', async () => {
+      const content = bodyOf(SMALL_BODY_BYTES + 200_000, 'in small chunks')
+      const body = stage(content.length)
+      const others: Buffer[] = []
+      for (let at = 0; at < content.length; at += 1_000) {
+        const chunk = Buffer.from(content.subarray(at, at + 1_000))
+        if (!body.write(chunk, lease(chunk))) await new Promise<void>((resolve) => body.whenReady(resolve))
+        if (at % 50_000 !== 0) continue
+        // Meanwhile it is written, and others overwrite what was given back.
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        const piece = staging.piece(8 * 1024)
+        others.push(piece.memory.fill(0))
+        piece.lease?.release()
+      }
+      await body.whole()
+      expect(body.crc32).toBe(crc32(content))
+      expect((await contentOf(body)).equals(content)).toBe(true)
+      expect(staging.liveBlocks).toBeLessThanOrEqual(1)
+    })
+
     it('lets go of all when it is discarded or kept, and of what comes after that', async () => {
       const [small, large, kept] = [stage(300_000), stage(null), stage(SMALL_BODY_BYTES + 1)]
       await fillLeased(small, bodyOf(200_000, 'small'))
@@ -259,7 +259,7 @@ describe('a staged body', () => {
         },
         [Symbol.asyncDispose]: () => spool[Symbol.asyncDispose](),
       }
-      const body = new StagedBody(null, { spool: held, budget, failed: (error) => failures.push(error) })
+      const body = new StagedBody(null, { spool: held, staging, failed: (error) => failures.push(error) })
       const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'written')
       body.write(chunk, lease(chunk))
       await begun.promise
@@ -322,5 +322,7 @@ describe('builds', () => {
     await house.cutOff()
     await until(() => house.slabs?.live === 0, { what: 'every slab to be back' })
     expect([house.slabs?.orphans, house.staging.usedBytes]).toEqual([0, 0])
+    // The one that is being filled.
+    expect(house.staging.liveBlocks).toBeLessThanOrEqual(1)
   })
 })

@@ -1,0 +1,84 @@
+// The memory of a process for bodies that wait: how many bytes of them, and blocks that small ones are copied into.
+import type { Lease } from '../fetch/attempt.ts'
+import { type Block, createBlockPool } from '../lib/blocks.ts'
+
+/** Much more than the small bodies that shared it waste where one block ends and the next begins. */
+const BLOCK_BYTES = 256 * 1024
+/**
+ * One body that waits keeps the whole block it shares with others. So blocks have a limit of their own, beyond which small
+ * bodies are copied into ordinary memory.
+ */
+const MAX_BLOCK_BYTES = 32 * 1024 * 1024
+
+/** Memory to copy into. It stays until the lease is released; without one, as long as anybody looks at it. */
+export interface Piece {
+  readonly memory: Buffer
+  readonly lease: Lease | null
+}
+
+export interface StagingMemory extends Disposable {
+  /** Of what was reserved. */
+  readonly usedBytes: number
+  /** Blocks that somebody needs; when all is quiet, that is at most the one that is being filled. */
+  readonly liveBlocks: number
+  tryReserve(bytes: number): boolean
+  release(bytes: number): void
+  /** Reserves nothing: it is for bytes that were reserved. */
+  piece(bytes: number): Piece
+}
+
+export function createStagingMemory(maxBytes: number): StagingMemory {
+  const blocks = createBlockPool({ blockBytes: BLOCK_BYTES, maxBytes: MAX_BLOCK_BYTES })
+  let usedBytes = 0
+  let block: Block | null = null
+  let filledBytes = 0
+
+  function turn(): void {
+    if (block !== null) blocks.release(block)
+    block = blocks.take()
+    filledBytes = 0
+  }
+
+  return {
+    get usedBytes() {
+      return usedBytes
+    },
+    get liveBlocks() {
+      return blocks.live
+    },
+    tryReserve(bytes) {
+      if (usedBytes + bytes > maxBytes) return false
+      usedBytes += bytes
+      return true
+    },
+    release(bytes) {
+      usedBytes -= bytes
+    },
+    piece(bytes) {
+      if (bytes > BLOCK_BYTES / 4) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
+      if (block === null || filledBytes + bytes > BLOCK_BYTES) turn()
+      if (block === null) return { memory: Buffer.allocUnsafe(bytes), lease: null }
+      const memory = block.memory.subarray(filledBytes, filledBytes + bytes)
+      filledBytes += bytes
+      block.refs++
+      return { memory, lease: leaseOf(blocks.release, block) }
+    },
+    [Symbol.dispose]() {
+      if (block !== null) blocks.release(block)
+      block = null
+      blocks[Symbol.dispose]()
+    },
+  }
+}
+
+function leaseOf(release: (block: Block) => void, block: Block): Lease {
+  let isHeld = true
+  return {
+    release() {
+      // A second release would take the block from other bodies.
+      if (!isHeld) throw new Error('a lease was released twice')
+      isHeld = false
+      release(block)
+    },
+  }
+}

@@ -1,0 +1,83 @@
+// Memory in blocks of one size that are counted and used again: memory that is touched for the first time costs more than
+// what is done with it. Knows nothing of what lies in them.
+
+export interface Block {
+  readonly memory: Buffer
+  /** Those who still need it. Whoever adds itself gives itself back by `release`. */
+  refs: number
+}
+
+export interface BlockPoolOptions {
+  blockBytes: number
+  /** Blocks in use and free ones together. */
+  maxBytes: number
+  /** Blocks that nobody needed for this long are left to the garbage collector. @default 2000 */
+  idleMs?: number
+}
+
+export interface BlockPool extends Disposable {
+  /** In use; 0 when all is quiet. */
+  readonly live: number
+  readonly free: number
+  /** With one reference, the caller's; null where all are out. */
+  take(): Block | null
+  release(block: Block): void
+  /** Leaves a block that is in use to the garbage collector, whatever its references do from now on. */
+  orphan(block: Block): void
+}
+
+export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000 }: BlockPoolOptions): BlockPool {
+  const free: Block[] = []
+  let live = 0
+  /** Fewest that were free since the last look: so many were not needed. */
+  let leastFree = 0
+  let shrinking: NodeJS.Timeout | null = null
+
+  function shrink(): void {
+    free.splice(0, leastFree)
+    leastFree = free.length
+    if (free.length > 0) return
+    stopShrinking()
+  }
+
+  function stopShrinking(): void {
+    if (shrinking !== null) clearInterval(shrinking)
+    shrinking = null
+  }
+
+  return {
+    get live() {
+      return live
+    },
+    get free() {
+      return free.length
+    },
+    take() {
+      // The one released last: of all memory it is the likeliest to be in the processor's own.
+      let block = free.pop()
+      leastFree = Math.min(leastFree, free.length)
+      if (block === undefined) {
+        if ((live + 1) * blockBytes > maxBytes) return null
+        block = { memory: Buffer.allocUnsafeSlow(blockBytes), refs: 0 }
+      }
+      block.refs = 1
+      live++
+      return block
+    },
+    release(block) {
+      if (--block.refs > 0) return
+      live--
+      free.push(block)
+      shrinking ??= setInterval(shrink, idleMs).unref()
+    },
+    orphan(block) {
+      // Never 0 again.
+      block.refs = Number.POSITIVE_INFINITY
+      live--
+    },
+    [Symbol.dispose]() {
+      stopShrinking()
+      free.length = 0
+    },
+  }
+}

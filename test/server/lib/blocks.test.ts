@@ -1,0 +1,55 @@
+// Blocks that are counted: given out up to a limit, used again, and let go of when nobody needs them.
+import { describe, expect, it } from 'vitest'
+import { createBlockPool } from '../../../server/lib/blocks.ts'
+import { until } from '../../support/wait.ts'
+
+const open = (idleMs?: number) => createBlockPool({ blockBytes: 1024, maxBytes: 3 * 1024, idleMs })
+
+describe('a pool of blocks', () => {
+  it('gives out as many as its limit allows, and not one more', () => {
+    using pool = open()
+    const taken = [pool.take(), pool.take(), pool.take()]
+    expect(taken.map((block) => block?.memory.length)).toEqual([1024, 1024, 1024])
+    expect([pool.take(), pool.live]).toEqual([null, 3])
+    pool.release(taken[0]!)
+    expect(pool.take()).toBe(taken[0])
+  })
+
+  it('gives a block out again only when the last that needs it has let go, the last one first', () => {
+    using pool = open()
+    const [first, second] = [pool.take()!, pool.take()!]
+    first.refs++
+    pool.release(first)
+    expect([pool.live, pool.free]).toEqual([2, 0])
+    pool.release(second)
+    pool.release(first)
+    expect([pool.live, pool.free]).toEqual([0, 2])
+    expect([pool.take(), pool.take()]).toEqual([first, second])
+  })
+
+  it('never gives an orphan out again, whoever lets go of it later', () => {
+    using pool = open()
+    const block = pool.take()!
+    block.refs++
+    pool.orphan(block)
+    for (let n = 0; n < 3; n++) pool.release(block)
+    expect([pool.live, pool.free]).toEqual([0, 0])
+  })
+
+  it('lets go of those that nobody needed for a while, and keeps those that somebody did', async () => {
+    using pool = open(20)
+    const blocks = [pool.take()!, pool.take()!, pool.take()!]
+    for (const block of blocks) pool.release(block)
+    let others = 0
+    const isDown = () => {
+      // One is in use now and then.
+      const block = pool.take()!
+      if (!blocks.includes(block)) others++
+      pool.release(block)
+      return pool.free === 1
+    }
+    await until(isDown, { what: 'the two others to go' })
+    expect(others).toBe(0)
+    await until(() => pool.free === 0, { what: 'the last one to go' })
+  })
+})
