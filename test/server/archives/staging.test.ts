@@ -206,16 +206,17 @@ describe('a staged body', () => {
     it('copies nothing into memory that goes with what is written already', async () => {
       const content = bodyOf(SMALL_BODY_BYTES + 200_000, 'in small chunks')
       const body = stage(content.length)
-      const others: Buffer[] = []
       for (let at = 0; at < content.length; at += 1_000) {
         const chunk = Buffer.from(content.subarray(at, at + 1_000))
         if (!body.write(chunk, lease(chunk))) await new Promise<void>((resolve) => body.whenReady(resolve))
         if (at % 50_000 !== 0) continue
-        // Meanwhile it is written, and others overwrite what was given back.
+        // Meanwhile it is written, and others fill every block that was given back.
         await new Promise((resolve) => setTimeout(resolve, 2))
-        const piece = staging.piece(8 * 1024)
-        others.push(piece.memory.fill(0))
-        piece.lease?.release()
+        const others = Array.from({ length: 16 }, () => staging.piece(64 * 1024))
+        for (const { memory, lease } of others) {
+          memory.fill(0)
+          lease?.release()
+        }
       }
       await body.whole()
       expect(body.crc32).toBe(crc32(content))
