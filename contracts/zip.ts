@@ -95,23 +95,28 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
   let chunk: Uint8Array = new Uint8Array(0)
   let chunkAt = at
 
-  async function ahead(length: number): Promise<Uint8Array> {
-    if (at + length > end) fail(`the central directory ends within an entry at ${at}`)
-    if (at + length > chunkAt + chunk.length) {
-      chunk = await readExactly(read, at, Math.min(CHUNK_BYTES, end - at))
-      chunkAt = at
-    }
-    return chunk.subarray(at - chunkAt, at - chunkAt + length)
+  async function fetchChunk(): Promise<void> {
+    chunk = await readExactly(read, at, Math.min(CHUNK_BYTES, end - at))
+    chunkAt = at
   }
+
+  /** What comes next in the directory. False: more is to be fetched first. A turn of its own for each would cost most. */
+  const isThere = (length: number): boolean => {
+    if (at + length > end) fail(`the central directory ends within an entry at ${at}`)
+    return at + length <= chunkAt + chunk.length
+  }
+  const ahead = (length: number) => chunk.subarray(at - chunkAt, at - chunkAt + length)
 
   for (let index = 0; index < entries; index++) {
     if (at === end) fail(`the central directory has ${index} entries, the end record says ${entries}`)
-    const fixed = viewOf(await ahead(CENTRAL_HEADER_BYTES))
+    if (!isThere(CENTRAL_HEADER_BYTES)) await fetchChunk()
+    const fixed = viewOf(ahead(CENTRAL_HEADER_BYTES))
     if (fixed.getUint32(0, true) !== 0x02014b50) fail(`no central header at ${at}`)
     const nameEnd = CENTRAL_HEADER_BYTES + fixed.getUint16(28, true)
     const extraEnd = nameEnd + fixed.getUint16(30, true)
     const headerBytes = extraEnd + fixed.getUint16(32, true)
-    const header = await ahead(headerBytes)
+    if (!isThere(headerBytes)) await fetchChunk()
+    const header = ahead(headerBytes)
     const entry = parseCentralHeader(header, nameEnd, extraEnd)
     if (entry.headerOffset < bodiesEnd) fail(`"${entry.name}" starts before the entry before it ends`)
     bodiesEnd = entry.headerOffset + LOCAL_HEADER_BYTES + (nameEnd - CENTRAL_HEADER_BYTES) + entry.compressedBytes

@@ -1,7 +1,7 @@
 // One entry while its archive is built: where it stands, and where its body is.
-import type { EntryFetch } from '../fetch/fetcher.ts'
 import type { Fact, Measured, Stored, WholeBody } from '../ports/journal.ts'
 import { LOG } from '../ports/spool.ts'
+import type { Fetching } from './fetching.ts'
 import type { StagedBody } from './staging.ts'
 
 /** What a whole body is archived with. */
@@ -17,14 +17,7 @@ export type Entry =
   | { readonly state: 'pending' }
   /** Of an earlier process, to be gone on with. */
   | { readonly state: 'begun'; readonly fact: BegunFact }
-  | {
-      readonly state: 'fetching'
-      body: StagedBody | null
-      /** Of the body; null where it could not be gone on with. */
-      etag: string | null
-      announcedBytes: number | null
-      fetch: EntryFetch | null
-    }
+  | Fetching
   /** Received whole, waiting in memory. */
   | {
       readonly state: 'whole'

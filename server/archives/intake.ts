@@ -4,18 +4,18 @@ import type { EntryInput } from '#contracts/archive.ts'
 import type { ActiveEntry } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../fetch/fetcher.ts'
 import { proposeName } from '../fetch/name.ts'
-import type { Received } from '../fetch/partial.ts'
 import { parseSource, withoutQuery } from '../fetch/source.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, Measured } from '../ports/journal.ts'
-import type { PartWriter, SpoolReader, SpoolWriter } from '../ports/spool.ts'
+import type { SpoolReader, SpoolWriter } from '../ports/spool.ts'
 import { isCompressedMedia } from '../zip/compressible.ts'
 import type { Deflater } from '../zip/deflate.ts'
 import { deflatePart } from './deflate-part.ts'
 import { type BegunFact, type Entry, PENDING, type WholeFacts } from './entry.ts'
+import { type Before, Fetching, type FetchingHost } from './fetching.ts'
 import { nameOf, urlOf } from './manifest.ts'
-import { type BodyCheckpoint, StagedBody } from './staging.ts'
+import type { BodyCheckpoint, StagedBody } from './staging.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
@@ -63,8 +63,6 @@ export interface Intake {
   close(keep: boolean): Promise<void>
 }
 
-type Fetching = Extract<Entry, { state: 'fetching' }>
-
 export function createIntake(options: IntakeOptions): Intake {
   const { record, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
   const { archiveId, compression } = record
@@ -95,7 +93,7 @@ export function createIntake(options: IntakeOptions): Intake {
     underWay.add(index)
     const before = entries[index]!
     if (before.state === 'begun') track(goOn(index, url, before.fact))
-    else start(index, url)
+    else start(index, url, null)
   }
 
   /** Continues what an earlier process has begun. */
@@ -105,44 +103,28 @@ export function createIntake(options: IntakeOptions): Intake {
     start(index, url, { part, fact })
   }
 
-  function start(index: number, url: URL, before?: { part: PartWriter; fact: BegunFact }): void {
-    const entry: Fetching = {
-      state: 'fetching',
-      body: null,
-      etag: before?.fact.etag ?? null,
-      announcedBytes: before?.fact.announcedBytes ?? null,
-      fetch: null,
-    }
+  function start(index: number, url: URL, before: Before | null): void {
+    const entry = new Fetching(host, index, url, before)
     entries[index] = entry
-    const grown = (checkpoint: BodyCheckpoint) => tellBegun(index, entry, checkpoint)
-    const bodyOptions = { spool, staging, failed: options.failed, grown }
-    if (before !== undefined) entry.body = StagedBody.continued(before.part, before.fact, bodyOptions)
-    entry.fetch = lane.fetch({
-      index,
-      url,
-      received: before === undefined ? null : receivedOf(before.fact),
-      sink: {
-        begin(sizeBytes, etag) {
-          drop(entry.body)
-          entry.etag = etag
-          entry.announcedBytes = sizeBytes
-          entry.body = new StagedBody(sizeBytes, bodyOptions)
-        },
-        write: (chunk, lease) => entry.body!.write(chunk, lease),
-        whenReady: (resume) => entry.body!.whenReady(resume),
-      },
-      done(outcome) {
-        logOutcome(index, url, outcome)
-        if (outcome.ok) arrive(index, entry.body!, outcome)
-        else {
-          drop(entry.body)
-          fail(index, outcome)
-        }
-      },
-    })
+    entry.fetch = lane.fetch(entry)
   }
 
-  function tellBegun(index: number, { etag, announcedBytes }: Fetching, checkpoint: BodyCheckpoint): void {
+  const host: FetchingHost = {
+    spool,
+    staging,
+    failed: options.failed,
+    grown: tellBegun,
+    dropped: drop,
+    ended(entry, outcome) {
+      const { index, url, body } = entry
+      logOutcome(index, url, outcome)
+      if (outcome.ok) return arrive(index, body!, outcome)
+      drop(body)
+      fail(index, outcome)
+    },
+  }
+
+  function tellBegun({ index, etag, announcedBytes }: Fetching, checkpoint: BodyCheckpoint): void {
     if (etag !== null) options.begun({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
   }
 
@@ -150,7 +132,7 @@ export function createIntake(options: IntakeOptions): Intake {
     const { contentDisposition, contentType, finalUrl, lastModified } = outcome
     const requested = nameOf(manifest[index]!)
     const facts = {
-      proposedName: proposeName({ requested, contentDisposition, finalUrl: finalUrl.href, contentType, index }),
+      proposedName: proposeName({ requested, contentDisposition, finalUrl, contentType, index }),
       modifiedMs: parseHttpDate(lastModified),
     }
     const isMedia = compression === 'auto' && isCompressedMedia(facts.proposedName, contentType)
@@ -198,10 +180,10 @@ export function createIntake(options: IntakeOptions): Intake {
     fill()
   }
 
-  async function keepBody(index: number, entry: Fetching, body: StagedBody): Promise<void> {
+  async function keepBody(entry: Fetching, body: StagedBody): Promise<void> {
     const checkpoint = await body.keep()
     if (checkpoint === null) await body.discard()
-    else tellBegun(index, entry, checkpoint)
+    else tellBegun(entry, checkpoint)
   }
 
   function drop(body: StagedBody | null): void {
@@ -214,9 +196,10 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   function logOutcome(index: number, url: URL, outcome: FetchOutcome): void {
-    const fields = { archive: archiveId, entry: index, url: withoutQuery(url), attempts: outcome.attempts }
+    const { attempts } = outcome
+    const fields = () => ({ archive: archiveId, entry: index, url: withoutQuery(url), attempts })
     if (outcome.ok) log.debug('entry fetched', fields)
-    else log.info('entry failed', { ...fields, code: outcome.code, status: outcome.httpStatus })
+    else log.info('entry failed', { ...fields(), code: outcome.code, status: outcome.httpStatus })
   }
 
   function* bodiesUnderWay(): Generator<ActiveEntry, void> {
@@ -257,7 +240,7 @@ export function createIntake(options: IntakeOptions): Intake {
       for (const index of underWay) {
         const entry = entries[index]!
         if (entry.state !== 'fetching') continue
-        if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(index, entry, entry.body))
+        if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(entry, entry.body))
         else drop(entry.body)
         entries[index] = PENDING
       }
@@ -266,12 +249,6 @@ export function createIntake(options: IntakeOptions): Intake {
     },
   }
 }
-
-const receivedOf = ({ receivedBytes, etag, announcedBytes }: BegunFact): Received => ({
-  bytes: receivedBytes,
-  etag,
-  sizeBytes: announcedBytes,
-})
 
 /** HTTP-date, RFC 9110 section 5.6.7; null where it is none. */
 function parseHttpDate(text: string | null): number | null {

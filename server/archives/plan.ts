@@ -71,7 +71,7 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
         continue
       }
       const { sizeBytes, finalUrl, ...sources } = facts
-      const proposed = proposeName({ ...sources, requested: nameOf(input), finalUrl: finalUrl.href, index })
+      const proposed = proposeName({ ...sources, requested: nameOf(input), finalUrl, index })
       planned.push({ index, name: namer.take(cleanEntryName(proposed, index)), sizeBytes, asked, failure: null })
     }
     const fileName = fileNameOf(name ?? 'archive', format)

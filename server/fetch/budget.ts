@@ -103,6 +103,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
         add(task) {
           const tasks = lane.waiting.get(task.origin)
           if (tasks === undefined) lane.waiting.set(task.origin, [task])
+          else if (tasks.at(-1)!.order < task.order) tasks.push(task)
           else tasks.splice(tasks.findLastIndex(({ order }) => order < task.order) + 1, 0, task)
           schedule()
         },

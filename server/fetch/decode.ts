@@ -51,7 +51,8 @@ interface FileFacts {
  * more, which it was asked not to do, gets its wrapping saved.
  */
 export function codingsToUndo(contentEncoding: string | string[] | undefined, file: FileFacts): Coding[] | null {
-  const names = [contentEncoding ?? []]
+  if (contentEncoding === undefined) return []
+  const names = [contentEncoding]
     .flat()
     .flatMap((field) => field.split(','))
     .map((name) => name.trim().toLowerCase())
@@ -78,7 +79,7 @@ function isOfTheFile(coding: string, { contentType, contentDisposition, finalUrl
   const { extensions, types } = encodedFiles[plain]!
   const [, type] = /^application\/([\w.+-]+)/i.exec(contentType?.trim() ?? '') ?? []
   if (type !== undefined && types.includes(withoutX(type.toLowerCase()))) return true
-  const name = proposeName({ contentDisposition, finalUrl: finalUrl.href, contentType, index: 0 })
+  const name = proposeName({ contentDisposition, finalUrl, contentType, index: 0 })
   return extensions.some((extension) => name.toLowerCase().endsWith(`.${extension}`))
 }
 

@@ -2,7 +2,7 @@
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
-import type { FetchBudget } from './budget.ts'
+import type { FetchBudget, FetchTask } from './budget.ts'
 import { createDecoderPlaces } from './decode.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import type { Received } from './partial.ts'
@@ -77,7 +77,9 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     }
   }
 
-  class Run implements EntryFetch {
+  class Run implements EntryFetch, FetchTask {
+    readonly order: number
+    readonly origin: string
     readonly #request: EntryRequest
     readonly #lane: ReturnType<FetchBudget['openLane']>
     readonly #runs: Set<Run>
@@ -88,6 +90,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     #retryAtMs = Infinity
 
     constructor(request: EntryRequest, lane: ReturnType<FetchBudget['openLane']>, runs: Set<Run>) {
+      this.order = request.index
+      this.origin = request.url.origin
       this.#request = request
       this.#lane = lane
       this.#runs = runs
@@ -105,11 +109,11 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
     #enqueue(): void {
       this.#retryAtMs = Infinity
-      const { index, url } = this.#request
-      this.#lane.add({ order: index, origin: url.origin, start: (release) => this.#start(release) })
+      this.#lane.add(this)
     }
 
-    #start(release: () => void): void {
+    /** By the budget, when it is its turn. */
+    start(release: () => void): void {
       // Its time may have run out while it waited for its turn.
       if (this.attempt > 0 && !this.#runs.has(this)) return release()
       const nowMs = clock.monotonicMs()

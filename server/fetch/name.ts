@@ -8,7 +8,7 @@ export interface NameSources {
   /** The header's value, one character a byte, as HTTP parsers hand it over. */
   readonly contentDisposition?: string | null | undefined
   /** After redirects. */
-  readonly finalUrl: string
+  readonly finalUrl: URL
   readonly contentType?: string | null | undefined
   /** The entry's place in the manifest, from 0. */
   readonly index: number
@@ -57,9 +57,11 @@ function decodeRawBytes(text: string): string {
   }
 }
 
-function nameFromUrl(url: string): string | null {
-  const segments = URL.parse(url)?.pathname.split('/') ?? []
-  return lastSegment(decodeEscapes(segments.findLast((segment) => segment !== '') ?? ''))
+/** The last segment that is not empty. */
+function nameFromUrl({ pathname }: URL): string | null {
+  let end = pathname.length
+  while (pathname[end - 1] === '/') end--
+  return lastSegment(decodeEscapes(pathname.slice(pathname.lastIndexOf('/', end - 1) + 1, end)))
 }
 
 /** Runs of escapes that are no UTF-8 stay as they are written. */

@@ -3,7 +3,8 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 export interface Log {
-  debug(message: string, fields?: LogFields): void
+  /** Fields that take work to find are given as a function: it is called only where they are written. */
+  debug(message: string, fields?: LogFields | (() => LogFields)): void
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
   error(message: string, fields?: LogFields): void
@@ -15,9 +16,11 @@ export function createLog(level: LogLevel, write: (line: string) => void = (line
   const lowest = order.indexOf(level)
   const at =
     (own: LogLevel) =>
-    (message: string, fields: LogFields = {}) => {
+    (message: string, fields: LogFields | (() => LogFields) = {}) => {
       if (order.indexOf(own) < lowest) return
-      const pairs = Object.entries(fields).filter(([, value]) => value !== undefined)
+      const pairs = Object.entries(typeof fields === 'function' ? fields() : fields).filter(
+        ([, value]) => value !== undefined,
+      )
       const text = pairs.map(([key, value]) => ` ${key}=${quoted(String(value))}`).join('')
       write(`${new Date().toISOString()} ${own} ${message}${text}\n`)
     }

@@ -14,12 +14,17 @@ const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout
 /** With the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
 const EXTENSION = /(?:\.tar)?\.[^. ]{1,16}$/i
 
+/** What most names are: clean already, as none of the above is in them. */
+const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/
+const ASCII = /^[\0-\x7f]*$/
+
 /**
  * A relative, "/"-separated name in NFC, at most 1024 bytes of UTF-8 in segments of at most 255, none of them empty,
  * "." or "..". What is clean already stays as it is. `index` is the entry's place in the manifest, for a name of
  * nothing.
  */
 export function cleanEntryName(raw: string, index: number): string {
+  if (raw.length <= MAX_SEGMENT_BYTES && PLAIN.test(raw) && !DEVICE.test(raw)) return raw
   // NFC comes last of all that can bring two characters together, and before anything is judged or measured.
   const segments = withoutRoot(raw.replace(UNSEEN, '').normalize('NFC'))
     .map(cleanSegment)
@@ -134,12 +139,14 @@ export function createNamer(): EntryNamer {
       path += `${segment}/`
     }
     let segment = leaf
-    if (taken.has(keyOf(parent, leaf))) {
+    let key = keyOf(parent, segment)
+    if (taken.has(key)) {
       const { stem, extension } = splitExtension(leaf)
       segment = withSuffix(parent, stem, extension)
+      key = keyOf(parent, segment)
     }
     if (Buffer.byteLength(path + segment) > MAX_NAME_BYTES) return null
-    taken.set(keyOf(parent, segment), FILE)
+    taken.set(key, FILE)
     return path + segment
   }
 
@@ -158,5 +165,6 @@ export function createNamer(): EntryNamer {
 
 /** Lower, then upper: so ß, ẞ and ss, ſ and s, the Kelvin sign and k are each the same. Coarser than file systems. */
 function foldCase(text: string): string {
+  if (ASCII.test(text)) return text.toUpperCase()
   return text.toLowerCase().toUpperCase().normalize('NFC')
 }

@@ -18,36 +18,52 @@ export interface ZipWriter {
   trailer(offset: number): Buffer[]
 }
 
-const TRAILER_CHUNK_BYTES = 256 * 1024
+/** The directory of most archives fits into the first. */
+const FIRST_CHUNK_BYTES = 16 * 1024
+const CHUNK_BYTES = 256 * 1024
 
 export function createZipWriter(): ZipWriter {
-  const entries: ZipEntry[] = []
+  const directory = createDirectory()
   return {
     header(member, offset) {
       const entry = { ...member, name: Buffer.from(member.name), offset }
-      entries.push(entry)
+      directory.add(entry)
       return localHeader(entry)
     },
     headerBytes: (member) => localHeaderSize(Buffer.byteLength(member.name), member),
     trailer(offset) {
-      const chunks: Buffer[] = []
-      let chunk = Buffer.allocUnsafe(TRAILER_CHUNK_BYTES)
-      let end = 0
-      let directorySize = 0
-      for (const entry of entries) {
-        if (chunk.length - end < centralHeaderSize(entry.name.length, entry, entry.offset)) {
-          chunks.push(chunk.subarray(0, end))
-          chunk = Buffer.allocUnsafe(TRAILER_CHUNK_BYTES)
-          end = 0
-        }
-        const next = writeCentralHeader(chunk, end, entry)
-        directorySize += next - end
-        end = next
-      }
-      chunks.push(chunk.subarray(0, end))
-      chunks.push(endRecords({ entries: entries.length, directoryOffset: offset, directorySize }))
-      return chunks
+      const { entries, sizeBytes, chunks } = directory
+      return [...chunks(), endRecords({ entries, directoryOffset: offset, directorySize: sizeBytes })]
     },
+  }
+}
+
+/** The central directory as bytes from the first entry on: a record is a tenth of what the entry would be as an object. */
+function createDirectory() {
+  const full: Buffer[] = []
+  let chunk = Buffer.allocUnsafe(FIRST_CHUNK_BYTES)
+  let end = 0
+  let fullBytes = 0
+  let entries = 0
+  return {
+    get entries() {
+      return entries
+    },
+    get sizeBytes() {
+      return fullBytes + end
+    },
+    add(entry: ZipEntry): void {
+      const bytes = centralHeaderSize(entry.name.length, entry, entry.offset)
+      if (chunk.length - end < bytes) {
+        full.push(chunk.subarray(0, end))
+        fullBytes += end
+        chunk = Buffer.allocUnsafe(Math.max(CHUNK_BYTES, bytes))
+        end = 0
+      }
+      end = writeCentralHeader(chunk, end, entry)
+      entries++
+    },
+    chunks: (): Buffer[] => [...full, chunk.subarray(0, end)],
   }
 }
 

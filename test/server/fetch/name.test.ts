@@ -3,9 +3,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type NameSources, proposeName } from '../../../server/fetch/name.ts'
 
-function propose(sources: Partial<NameSources>): string {
-  return proposeName({ finalUrl: 'https://origin.test/', index: 0, ...sources })
+function propose({ finalUrl = 'https://origin.test/', ...sources }: Sources): string {
+  return proposeName({ finalUrl: new URL(finalUrl), index: 0, ...sources })
 }
+
+type Sources = Partial<Omit<NameSources, 'finalUrl'>> & { readonly finalUrl?: string }
 
 /** As HTTP parsers hand over raw UTF-8: one character a byte. */
 function rawUtf8(text: string): string {
@@ -77,7 +79,9 @@ describe('proposeName', () => {
     ['https://origin.test/%2F', 'file-0001'],
     ['https://origin.test/%00', 'file-0001'],
     ['https://origin.test', 'file-0001'],
-    ['not a URL', 'file-0001'],
+    ['https://origin.test//', 'file-0001'],
+    ['https://origin.test//a', 'a'],
+    ['https://origin.test/a/b///', 'b'],
   ])('reads the URL %s', (finalUrl, name) => {
     expect(propose({ finalUrl })).toBe(name)
   })
