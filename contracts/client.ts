@@ -188,8 +188,12 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     /** Submits the manifest (again, if need be: the key makes that harmless), then watches. */
     async *createArchive(input: CreateArchiveInput, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
       const { lastEventId: _, ...manifest } = input
-      await insist(() => trpc.submitArchive.mutate(manifest, { signal: options.signal }), options.signal)
-      yield* watchArchive(input.archiveKey, options)
+      const { signal } = options
+      const accepted = await insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
+      if (options.lastEventId != null) return yield* watchArchive(input.archiveKey, options)
+      // Told at once, not when the socket is open: a download can begin now.
+      yield accepted
+      yield* watchArchive(input.archiveKey, { ...options, lastEventId: ACCEPTED_ID })
     },
 
     async cancelArchive(archiveKey: ArchiveKey): Promise<boolean> {
@@ -206,6 +210,9 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     },
   }
 }
+
+/** Acceptance is the first fact of every archive. */
+const ACCEPTED_ID = '1'
 
 /** 0.25 s doubling to 8 s, with jitter, so that a thousand clients do not come back at once. */
 function backoffMs(attempt: number): number {

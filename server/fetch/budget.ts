@@ -29,6 +29,8 @@ export interface FetchBudgetOptions {
 
 interface LaneState {
   readonly mayStart: () => boolean
+  /** Fetches of it under way. */
+  active: number
   /** By origin, each sorted by order. */
   readonly waiting: Map<string, FetchTask[]>
 }
@@ -50,41 +52,53 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
   }
 
   function startAll(): void {
-    let idle = 0
-    while (active < maxFetches && idle < lanes.size) {
-      const lane: LaneState = lanes.values().next().value!
+    while (active < maxFetches) {
+      const lane = nextLane()
+      if (lane === null) return
+      // Among equals it comes last from now on.
       lanes.delete(lane)
       lanes.add(lane)
-      const task = lane.mayStart() ? takeFirst(lane) : null
-      if (task === null) {
-        idle++
-        continue
-      }
-      idle = 0
-      start(task)
+      start(takeFirst(lane), lane)
     }
   }
 
-  /** The earliest task whose origin has room. */
-  function takeFirst({ waiting }: LaneState): FetchTask | null {
+  /** The one with the fewest fetches under way: so a new one need not wait until all others had a turn. */
+  function nextLane(): LaneState | null {
+    let next: LaneState | null = null
+    for (const lane of lanes) {
+      if (next !== null && lane.active >= next.active) continue
+      if (lane.mayStart() && firstTasks(lane) !== null) next = lane
+    }
+    return next
+  }
+
+  /** Those of the origin that has room and the earliest task. */
+  function firstTasks({ waiting }: LaneState): FetchTask[] | null {
     let best: FetchTask[] | null = null
     for (const [origin, tasks] of waiting) {
       if ((perOrigin.get(origin) ?? 0) >= maxFetchesPerOrigin) continue
       if (best === null || tasks[0]!.order < best[0]!.order) best = tasks
     }
-    const task = best?.shift() ?? null
-    if (best?.length === 0) waiting.delete(task!.origin)
+    return best
+  }
+
+  function takeFirst(lane: LaneState): FetchTask {
+    const tasks = firstTasks(lane)!
+    const task = tasks.shift()!
+    if (tasks.length === 0) lane.waiting.delete(task.origin)
     return task
   }
 
-  function start(task: FetchTask): void {
+  function start(task: FetchTask, lane: LaneState): void {
     active++
+    lane.active++
     perOrigin.set(task.origin, (perOrigin.get(task.origin) ?? 0) + 1)
     let held = true
     task.start(() => {
       if (!held) return
       held = false
       active--
+      lane.active--
       const left = perOrigin.get(task.origin)! - 1
       if (left === 0) perOrigin.delete(task.origin)
       else perOrigin.set(task.origin, left)
@@ -97,7 +111,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
       return active
     },
     openLane(mayStart) {
-      const lane: LaneState = { mayStart, waiting: new Map() }
+      const lane: LaneState = { mayStart, active: 0, waiting: new Map() }
       lanes.add(lane)
       return {
         add(task) {

@@ -6,6 +6,7 @@ import { createHTTPHandler } from '@trpc/server/adapters/standalone'
 import { describe, expect, it } from 'vitest'
 import { createSheafClient, newArchiveKey, RefusedError, UnreachableError } from '../../client-node/index.ts'
 import type { ArchiveApi, EntryStatus, ServerInfo } from '../../contracts/api.ts'
+import type { AcceptedEvent } from '../../contracts/events.ts'
 import { Refusal } from '../../contracts/failures.ts'
 import { createRouter } from '../../contracts/router.ts'
 
@@ -70,6 +71,17 @@ describe('a client', () => {
     const { archiveKey } = client.createArchive({ entries: ['http://x/'] })
     expect(archiveKey).toMatch(/^[\w-]{32}$/)
     expect(client.createArchive({ entries: ['http://x/'], archiveKey }).archiveKey).toBe(archiveKey)
+  })
+
+  it('tells that an archive is accepted before there is a socket to watch it by', async () => {
+    const accepted = { type: 'accepted', archiveId: 'id', href: '/archives/id/a.zip' } as AcceptedEvent
+    // No websocket here: nothing but the answer to the submission can be where it comes from.
+    await using server = await serve(handlerOf({ submit: async () => accepted }))
+    await using sheaf = createSheafClient({ url: server.url })
+    for await (const event of sheaf.createArchive({ entries: ['http://origin.test/a'] })) {
+      expect(event).toEqual(accepted)
+      break
+    }
   })
 
   it('throws the typed reason of a refusal', async () => {

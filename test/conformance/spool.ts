@@ -53,6 +53,20 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await reader.read(LOG, 1_000, Buffer.alloc(1))).toBe(0)
     })
 
+    it('has what was written last at hand, if it has that ability, and nothing else', async () => {
+      await using writer = await fixture.spool.writer(id, NOTHING)
+      await using reader = fixture.spool.reader(id)
+      await using stranger = fixture.spool.reader(newArchiveId())
+      await writer.appendLog([Buffer.from('written')])
+      const target = Buffer.alloc(7)
+      const bytes = reader.readRecent?.(LOG, 0, target) ?? null
+      if (bytes !== null) expect([bytes, target.toString()]).toEqual([7, 'written'])
+      expect(reader.readRecent?.('part-99', 0, target) ?? null).toBeNull()
+      expect(stranger.readRecent?.(LOG, 0, target) ?? null).toBeNull()
+      await reader[Symbol.asyncDispose]()
+      expect(reader.readRecent?.(LOG, 0, target) ?? null).toBeNull()
+    })
+
     it('takes thousands of buffers in one call, in their order', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       const body = bodyOf(500_000, 'pieces')

@@ -36,6 +36,8 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
   const space = createSpace({ directory, maxBytes, reserveBytes })
   const pool = createFilePool(maxOpenParts)
   const folderOf = (archiveId: ArchiveId) => join(directory, archiveIdSchema.parse(archiveId))
+  /** By their folder: of archives that are being written. */
+  const openLogs = new Map<string, FileHandle>()
 
   async function list(): Promise<ArchiveId[]> {
     const names = await readdir(directory)
@@ -47,15 +49,18 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
   return {
     async writer(archiveId, keep) {
       const folder = folderOf(archiveId)
-      await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
+      const parts = { share: shareOf(space, archiveId), pool, openLogs }
+      // Where there was no folder there is nothing to look for: each look costs a turn of the loop.
+      const made = await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
+      if (made !== undefined) return openWriter(folder, keep, parts)
       for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
         if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), REMOVE)
       }
-      const writer = await openWriter(folder, keep, shareOf(space, archiveId), pool)
+      const writer = await openWriter(folder, keep, parts)
       space.set(archiveId, await bytesIn(folder))
       return writer
     },
-    reader: (archiveId) => openReader(folderOf(archiveId)),
+    reader: (archiveId) => openReader(folderOf(archiveId), openLogs),
     async remove(archiveId) {
       await rm(folderOf(archiveId), REMOVE)
       space.clear(archiveId)
@@ -77,21 +82,28 @@ const shareOf = (space: Space, archiveId: ArchiveId): Share => ({
   give: (bytes) => space.give(archiveId, bytes),
 })
 
+interface WriterParts {
+  readonly share: Share
+  readonly pool: FilePool
+  readonly openLogs: Map<string, FileHandle>
+}
+
 async function openWriter(
   folder: string,
   keep: { logBytes: number; parts: ReadonlySet<string> },
-  share: Share,
-  pool: FilePool,
+  { share, pool, openLogs }: WriterParts,
 ): Promise<SpoolWriter> {
-  const flags = constants.O_RDWR | constants.O_CREAT
+  // Without anything to keep, the kernel empties it.
+  const flags = constants.O_RDWR | constants.O_CREAT | (keep.logBytes === 0 ? constants.O_TRUNC : 0)
   const log = await spaceChecked(whenDescriptorsAllow(() => open(join(folder, LOG), flags, 0o600)))
   try {
-    await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
+    if (keep.logBytes > 0) await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
   } catch (error) {
     // Node ends the process for a handle that is collected while it is open.
     await log.close()
     throw error
   }
+  openLogs.set(folder, log)
   let logBytes = keep.logBytes
   let nextPart = 0
   for (const file of keep.parts) nextPart = Math.max(nextPart, 1 + Number(PART.exec(file)?.[1] ?? -1))
@@ -145,6 +157,7 @@ async function openWriter(
     },
     async [Symbol.asyncDispose]() {
       disposed.abort()
+      if (openLogs.get(folder) === log) openLogs.delete(folder)
       // All are closed, also where one of them fails.
       await Promise.all([...[...openParts].map((part) => part.close()), log.close()])
     },
@@ -182,7 +195,7 @@ function partWriter({ file, path, pooled, share, keptBytes, onClosed }: PartWrit
   }
 }
 
-function openReader(folder: string): SpoolReader {
+function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): SpoolReader {
   // The log, and of parts only the last one read, stay open: a reader walks them in order.
   const handles = new Map<string, FileHandle>()
   /** Reads take turns, so that none closes the file of another. */
@@ -210,15 +223,21 @@ function openReader(folder: string): SpoolReader {
     read(file, offset, target) {
       reading++
       const result = turn.then(async () => {
-        const handle = await handleOf(file)
-        return (await handle.read(target, 0, target.length, offset)).bytesRead
+        try {
+          const handle = await handleOf(file)
+          return (await handle.read(target, 0, target.length, offset)).bytesRead
+        } finally {
+          // Before whoever waits for it goes on, as the next bytes may be at hand.
+          reading--
+        }
       })
-      turn = result.catch(() => {}).finally(() => reading--)
+      turn = result.catch(() => {})
       return result
     },
     // From the page cache it takes a few microseconds; to ask a thread for it takes a hundred.
     readRecent(file, offset, target) {
-      const handle = handles.get(file)
+      // The log that is being written is open already, by its writer.
+      const handle = handles.get(file) ?? (file === LOG ? openLogs.get(folder) : undefined)
       if (reading > 0 || handle === undefined || closed.signal.aborted) return null
       return readSync(handle.fd, target, 0, target.length, offset)
     },

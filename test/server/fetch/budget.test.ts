@@ -94,6 +94,17 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['one0', 'other0', 'one1', 'other1', 'one2', 'one3'])
   })
 
+  it('lets the lane start that has the fewest under way, so that a new one has its first at once', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetches: 4 })
+    const lanes = ['a', 'b', 'c'].map((name) => ({ name, lane: budget.openLane(() => true) }))
+    for (const { name, lane } of lanes.slice(0, 2)) for (const n of [0, 1, 2, 3]) add(lane, `${name}${n}`, n)
+    await turn()
+    expect(started).toEqual(['a0', 'b0', 'a1', 'b1'])
+    for (const n of [0, 1, 2]) add(lanes[2]!.lane, `c${n}`, n)
+    for (const name of ['a0', 'a1', 'b0']) await release(name)
+    expect(started.slice(4)).toEqual(['c0', 'a2', 'b2'])
+  })
+
   it('passes by a lane without room until it is kicked', async () => {
     const { budget, started, add } = openBudget()
     let room = false

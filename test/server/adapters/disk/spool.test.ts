@@ -74,6 +74,22 @@ describe('a disk spool', () => {
     expect(await onSmallDisk(script)).toEqual(['NoSpaceError', 'NoSpaceError'])
   })
 
+  it('reads the log that is being written without opening it once more, and opens it once it is not', async () => {
+    await using directory = await tempDirectory()
+    await using spool = await createDiskSpool({ directory: directory.path })
+    const id = newArchiveId()
+    const target = Buffer.alloc(4)
+    await using reader = spool.reader(id)
+    {
+      await using writer = await spool.writer(id, { logBytes: 0, parts: new Set() })
+      await writer.appendLog([Buffer.from('here')])
+      expect([reader.readRecent!('log', 0, target), target.toString()]).toEqual([4, 'here'])
+    }
+    expect(reader.readRecent!('log', 0, target)).toBeNull()
+    expect(await reader.read('log', 0, target)).toBe(4)
+    expect(reader.readRecent!('log', 0, target)).toBe(4)
+  })
+
   it('neither lists nor touches what is no archive', async () => {
     await using directory = await tempDirectory()
     await writeFile(join(directory.path, 'README'), 'mine')
