@@ -7,7 +7,8 @@ const read = (...argv: string[]) => readArguments(argv, ['sheaf', 'naive', 'curl
 
 describe('the arguments', () => {
   it('ask for all workloads, five rounds and all peers where nothing is said', () => {
-    expect(read()).toMatchObject({ workloads: workloadNames, start: false, rounds: 5, peers: null, scale: 1, env: {} })
+    const all = { workloads: workloadNames, start: false, peers: null, env: {} }
+    expect(read()).toMatchObject({ ...all, rounds: 5, scale: 1, warmUps: 10 })
   })
 
   it('name workloads in any order, which run in their own', () => {
@@ -37,6 +38,7 @@ describe('the arguments', () => {
     [['--rounds', '0'], '--rounds takes'],
     [['--rounds', '1.5'], '--rounds takes'],
     [['--scale', 'Infinity'], '--scale takes'],
+    [['--warm-ups', '0'], '--warm-ups takes'],
     [['--env', '=x'], '--env takes'],
     [['--nonsense'], '--nonsense'],
   ])('%j are refused', (argv, message) => {
@@ -46,7 +48,7 @@ describe('the arguments', () => {
   it('ask for help, which names every workload, peer and option', () => {
     expect(read('W1', '--help')).toBeNull()
     const text = helpText([{ name: 'naive', about: 'as one would write it first' }])
-    for (const word of [...workloadNames, 'naive', '--rounds', '--dir', '--env', '--json', 'start']) {
+    for (const word of [...workloadNames, 'naive', '--rounds', '--dir', '--env', '--json', '--warm-ups', 'start']) {
       expect(text).toContain(word)
     }
   })

@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly loopDelay: boolean
   readonly scale: number
   readonly seed: number
+  /** Archives a fresh server makes before it is measured. */
+  readonly warmUps: number
   /** Settings of the sheaf server. */
   readonly env: Readonly<Record<string, string>>
 }
@@ -38,6 +40,7 @@ const options = {
   'loop-delay': { type: 'boolean' },
   scale: { type: 'string' },
   seed: { type: 'string' },
+  'warm-ups': { type: 'string' },
   env: { type: 'string', multiple: true },
   help: { type: 'boolean', short: 'h' },
 } as const
@@ -64,6 +67,8 @@ Ends with 1 if an archive was wrong or sheaf failed. Compare within one run only
   --markdown        tables in Markdown
   --scale X         a fraction of the workload, to try the benchmark out [1]
   --seed N          the files' content [1]
+  --warm-ups N      archives of 200 x 10 KiB and 8 x 1 MiB that each fresh server makes before it is measured; 1 shows
+                    what a server that was just started does [10]
   --keep            leave the last files there
 
 ${peers.map(({ name, about }) => `  ${name.padEnd(16)}  ${about}`).join('\n')}
@@ -93,6 +98,7 @@ export function readArguments(argv: readonly string[], peers: readonly string[])
     loopDelay: values['loop-delay'] ?? false,
     scale: positive('scale', values.scale, 1, Number.isFinite),
     seed: positive('seed', values.seed, 1, Number.isSafeInteger),
+    warmUps: positive('warm-ups', values['warm-ups'], 10, Number.isSafeInteger),
     env: Object.fromEntries((values.env ?? []).map(setting)),
   }
 }

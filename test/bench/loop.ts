@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Vitals, vitalsOf } from '../torture/house.ts'
 import type { Trial } from './peers/peer.ts'
-import { makeArchive, startSheaf } from './peers/sheaf.ts'
+import { makeArchive, startSheaf, warmUp } from './peers/sheaf.ts'
 import type { Environment } from './programs.ts'
 
 const preload = new URL('../torture/vitals-preload.ts', import.meta.url).href
@@ -19,7 +19,7 @@ export async function watchLoop<T>(
 ): Promise<{ delay: LoopDelay; result: T }> {
   const options = [env.NODE_OPTIONS, `--import=${preload}`].filter((option) => option !== undefined)
   await using server = await startSheaf(trial, { ...env, NODE_OPTIONS: options.join(' ') })
-  await makeArchive(server, trial.warmUp.urls, performance.now())
+  await warmUp(server, trial)
   await vitalsOf(server)
   await sleep(REST_MS)
   const result = await act(server)

@@ -97,7 +97,7 @@ async function run(options: BenchOptions, originDirectory: string, directory: st
       `sheaf's benchmark, ${date} UTC: ${cpu}, Linux ${kernel}, Node ${node}`,
       `origin ${origins.name} (W4: Node), ${options.rounds} rounds in turns, seed ${options.seed}; peers: ${versions.join('; ')}`,
       `spool and what the peers make on ${fileSystem} (${directory}), the origin's files in ${originDirectory}`,
-      'servers are fresh ones, warmed by an archive of 200 x 10 KiB and 8 x 1 MiB; settings of sheaf: ' +
+      `servers are fresh ones, warmed by ${options.warmUps} archives of 200 x 10 KiB and 8 x 1 MiB; settings of sheaf: ` +
         (settings.length === 0 ? 'defaults' : settings.join(' ')),
       'CPU: user and system time of the process tree, from /proc/PID/stat of servers, from the times of the shell of commands',
       'RSS: VmHWM, summed over the tree; of commands every 100 ms. GB and MB are 10^9 and 10^6 bytes of payload',

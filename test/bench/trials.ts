@@ -12,6 +12,7 @@ export interface RunOptions {
   readonly rounds: number
   readonly allPeers: boolean
   readonly seed: number
+  readonly warmUps: number
   /** Where what the peers make lies, and the spool. */
   readonly directory: string
   /** The last files stay. */
@@ -49,7 +50,7 @@ async function touchMemory(path: string, bytes: number): Promise<void> {
 export async function withWorkload<T>(
   workload: Workload,
   origins: Origins,
-  { seed, directory, keep }: Pick<RunOptions, 'seed' | 'directory' | 'keep'>,
+  { seed, warmUps, directory, keep }: Pick<RunOptions, 'seed' | 'warmUps' | 'directory' | 'keep'>,
   use: (open: () => Promise<Trial>) => Promise<T>,
 ): Promise<T> {
   const lay = async (name: string, sizesBytes: readonly number[]) => {
@@ -78,6 +79,7 @@ export async function withWorkload<T>(
       source,
       prompt,
       warmUp,
+      warmUps,
       caPath: workload.origin === 'tls' ? origins.caPath : null,
       directory: own,
       check: (path, sizeBytes) => checkZip(path, sizeBytes, laid.expected),

@@ -17,8 +17,9 @@ export interface Trial {
   readonly source: Source
   /** The same files from an origin that is not late, for the second time that a check needs them. */
   readonly prompt: Source
-  /** Some small files of the same origin, for a server's first archive. */
+  /** Some small files of the same origin, for a server's first archives, and how many of these it makes. */
   readonly warmUp: Source
+  readonly warmUps: number
   /** What signed the origin's certificate; null where there is none. */
   readonly caPath: string | null
   /** Empty, of this run's own, and removed after it. */

@@ -92,7 +92,7 @@ function served({ command, pathOf, makesZip, ...face }: Served): Peer {
       const trust: Environment = caPath === null ? {} : { NODE_EXTRA_CA_CERTS: caPath, SSL_CERT_FILE: caPath }
       await using server = await startProgram(await command(), trust)
       const urlOf = (source: Source) => `http://127.0.0.1:${server.port}${pathOf(source)}`
-      await countDownload(urlOf(trial.warmUp), performance.now())
+      for (let n = 0; n < trial.warmUps; n++) await countDownload(urlOf(trial.warmUp), performance.now())
       const url = urlOf(trial.source)
       const { sample, downloads } = await measureServer(server.pid, trial.workload.archives, (startedAt) =>
         countDownload(url, startedAt),
