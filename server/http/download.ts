@@ -63,7 +63,8 @@ export function createDownload(options: DownloadOptions) {
       log.info('download broken off, as its archive did not become whole', { archive: archiveId })
       reset(req)
     } catch (error) {
-      if (!gone.signal.aborted) log.warn('download broken off', { archive: archiveId, error: describe(error) })
+      const isLeft = gone.signal.aborted || error instanceof ClientGoneError
+      if (!isLeft) log.warn('download broken off', { archive: archiveId, error: describe(error) })
       reset(req)
     } finally {
       clearTimeout(tooLong)
@@ -110,7 +111,7 @@ export function createDownload(options: DownloadOptions) {
     return new Promise((resolve, reject) => {
       const lost = () => {
         clearTimeout(idle)
-        reject(new Error('the client is gone'))
+        reject(new ClientGoneError('the client is gone'))
       }
       const idle = setTimeout(() => {
         res.destroy()
@@ -121,11 +122,17 @@ export function createDownload(options: DownloadOptions) {
       res.write(bytes, (error) => {
         clearTimeout(idle)
         gone.removeEventListener('abort', lost)
-        if (error) reject(error)
+        // A socket that takes nothing more (EPIPE, ECONNRESET) may say so before it says that it is closed.
+        if (error) reject(new ClientGoneError('the connection is lost', { cause: error }))
         else resolve()
       })
     })
   }
+}
+
+/** Clients leave as they like: nothing to warn of. */
+class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError'
 }
 
 const pairOf = (bytes: number) => [Buffer.allocUnsafeSlow(bytes), Buffer.allocUnsafeSlow(bytes)] as const

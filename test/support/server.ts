@@ -99,7 +99,8 @@ async function launch(
   onLog: (text: string) => void,
 ): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
-  const node = [process.execPath, '--import', './server/require-node.js', 'server/main.ts']
+  // As "npm start" does.
+  const node = [process.execPath, '--max-semi-space-size=8', '--import', './server/require-node.js', 'server/main.ts']
   const limited = maxDescriptors === undefined ? node : ['prlimit', `--nofile=${maxDescriptors}`, ...node]
   const child = spawn(limited[0]!, limited.slice(1), {
     cwd: root,
