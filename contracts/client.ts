@@ -191,9 +191,24 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       const { signal } = options
       const accepted = await insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
       if (options.lastEventId != null) return yield* watchArchive(input.archiveKey, options)
-      // Told at once, not when the socket is open: a download can begin now.
-      yield accepted
-      yield* watchArchive(input.archiveKey, { ...options, lastEventId: ACCEPTED_ID })
+      // Told at once, not when the socket is open: a download can begin now. But watched already, however long the
+      // caller takes: an archive that nobody watches is wound down.
+      const left = new AbortController()
+      const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal])
+      const events = watchArchive(input.archiveKey, { signal: either, lastEventId: ACCEPTED_ID })
+      const second = events.next()
+      second.catch(() => {})
+      try {
+        yield accepted
+        const { done, value } = await second
+        if (done) return
+        yield value
+        yield* events
+      } finally {
+        // The one ends a wait for the next event, the other what stands at one.
+        left.abort()
+        await events.return(undefined)
+      }
     },
 
     async cancelArchive(archiveKey: ArchiveKey): Promise<boolean> {

@@ -100,7 +100,10 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     chunkAt = at
   }
 
-  /** What comes next in the directory. False: more is to be fetched first. A turn of its own for each would cost most. */
+  /**
+   * False: more of the directory is to be fetched first. A promise for each header would cost more than all else of it.
+   * Throws where so much cannot follow.
+   */
   const isThere = (length: number): boolean => {
     if (at + length > end) fail(`the central directory ends within an entry at ${at}`)
     return at + length <= chunkAt + chunk.length

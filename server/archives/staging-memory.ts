@@ -57,7 +57,8 @@ export function createStagingMemory(maxBytes: number): StagingMemory {
     piece(bytes) {
       if (bytes > BLOCK_BYTES / 4) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       if (block === null || filledBytes + bytes > BLOCK_BYTES) turn()
-      if (block === null) return { memory: Buffer.allocUnsafe(bytes), lease: null }
+      // Not from Node's own pool: one small piece would keep all that it shares it with.
+      if (block === null) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       const memory = block.memory.subarray(filledBytes, filledBytes + bytes)
       filledBytes += bytes
       block.refs++

@@ -52,8 +52,10 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
   }
 
   function startAll(): void {
+    // Starting makes room nowhere: who could not start once cannot in this pass.
+    const blocked = new Set<LaneState>()
     while (active < maxFetches) {
-      const lane = nextLane()
+      const lane = nextLane(blocked)
       if (lane === null) return
       // Among equals it comes last from now on.
       lanes.delete(lane)
@@ -62,12 +64,14 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
     }
   }
 
-  /** The one with the fewest fetches under way: so a new one need not wait until all others had a turn. */
-  function nextLane(): LaneState | null {
+  /** By turns; but one with nothing under way, as a new one, does not wait until all others had theirs. */
+  function nextLane(blocked: Set<LaneState>): LaneState | null {
     let next: LaneState | null = null
     for (const lane of lanes) {
-      if (next !== null && lane.active >= next.active) continue
-      if (lane.mayStart() && firstTasks(lane) !== null) next = lane
+      if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
+      if (!lane.mayStart() || firstTasks(lane) === null) blocked.add(lane)
+      else if (lane.active === 0) return lane
+      else next = lane
     }
     return next
   }

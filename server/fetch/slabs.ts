@@ -46,9 +46,10 @@ interface Slab extends Block {
 }
 
 export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idleMs }: SlabPoolOptions = {}) {
-  const blocks = createBlockPool({ blockBytes: slabBytes, maxBytes, idleMs })
   /** A body chunk is a view of the memory that was pushed: so it finds its slab. */
   const slabOf = new WeakMap<ArrayBufferLike, Slab>()
+  const dropped = ({ memory }: Block) => void slabOf.delete(memory.buffer)
+  const blocks = createBlockPool({ blockBytes: slabBytes, maxBytes, idleMs, dropped })
   let orphans = 0
 
   function take(): Slab | null {
@@ -81,8 +82,7 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
     },
     hold(chunk) {
       const slab = slabOf.get(chunk.buffer)
-      // One without references was given up by the pool: its memory is ordinary by now.
-      if (slab === undefined || slab.refs === 0) return null
+      if (slab === undefined) return null
       slab.refs++
       slab.reader?.proven(slab)
       let isHeld = true

@@ -13,6 +13,8 @@ export interface BlockPoolOptions {
   maxBytes: number
   /** Blocks that nobody needed for this long are left to the garbage collector. @default 2000 */
   idleMs?: number
+  /** The block is ordinary memory from now on. */
+  dropped?: (block: Block) => void
 }
 
 export interface BlockPool extends Disposable {
@@ -26,7 +28,7 @@ export interface BlockPool extends Disposable {
   orphan(block: Block): void
 }
 
-export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000 }: BlockPoolOptions): BlockPool {
+export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped }: BlockPoolOptions): BlockPool {
   const free: Block[] = []
   let live = 0
   /** Fewest that were free since the last look: so many were not needed. */
@@ -34,10 +36,14 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000 }: BlockP
   let shrinking: NodeJS.Timeout | null = null
 
   function shrink(): void {
-    free.splice(0, leastFree)
+    drop(leastFree)
     leastFree = free.length
     if (free.length > 0) return
     stopShrinking()
+  }
+
+  function drop(count: number): void {
+    for (const block of free.splice(0, count)) dropped?.(block)
   }
 
   function stopShrinking(): void {
@@ -77,7 +83,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000 }: BlockP
     },
     [Symbol.dispose]() {
       stopShrinking()
-      free.length = 0
+      drop(free.length)
     },
   }
 }

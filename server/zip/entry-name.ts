@@ -14,7 +14,7 @@ const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout
 /** With the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
 const EXTENSION = /(?:\.tar)?\.[^. ]{1,16}$/i
 
-/** What most names are: clean already, as none of the above is in them. */
+/** What most names are: clean already, unless they name a device. */
 const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/
 const ASCII = /^[\0-\x7f]*$/
 

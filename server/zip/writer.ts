@@ -18,9 +18,9 @@ export interface ZipWriter {
   trailer(offset: number): Buffer[]
 }
 
-/** The directory of most archives fits into the first. */
-const FIRST_CHUNK_BYTES = 16 * 1024
-const CHUNK_BYTES = 256 * 1024
+/** Chunks double from the first one on: most directories are small, and an archive that waits for its turn has none. */
+const FIRST_CHUNK_BYTES = 8 * 1024
+const MAX_CHUNK_BYTES = 256 * 1024
 
 export function createZipWriter(): ZipWriter {
   const directory = createDirectory()
@@ -41,7 +41,7 @@ export function createZipWriter(): ZipWriter {
 /** The central directory as bytes from the first entry on: a record is a tenth of what the entry would be as an object. */
 function createDirectory() {
   const full: Buffer[] = []
-  let chunk = Buffer.allocUnsafe(FIRST_CHUNK_BYTES)
+  let chunk = Buffer.alloc(0)
   let end = 0
   let fullBytes = 0
   let entries = 0
@@ -57,7 +57,8 @@ function createDirectory() {
       if (chunk.length - end < bytes) {
         full.push(chunk.subarray(0, end))
         fullBytes += end
-        chunk = Buffer.allocUnsafe(Math.max(CHUNK_BYTES, bytes))
+        const usualBytes = Math.min(MAX_CHUNK_BYTES, Math.max(FIRST_CHUNK_BYTES, 2 * chunk.length))
+        chunk = Buffer.allocUnsafe(Math.max(usualBytes, bytes))
         end = 0
       }
       end = writeCentralHeader(chunk, end, entry)

@@ -211,6 +211,19 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect((await readAll(reader, LOG)).equals(body)).toBe(true)
     })
 
+    it('lets a reader go on that has only read what was at hand', async () => {
+      const body = bodyOf(100_000, 'at hand')
+      await using reader = fixture.spool.reader(id)
+      {
+        await using writer = await fixture.spool.writer(id, NOTHING)
+        await writer.appendLog([body])
+        reader.readRecent?.(LOG, 0, Buffer.alloc(10)) ?? (await reader.read(LOG, 0, Buffer.alloc(10)))
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      await fixture.spool.remove(id)
+      expect((await readAll(reader, LOG)).equals(body)).toBe(true)
+    })
+
     it('reads nothing of an archive that is not there, nor with a reader that is closed', async () => {
       await using missing = fixture.spool.reader(id)
       await expect(missing.read(LOG, 0, Buffer.alloc(1))).rejects.toThrow()

@@ -50,6 +50,18 @@ describe('watching', () => {
     for (const round of gates.keys()) expect(origin.count(`/held-${round}`)).toBe(1)
   })
 
+  it('does not wind an archive down whose caller takes its time over its acceptance', async () => {
+    const server = await world.start({ SHEAF_ABANDON_MS: '300' })
+    const entries = [world.origin.serve('/held', gate().behaviour)]
+    const events = world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries })
+    expect((await events.next()).value).toMatchObject({ type: 'accepted' })
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(server.log).not.toContain('ABANDONED')
+    // And lets go of it when the caller does.
+    await events.return(undefined)
+    await until(() => server.log.includes('ABANDONED'), { what: 'the build to be abandoned' })
+  })
+
   it('winds a build down that nobody watches or downloads any more, and leaves nothing of it on disk', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_ABANDON_MS: '300' })

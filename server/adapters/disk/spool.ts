@@ -51,8 +51,8 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
       const folder = folderOf(archiveId)
       const parts = { share: shareOf(space, archiveId), pool, openLogs }
       // Where there was no folder there is nothing to look for: each look costs a turn of the loop.
-      const made = await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
-      if (made !== undefined) return openWriter(folder, keep, parts)
+      const firstMade = await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
+      if (firstMade !== undefined) return openWriter(folder, keep, parts)
       for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
         if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), REMOVE)
       }
@@ -201,6 +201,7 @@ function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): 
   /** Reads take turns, so that none closes the file of another. */
   let turn: Promise<unknown> = Promise.resolve()
   let reading = 0
+  let isOpening = false
   const closed = new AbortController()
 
   async function handleOf(file: string): Promise<FileHandle> {
@@ -211,6 +212,15 @@ function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): 
     handles.set(file, handle)
     if (file !== LOG) await closeAll((other) => other !== LOG && other !== file)
     return handle
+  }
+
+  /** The log that is being written is open already, by its writer. Our own is opened for the time after that. */
+  function borrowedLog(): FileHandle | undefined {
+    const log = openLogs.get(folder)
+    if (log === undefined || isOpening) return log
+    isOpening = true
+    turn = turn.then(() => handleOf(LOG)).catch(() => {})
+    return log
   }
 
   async function closeAll(matches: (file: string) => boolean): Promise<void> {
@@ -236,9 +246,9 @@ function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): 
     },
     // From the page cache it takes a few microseconds; to ask a thread for it takes a hundred.
     readRecent(file, offset, target) {
-      // The log that is being written is open already, by its writer.
-      const handle = handles.get(file) ?? (file === LOG ? openLogs.get(folder) : undefined)
-      if (reading > 0 || handle === undefined || closed.signal.aborted) return null
+      if (reading > 0 || closed.signal.aborted) return null
+      const handle = handles.get(file) ?? (file === LOG ? borrowedLog() : undefined)
+      if (handle === undefined) return null
       return readSync(handle.fd, target, 0, target.length, offset)
     },
     async [Symbol.asyncDispose]() {

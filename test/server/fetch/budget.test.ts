@@ -94,15 +94,28 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['one0', 'other0', 'one1', 'other1', 'one2', 'one3'])
   })
 
-  it('lets the lane start that has the fewest under way, so that a new one has its first at once', async () => {
+  it('lets a lane start first that has nothing under way, and gives the others turns', async () => {
     const { budget, started, add, release } = openBudget({ maxFetches: 4 })
     const lanes = ['a', 'b', 'c'].map((name) => ({ name, lane: budget.openLane(() => true) }))
     for (const { name, lane } of lanes.slice(0, 2)) for (const n of [0, 1, 2, 3]) add(lane, `${name}${n}`, n)
     await turn()
     expect(started).toEqual(['a0', 'b0', 'a1', 'b1'])
     for (const n of [0, 1, 2]) add(lanes[2]!.lane, `c${n}`, n)
-    for (const name of ['a0', 'a1', 'b0']) await release(name)
-    expect(started.slice(4)).toEqual(['c0', 'a2', 'b2'])
+    for (const name of ['a0', 'a1', 'b0', 'b1']) await release(name)
+    expect(started.slice(4)).toEqual(['c0', 'a2', 'b2', 'c1'])
+  })
+
+  it('gives a lane that waits long elsewhere its turns where there is room', async () => {
+    const { budget, started, add, release } = openBudget({ maxFetchesPerOrigin: 2 })
+    const [patient, busy] = [budget.openLane(() => true), budget.openLane(() => true)]
+    for (const n of [0, 1]) add(patient, `slow${n}`, n, 'slow')
+    await turn()
+    for (const n of [0, 1, 2, 3, 4]) add(busy, `busy${n}`, n, 'quick')
+    await turn()
+    for (const n of [2, 3]) add(patient, `patient${n}`, n, 'quick')
+    for (const name of ['busy0', 'busy1']) await release(name)
+    // It has two under way, the other one fewer: all the same it is its turn.
+    expect(started.slice(4)).toEqual(['patient2', 'busy2'])
   })
 
   it('passes by a lane without room until it is kicked', async () => {
