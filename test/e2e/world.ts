@@ -44,5 +44,12 @@ export function eachTestItsWorld(): World {
 
 /** Everything below the spool's folder. */
 export async function spooled({ dataDir }: TestServer): Promise<string[]> {
-  return (await readdir(join(dataDir, 'spool'), { recursive: true })).sort()
+  for (;;) {
+    try {
+      return (await readdir(join(dataDir, 'spool'), { recursive: true })).sort()
+    } catch (error) {
+      // A folder that is removed while it is read: what is there then is asked for again.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
 }
