@@ -24,7 +24,7 @@ export function createCopies(staging: StagingMemory): Copies {
           last = null
         }
         const { memory } = piece
-        // Once a batch is taken away to be written, its buffers must stay as they are.
+        // Not where a chunk that is not copied came after it.
         const grows = last !== null && chunks.at(-1) === last
         if (!grows) lastStart = usedBytes
         const bytes = chunk.copy(memory, usedBytes, from)

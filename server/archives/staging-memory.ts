@@ -61,25 +61,12 @@ export function createStagingMemory(maxBytes: number): StagingMemory {
       if (block === null) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       const memory = block.memory.subarray(filledBytes, filledBytes + bytes)
       filledBytes += bytes
-      block.refs++
-      return { memory, lease: leaseOf(blocks.release, block) }
+      return { memory, lease: blocks.hold(block) }
     },
     [Symbol.dispose]() {
       if (block !== null) blocks.release(block)
       block = null
       blocks[Symbol.dispose]()
-    },
-  }
-}
-
-function leaseOf(release: (block: Block) => void, block: Block): Lease {
-  let isHeld = true
-  return {
-    release() {
-      // A second release would take the block from other bodies.
-      if (!isHeld) throw new Error('a lease was released twice')
-      isHeld = false
-      release(block)
     },
   }
 }

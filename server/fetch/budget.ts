@@ -57,7 +57,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
     while (active < maxFetches) {
       const lane = nextLane(blocked)
       if (lane === null) return
-      // Among equals it comes last from now on.
+      // It comes last from now on.
       lanes.delete(lane)
       lanes.add(lane)
       start(takeFirst(lane), lane)

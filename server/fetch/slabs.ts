@@ -83,17 +83,9 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
     hold(chunk) {
       const slab = slabOf.get(chunk.buffer)
       if (slab === undefined) return null
-      slab.refs++
+      const lease = blocks.hold(slab)
       slab.reader?.proven(slab)
-      let isHeld = true
-      return {
-        release() {
-          // A second release would take the slab from somebody else, whose bytes would then be overwritten.
-          if (!isHeld) throw new Error('a lease was released twice')
-          isHeld = false
-          blocks.release(slab)
-        },
-      }
+      return lease
     },
     connect(options, target, callback) {
       const reader = new Reader(memory)

@@ -3,8 +3,14 @@
 
 export interface Block {
   readonly memory: Buffer
-  /** Those who still need it. Whoever adds itself gives itself back by `release`. */
+  /** Those who still need it. */
   refs: number
+}
+
+/** One reference. */
+export interface Hold {
+  /** @throws the second time: it would take the block from somebody else, whose bytes would then be overwritten */
+  release(): void
 }
 
 export interface BlockPoolOptions {
@@ -23,6 +29,9 @@ export interface BlockPool extends Disposable {
   readonly free: number
   /** With one reference, the caller's; null where all are out. */
   take(): Block | null
+  /** One more reference. */
+  hold(block: Block): Hold
+  /** Gives the reference of `take` back. */
   release(block: Block): void
   /** Leaves a block that is in use to the garbage collector, whatever its references do from now on. */
   orphan(block: Block): void
@@ -51,6 +60,13 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
     shrinking = null
   }
 
+  function release(block: Block): void {
+    if (--block.refs > 0) return
+    live--
+    free.push(block)
+    shrinking ??= setInterval(shrink, idleMs).unref()
+  }
+
   return {
     get live() {
       return live
@@ -70,12 +86,18 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
       live++
       return block
     },
-    release(block) {
-      if (--block.refs > 0) return
-      live--
-      free.push(block)
-      shrinking ??= setInterval(shrink, idleMs).unref()
+    hold(block) {
+      block.refs++
+      let isHeld = true
+      return {
+        release() {
+          if (!isHeld) throw new Error('a lease was released twice')
+          isHeld = false
+          release(block)
+        },
+      }
     },
+    release,
     orphan(block) {
       // Never 0 again.
       block.refs = Number.POSITIVE_INFINITY

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { readdir, readlink } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import pkg from '../../package.json' with { type: 'json' }
 import { tempDirectory } from './temp.ts'
 
 export interface TestServer extends AsyncDisposable {
@@ -99,8 +100,8 @@ async function launch(
   onLog: (text: string) => void,
 ): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
-  // As "npm start" does.
-  const node = [process.execPath, '--max-semi-space-size=8', '--import', './server/require-node.js', 'server/main.ts']
+  const [, ...asShipped] = pkg.scripts.start.split(' ')
+  const node = [process.execPath, ...asShipped]
   const limited = maxDescriptors === undefined ? node : ['prlimit', `--nofile=${maxDescriptors}`, ...node]
   const child = spawn(limited[0]!, limited.slice(1), {
     cwd: root,

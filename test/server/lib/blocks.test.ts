@@ -18,11 +18,12 @@ describe('a pool of blocks', () => {
   it('gives a block out again only when the last that needs it has let go, the last one first', () => {
     using pool = open()
     const [first, second] = [pool.take()!, pool.take()!]
-    first.refs++
+    const hold = pool.hold(first)
     pool.release(first)
     expect([pool.live, pool.free]).toEqual([2, 0])
     pool.release(second)
-    pool.release(first)
+    hold.release()
+    expect(() => hold.release()).toThrow('twice')
     expect([pool.live, pool.free]).toEqual([0, 2])
     expect([pool.take(), pool.take()]).toEqual([first, second])
   })
@@ -30,9 +31,10 @@ describe('a pool of blocks', () => {
   it('never gives an orphan out again, whoever lets go of it later', () => {
     using pool = open()
     const block = pool.take()!
-    block.refs++
+    const hold = pool.hold(block)
     pool.orphan(block)
-    for (let n = 0; n < 3; n++) pool.release(block)
+    hold.release()
+    pool.release(block)
     expect([pool.live, pool.free]).toEqual([0, 0])
   })
 
