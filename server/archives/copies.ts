@@ -1,5 +1,5 @@
 // Gathers the small chunks of one body in memory of its own: what comes one after the other becomes one buffer.
-import type { Lease } from '../fetch/attempt.ts'
+import type { Lease } from '../lib/blocks.ts'
 import type { Piece, StagingMemory } from './staging-memory.ts'
 
 export interface Copies {

@@ -1,6 +1,5 @@
 // The memory of a process for bodies that wait: how many bytes of them, and blocks that small ones are copied into.
-import type { Lease } from '../fetch/attempt.ts'
-import { type Block, createBlockPool } from '../lib/blocks.ts'
+import { type Block, createBlockPool, type Lease } from '../lib/blocks.ts'
 
 /** Much more than the small bodies that shared it waste where one block ends and the next begins. */
 const BLOCK_BYTES = 256 * 1024

@@ -1,6 +1,6 @@
 // Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
 import { crc32 } from 'node:zlib'
-import type { Lease } from '../fetch/attempt.ts'
+import type { Lease } from '../lib/blocks.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
 import { type Copies, createCopies } from './copies.ts'
 import type { StagingMemory } from './staging-memory.ts'

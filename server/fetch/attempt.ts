@@ -1,6 +1,7 @@
 // One attempt at one body: a request, its redirects, its deadlines, until the body is whole or an outcome says why not.
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
+import type { Lease } from '../lib/blocks.ts'
 import type { Clock } from '../lib/clock.ts'
 import {
   type Coding,
@@ -15,11 +16,6 @@ import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import { continues, parseContentRange, type Received, strongEtag } from './partial.ts'
 import { parseRedirect } from './source.ts'
-
-/** Memory that is kept for a reader. Whoever takes it over releases it exactly once. */
-export interface Lease {
-  release(): void
-}
 
 /** Where a body goes. Called while the response is parsed, so nothing here may wait. */
 export interface BodySink {

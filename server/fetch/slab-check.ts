@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { crc32 } from 'node:zlib'
+import type { Lease } from '../lib/blocks.ts'
 import { parseAllowList } from './address.ts'
-import type { Lease } from './attempt.ts'
 import { createDispatcher, type FetchDispatcher } from './dispatcher.ts'
 
 /** Several slabs full, or nothing would be used again. */

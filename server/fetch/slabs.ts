@@ -1,8 +1,7 @@
 // Sockets that read into pooled slabs instead of fresh memory for every read. Knows when a slab may be reused; parses no HTTP.
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
-import { type Block, createBlockPool } from '../lib/blocks.ts'
-import type { Lease } from './attempt.ts'
+import { type Block, createBlockPool, type Lease } from '../lib/blocks.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -7,9 +7,9 @@ export interface Block {
   refs: number
 }
 
-/** One reference. */
-export interface Hold {
-  /** @throws the second time: it would take the block from somebody else, whose bytes would then be overwritten */
+/** Memory that is kept for a reader. Whoever takes it over releases it exactly once. */
+export interface Lease {
+  /** @throws the second time: it would take the memory from somebody else, whose bytes would then be overwritten */
   release(): void
 }
 
@@ -30,7 +30,7 @@ export interface BlockPool extends Disposable {
   /** With one reference, the caller's; null where all are out. */
   take(): Block | null
   /** One more reference. */
-  hold(block: Block): Hold
+  hold(block: Block): Lease
   /** Gives the reference of `take` back. */
   release(block: Block): void
   /** Leaves a block that is in use to the garbage collector, whatever its references do from now on. */

@@ -5,6 +5,7 @@ import { afterEach, beforeEach } from 'vitest'
 import { type ConnectionOptions, connect } from '#contracts/client.ts'
 import { type Origin, startOrigin } from '../support/origin.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
 
 export { completed, type Watched, watch } from '../support/watching.ts'
 
@@ -43,13 +44,15 @@ export function eachTestItsWorld(): World {
 }
 
 /** Everything below the spool's folder. */
-export async function spooled({ dataDir }: TestServer): Promise<string[]> {
-  for (;;) {
+export function spooled({ dataDir }: TestServer): Promise<string[]> {
+  const list = async () => {
     try {
       return (await readdir(join(dataDir, 'spool'), { recursive: true })).sort()
     } catch (error) {
-      // A folder that is removed while it is read: what is there then is asked for again.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      // A folder was removed while it was read: what is there then is asked for again.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
     }
   }
+  return until(list, { what: 'a list of the spool' })
 }

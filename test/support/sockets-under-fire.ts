@@ -1,8 +1,8 @@
 // Fetches over sockets that are killed, paused and used again, keeps every chunk for a while, and only then looks at its bytes.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
-import type { Lease } from '../../server/fetch/attempt.ts'
 import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
+import type { Lease } from '../../server/lib/blocks.ts'
 import { bodyOf, bytes, chunked, finAfter, resetAfter } from './behaviours.ts'
 import type { Behaviour, Origin } from './origin.ts'
 

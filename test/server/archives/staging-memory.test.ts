@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { createCopies } from '../../../server/archives/copies.ts'
 import { createStagingMemory } from '../../../server/archives/staging-memory.ts'
-import type { Lease } from '../../../server/fetch/attempt.ts'
+import type { Lease } from '../../../server/lib/blocks.ts'
 import { bodyOf } from '../../support/origin.ts'
 
 const KIB = 1024

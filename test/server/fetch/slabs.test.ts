@@ -1,10 +1,10 @@
 // Pooled sockets against a real origin: every byte right while sockets die and pause, every slab back, memory bounded.
 import { Agent } from 'undici'
 import { describe, expect, it } from 'vitest'
-import type { Lease } from '../../../server/fetch/attempt.ts'
 import { createDispatcher } from '../../../server/fetch/dispatcher.ts'
 import { findSlabFault } from '../../../server/fetch/slab-check.ts'
 import { createSlabPool, type SlabPool, type SlabPoolOptions } from '../../../server/fetch/slabs.ts'
+import type { Lease } from '../../../server/lib/blocks.ts'
 import * as behave from '../../support/behaviours.ts'
 import { openDispatcher, startFetching } from '../../support/fetching.ts'
 import { bodyOf, type Origin, startOrigin } from '../../support/origin.ts'
