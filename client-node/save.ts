@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import type { AbortedEvent, AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
-import type { DownloadProgress } from './download.ts'
+import { DownloadError, type DownloadProgress } from './download.ts'
 import type { Stored, StoreOptions } from './store.ts'
 
 export interface SaveOptions
@@ -31,11 +31,14 @@ export class ArchiveAbortedError extends Error {
   }
 }
 
+/** An archive that ended at once may be gone before its events are here, which say why: they are waited for. */
+const WHY_WITHIN_MS = 2_000
+
 export type Store = (accepted: AcceptedEvent, target: string | Writable, options: StoreOptions) => Promise<Stored>
 
 /**
- * Follows `watch` to its end while `store` downloads. Whichever fails first ends the other, and is what is thrown; both
- * are at rest when this settles. Does not cancel the archive.
+ * Follows `watch` to its end while `store` downloads. Whichever fails first ends the other, and is what is thrown (but a
+ * reason for a missing archive comes before its absence); both are at rest when this settles. Does not cancel the archive.
  */
 export async function saveArchive(
   watch: (signal: AbortSignal) => AsyncIterable<ArchiveEvent>,
@@ -61,7 +64,11 @@ export async function saveArchive(
       isGrowing: () => isGrowing,
       onProgress: onDownload,
     })
-    storing.catch((error) => ending.abort(error))
+    storing.catch((error) => {
+      const isMissing = error instanceof DownloadError && error.code === 'MISSING'
+      if (!isMissing) ending.abort(error)
+      else setTimeout(() => ending.abort(error), WHY_WITHIN_MS).unref()
+    })
   }
 
   try {

@@ -1,4 +1,5 @@
-// The code both clients share: links, reconnect, submit-then-watch. Browser-safe; the only file that imports @trpc/client.
+// The code both clients share: links, reconnect, the two ways to submit. Browser-safe; the only file that imports
+// @trpc/client.
 import { createTRPCClient, createWSClient, httpLink, splitLink, TRPCClientError, wsLink } from '@trpc/client'
 import type { ArchivePlan } from './api.ts'
 import type { ArchiveKey, CreateArchiveInput, PlanArchiveInput } from './archive.ts'
@@ -74,67 +75,78 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     ],
   })
 
+  /** What was told last: nothing is told twice. */
+  let told: string | null = null
+  function tell(lost: string | null): void {
+    if (lost !== told) onConnectionChange?.(lost)
+    told = lost
+  }
+
   /** Repeats an idempotent call while the server is unreachable or asks to come back later. */
   async function insist<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     const giveUpAt = performance.now() + giveUpAfterMs
     for (let attempt = 0; ; attempt++) {
       try {
         const answer = await call()
-        if (attempt > 0) onConnectionChange?.(null)
+        tell(null)
         return answer
       } catch (error) {
         signal?.throwIfAborted()
         const failure = readFailure(error, base)
         const waitMs = Math.max(backoffMs(attempt), failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
-        onConnectionChange?.(failure.error.message)
+        tell(failure.error.message)
         await sleep(waitMs, signal)
       }
     }
   }
 
   /** One subscription as an iterable. Progress is only ever the latest; everything else is kept in order. */
-  async function* subscribe(archiveKey: ArchiveKey, { signal, lastEventId }: WatchOptions) {
+  async function* subscribe(open: Open, { signal, lastEventId, beginWithinMs }: FollowOptions) {
     const waiting: { id: string; event: ArchiveEvent }[] = []
+    let hasBegun = beginWithinMs === undefined
     let ended = false
     let failure: unknown = null
     let wake = () => {}
     let lostTimer: ReturnType<typeof setTimeout> | undefined
+    let isLost = false
 
-    const subscription = trpc.watchArchive.subscribe(
-      { archiveKey, lastEventId },
-      {
-        onData({ id, data }) {
-          if (data.type === 'progress' && waiting.at(-1)?.event.type === 'progress') waiting.pop()
-          waiting.push({ id, event: data })
-          wake()
-        },
-        onError(error) {
-          failure = error
-          ended = true
-          wake()
-        },
-        onComplete() {
-          ended = true
-          wake()
-        },
-        onConnectionStateChange({ state, error }) {
-          if (state === 'pending') {
-            clearTimeout(lostTimer)
-            lostTimer = undefined
-            onConnectionChange?.(null)
-          } else if (error) {
-            onConnectionChange?.('connection lost')
-            if (lostTimer !== undefined || giveUpAfterMs === Infinity) return
-            lostTimer = setTimeout(() => {
-              failure = new UnreachableError(`no connection to ${base}`)
-              ended = true
-              wake()
-            }, giveUpAfterMs)
-          }
-        },
+    function fail(error: unknown) {
+      failure = error
+      ended = true
+      wake()
+    }
+    const beginTimer = hasBegun ? undefined : setTimeout(() => fail(new NotBegunError()), beginWithinMs)
+
+    const subscription = open(lastEventId, {
+      onData({ id, data }) {
+        hasBegun = true
+        clearTimeout(beginTimer)
+        tell(null)
+        if (data.type === 'progress' && waiting.at(-1)?.event.type === 'progress') waiting.pop()
+        waiting.push({ id, event: data })
+        wake()
       },
-    )
+      onError: fail,
+      onComplete() {
+        ended = true
+        wake()
+      },
+      onConnectionStateChange({ state, error }) {
+        if (state === 'pending') {
+          clearTimeout(lostTimer)
+          lostTimer = undefined
+          if (isLost) tell(null)
+          isLost = false
+        } else if (error) {
+          if (!hasBegun) return fail(new NotBegunError())
+          isLost = true
+          tell('connection lost')
+          if (lostTimer !== undefined || giveUpAfterMs === Infinity) return
+          lostTimer = setTimeout(() => fail(new UnreachableError(`no connection to ${base}`)), giveUpAfterMs)
+        }
+      },
+    })
     const onAbort = () => wake()
     signal?.addEventListener('abort', onAbort)
     try {
@@ -148,22 +160,22 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       }
     } finally {
       signal?.removeEventListener('abort', onAbort)
+      clearTimeout(beginTimer)
       clearTimeout(lostTimer)
       subscription.unsubscribe()
     }
   }
 
-  /** Events from the beginning or after `lastEventId`, through any number of reconnects, until the terminal one. */
-  async function* watchArchive(archiveKey: ArchiveKey, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
-    let { lastEventId } = options
-    const { signal } = options
+  /** Events after `lastEventId`, through any number of reconnects, until the terminal one. */
+  async function* follow(open: Open, { signal, lastEventId, beginWithinMs }: FollowOptions) {
     let fruitless = 0
     let giveUpAt = performance.now() + giveUpAfterMs
     for (;;) {
       let waitMs = backoffMs(fruitless++)
       try {
-        for await (const { id, event } of subscribe(archiveKey, { signal, lastEventId })) {
+        for await (const { id, event } of subscribe(open, { signal, lastEventId, beginWithinMs })) {
           lastEventId = id
+          beginWithinMs = undefined
           fruitless = 0
           giveUpAt = performance.now() + giveUpAfterMs
           yield event
@@ -174,9 +186,42 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
         const failure = readFailure(error, base)
         waitMs = Math.max(waitMs, failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
-        onConnectionChange?.(failure.error.message)
+        tell(failure.error.message)
       }
       await sleep(waitMs, signal)
+    }
+  }
+
+  /** Events from the beginning or after `lastEventId`, through any number of reconnects, until the terminal one. */
+  function watchArchive(archiveKey: ArchiveKey, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
+    return follow(
+      (lastEventId, observer) => trpc.watchArchive.subscribe({ archiveKey, lastEventId }, observer),
+      options,
+    )
+  }
+
+  /** Submits by an HTTP call, then watches. */
+  async function* callAndWatch(manifest: Manifest, { signal, lastEventId }: WatchOptions) {
+    const { archiveKey } = manifest
+    const accepted = await insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
+    if (lastEventId != null) return yield* watchArchive(archiveKey, { signal, lastEventId })
+    // Told at once, not when the socket is open: a download can begin now. But watched already, however long the
+    // caller takes: an archive that nobody watches is wound down.
+    const left = new AbortController()
+    const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal])
+    const events = watchArchive(archiveKey, { signal: either, lastEventId: ACCEPTED_ID })
+    const second = events.next()
+    second.catch(() => {})
+    try {
+      yield accepted
+      const { done, value } = await second
+      if (done) return
+      yield value
+      yield* events
+    } finally {
+      // The one ends a wait for the next event, the other what stands at one.
+      left.abort()
+      await events.return(undefined)
     }
   }
 
@@ -188,27 +233,19 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     /** Submits the manifest (again, if need be: the key makes that harmless), then watches. */
     async *createArchive(input: CreateArchiveInput, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
       const { lastEventId: _, ...manifest } = input
-      const { signal } = options
-      const accepted = await insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
-      if (options.lastEventId != null) return yield* watchArchive(input.archiveKey, options)
-      // Told at once, not when the socket is open: a download can begin now. But watched already, however long the
-      // caller takes: an archive that nobody watches is wound down.
-      const left = new AbortController()
-      const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal])
-      const events = watchArchive(input.archiveKey, { signal: either, lastEventId: ACCEPTED_ID })
-      const second = events.next()
-      second.catch(() => {})
-      try {
-        yield accepted
-        const { done, value } = await second
-        if (done) return
-        yield value
-        yield* events
-      } finally {
-        // The one ends a wait for the next event, the other what stands at one.
-        left.abort()
-        await events.return(undefined)
+      const { archiveKey } = input
+      if (options.lastEventId == null && JSON.stringify(manifest).length <= MAX_SOCKET_CHARS) {
+        try {
+          const open: Open = (lastEventId, observer) =>
+            lastEventId == null
+              ? trpc.createArchive.subscribe(manifest, observer)
+              : trpc.watchArchive.subscribe({ archiveKey, lastEventId }, observer)
+          return yield* follow(open, { ...options, beginWithinMs: BEGIN_WITHIN_MS })
+        } catch (error) {
+          if (!(error instanceof NotBegunError)) throw error
+        }
       }
+      yield* callAndWatch(manifest, options)
     },
 
     async cancelArchive(archiveKey: ArchiveKey): Promise<boolean> {
@@ -226,8 +263,36 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
   }
 }
 
+type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
+
+interface Observer {
+  onData(told: { id: string; data: ArchiveEvent }): void
+  onError(error: unknown): void
+  onComplete(): void
+  onConnectionStateChange(change: { state: string; error?: unknown }): void
+}
+
+/** Subscribes to what comes after the event named. */
+type Open = (lastEventId: string | null | undefined, observer: Observer) => { unsubscribe(): void }
+
+interface FollowOptions extends WatchOptions {
+  /** Without an event by then, or when the connection is lost before it, the end is a NotBegunError. */
+  beginWithinMs?: number | undefined
+}
+
+/** A socket does not say what is wrong with it: an HTTP call does. */
+class NotBegunError extends Error {
+  override readonly name = 'NotBegunError'
+}
+
 /** Acceptance is the first fact of every archive. */
 const ACCEPTED_ID = '1'
+/**
+ * A manifest up to this goes over the socket, where it takes one round trip less than an HTTP call. A larger one does not:
+ * where it is too large for a server, that closes the socket, and after a lost connection it would be sent again.
+ */
+const MAX_SOCKET_CHARS = 64 * 1024
+const BEGIN_WITHIN_MS = 5_000
 
 /** 0.25 s doubling to 8 s, with jitter, so that a thousand clients do not come back at once. */
 function backoffMs(attempt: number): number {

@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createHTTPHandler } from '@trpc/server/adapters/standalone'
+import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { describe, expect, it } from 'vitest'
+import { WebSocketServer } from 'ws'
 import { createSheafClient, newArchiveKey, RefusedError, UnreachableError } from '../../client-node/index.ts'
 import type { ArchiveApi, EntryStatus, ServerInfo } from '../../contracts/api.ts'
 import type { AcceptedEvent } from '../../contracts/events.ts'
@@ -13,23 +15,29 @@ import { createRouter } from '../../contracts/router.ts'
 const info = { version: '1.2.3', protocol: 1 } as ServerInfo
 const caller = { principal: 'anyone', address: '127.0.0.1' }
 
-function handlerOf(api: Partial<ArchiveApi>): RequestListener {
+const contextOf = (api: Partial<ArchiveApi>) => () => {
   const { signal: gone } = new AbortController()
-  const createContext = () => ({ api: api as ArchiveApi, caller, protocol: '1', gone, readyForNext: async () => {} })
+  return { api: api as ArchiveApi, caller, protocol: '1', gone, readyForNext: async () => {} }
+}
+
+function handlerOf(api: Partial<ArchiveApi>): RequestListener {
   return createHTTPHandler({
     router: createRouter(),
-    createContext,
+    createContext: contextOf(api),
     basePath: '/below/trpc/',
     allowMethodOverride: true,
   })
 }
 
-async function serve(listener: RequestListener) {
+async function serve(listener: RequestListener, onSocket?: (sockets: WebSocketServer) => void) {
   const server = createServer(listener).listen(0, '127.0.0.1')
+  const sockets = onSocket && new WebSocketServer({ server })
+  if (sockets !== undefined) onSocket!(sockets)
   await once(server, 'listening')
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/below/`,
     async [Symbol.asyncDispose]() {
+      for (const socket of sockets?.clients ?? []) socket.terminate()
       server.closeAllConnections()
       server.close()
       await once(server, 'close')
@@ -73,15 +81,69 @@ describe('a client', () => {
     expect(client.createArchive({ entries: ['http://x/'], archiveKey }).archiveKey).toBe(archiveKey)
   })
 
-  it('tells that an archive is accepted before there is a socket to watch it by', async () => {
+  describe('that makes an archive', () => {
     const accepted = { type: 'accepted', archiveId: 'id', href: '/archives/id/a.zip' } as AcceptedEvent
-    // No websocket here: nothing but the answer to the submission can be where it comes from.
-    await using server = await serve(handlerOf({ submit: async () => accepted }))
-    await using sheaf = createSheafClient({ url: server.url })
-    for await (const event of sheaf.createArchive({ entries: ['http://origin.test/a'] })) {
-      expect(event).toEqual(accepted)
-      break
+
+    /** What it is told first. */
+    async function firstEvent(url: string, entries = ['http://origin.test/a']) {
+      await using client = createSheafClient({ url, giveUpAfterMs: 300 })
+      for await (const event of client.createArchive({ entries })) return event
+      return null
     }
+
+    /** Writes down on which way each manifest came. */
+    async function serveBoth() {
+      const ways: string[] = []
+      const apiOf = (way: string): Partial<ArchiveApi> => ({
+        async submit() {
+          ways.push(way)
+          return accepted
+        },
+        async *watch(_, __, signal) {
+          yield { id: '1', event: accepted }
+          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        },
+      })
+      const server = await serve(handlerOf(apiOf('call')), (wss) =>
+        applyWSSHandler({ wss, router: createRouter(), createContext: contextOf(apiOf('socket')) }),
+      )
+      return Object.assign(server, { ways })
+    }
+
+    it('submits it over the socket, and by a call where the manifest is large', async () => {
+      await using server = await serveBoth()
+      expect(await firstEvent(server.url)).toEqual(accepted)
+      const many = Array.from({ length: 3_000 }, (_, index) => `http://origin.test/${index}`)
+      expect(await firstEvent(server.url, many)).toEqual(accepted)
+      expect(server.ways).toEqual(['socket', 'call'])
+    })
+
+    it('is told that it is accepted where there is no socket to be had', async () => {
+      await using server = await serve(handlerOf({ submit: async () => accepted }))
+      expect(await firstEvent(server.url)).toEqual(accepted)
+    })
+
+    it('submits it by a call where a socket opens and says nothing', async () => {
+      await using server = await serve(handlerOf({ submit: async () => accepted }), () => {})
+      expect(await firstEvent(server.url)).toEqual(accepted)
+    }, 15_000)
+
+    it('throws the reason of a refusal on either way', async () => {
+      const submit = () => Promise.reject(new Refusal('KEY_CONFLICT'))
+      const refused = expect.objectContaining({ refusal: expect.objectContaining({ code: 'KEY_CONFLICT' }) })
+      await using withSocket = await serve(
+        (_, response) => void response.writeHead(500).end(),
+        (wss) => applyWSSHandler({ wss, router: createRouter(), createContext: contextOf({ submit }) }),
+      )
+      await expect(firstEvent(withSocket.url)).rejects.toEqual(refused)
+      await using without = await serve(handlerOf({ submit }))
+      await expect(firstEvent(without.url)).rejects.toEqual(refused)
+    })
+
+    it('says what is wrong with a server that is none', async () => {
+      await using page = await serve((_, response) => void response.writeHead(404).end('<html>'))
+      await expect(firstEvent(page.url)).rejects.toThrow(/no sheaf server answers at http/)
+    })
   })
 
   it('throws the typed reason of a refusal', async () => {

@@ -1,5 +1,6 @@
 // Watching and downloading side by side: when the download starts, and that neither survives the other's failure.
 import { describe, expect, it } from 'vitest'
+import { DownloadError } from '../../client-node/download.ts'
 import { ArchiveAbortedError, type SaveOptions, type Store, saveArchive } from '../../client-node/save.ts'
 import type { Stored, StoreOptions } from '../../client-node/store.ts'
 import type { ArchiveFormat } from '../../contracts/archive.ts'
@@ -100,6 +101,18 @@ describe('a failure', () => {
     const { told, save } = stage([acceptedOf('zip')], { hang: true })
     await expect(save({ output: 'out.zip' }, () => Promise.reject(new Error('disk full')))).rejects.toThrow('disk full')
     expect(told).toEqual(['accepted', 'watched'])
+  })
+
+  it('of the archive is told, and not that it is missing therefore', async () => {
+    const { save } = stage([acceptedOf('zip'), aborted])
+    const missing: Store = () => Promise.reject(new DownloadError('MISSING', 'no such archive'))
+    await expect(save({ output: 'out.zip' }, missing)).rejects.toBeInstanceOf(ArchiveAbortedError)
+  })
+
+  it('to find the archive is told where no event says why', async () => {
+    const { save } = stage([acceptedOf('zip')], { hang: true })
+    const missing: Store = () => Promise.reject(new DownloadError('MISSING', 'no such archive'))
+    await expect(save({ output: 'out.zip' }, missing)).rejects.toThrow('no such archive')
   })
 
   it('of who reads the events ends both', async () => {
