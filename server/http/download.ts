@@ -3,12 +3,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
+import type { BlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createPace } from './pace.ts'
 import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
 
 export interface DownloadOptions {
   openReading(archiveId: string): Promise<ArchiveReading | null>
+  /** What bytes are read into on their way out. */
+  blocks: BlockPool
   log: Log
   /** A client that takes nothing for this long is cut off. */
   idleTimeoutMs: number
@@ -32,7 +35,7 @@ interface Plan {
 }
 
 export function createDownload(options: DownloadOptions) {
-  const { openReading, log, idleTimeoutMs, minBytesPerSecond, maxDurationMs } = options
+  const { openReading, blocks, log, idleTimeoutMs, minBytesPerSecond, maxDurationMs } = options
 
   return async (req: IncomingMessage, res: ServerResponse, archiveId: string): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
@@ -79,49 +82,58 @@ export function createDownload(options: DownloadOptions) {
     gone: AbortSignal,
   ): Promise<'sent' | 'failed'> {
     const pace = createPace({ minBytesPerSecond, windowMs: idleTimeoutMs })
-    let buffers = pairOf(pace.chunkBytes)
+    // Node's own watch over a socket: it sees that a part of what is written was taken. Without a listener it would end
+    // those that wait for the archive to grow.
+    res.setTimeout(idleTimeoutMs, () => {})
     let position = first
-    let underWayBytes = 0
-    let written: Promise<void> = Promise.resolve()
-    for (let turn = 0; end === null || position < end; turn++) {
+    while (end === null || position < end) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
       if (state === 'failed') return 'failed'
-      // One of the old pair may still be on its way out; it is let go of when it has arrived.
-      if (buffers[0].length !== pace.chunkBytes) buffers = pairOf(pace.chunkBytes)
-      const buffer = buffers[turn & 1]!
-      const wanted = end === null ? buffer.length : Math.min(buffer.length, end - position)
-      // Reads into one buffer while the other is on its way out.
-      const bytes = await reading.read(position, buffer.subarray(0, wanted))
-      position += bytes
-      const askedMs = performance.now()
-      await written
-      if (!pace.took(underWayBytes, performance.now() - askedMs)) throw new Error('the client takes too few bytes')
-      underWayBytes = bytes
-      written = write(res, buffer.subarray(0, bytes), gone)
-      written.catch(() => {})
+      const block = pace.isSlow ? null : blocks.take()
+      const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
+      const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
+      try {
+        const bytes = await reading.read(position, memory.subarray(0, wanted))
+        position += bytes
+        const askedMs = performance.now()
+        await write(res, memory.subarray(0, bytes), pace.mostMs(bytes), gone)
+        if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
+      } catch (error) {
+        // What was not written to its end may still be looked at.
+        if (block !== null) blocks.orphan(block)
+        throw error
+      }
+      if (block !== null) blocks.release(block)
     }
-    await written
     res.end()
     return 'sent'
   }
 
   /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */
-  function write(res: ServerResponse, bytes: Buffer, gone: AbortSignal): Promise<void> {
+  function write(res: ServerResponse, bytes: Buffer, mostMs: number | null, gone: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const over = () => {
+        clearTimeout(deadline)
+        res.off('timeout', stalled)
+        gone.removeEventListener('abort', lost)
+      }
       const lost = () => {
-        clearTimeout(idle)
+        over()
         reject(new ClientGoneError('the client is gone'))
       }
-      const idle = setTimeout(() => {
+      const cut = (reason: string) => {
+        over()
         res.destroy()
-        reject(new Error('the client takes no bytes'))
-      }, idleTimeoutMs)
+        reject(new Error(reason))
+      }
+      const stalled = () => cut('the client takes no bytes')
+      const deadline = mostMs === null ? undefined : setTimeout(cut, mostMs, TOO_FEW)
       if (gone.aborted) return lost()
-      gone.addEventListener('abort', lost, { once: true })
+      gone.addEventListener('abort', lost)
+      res.on('timeout', stalled)
       res.write(bytes, (error) => {
-        clearTimeout(idle)
-        gone.removeEventListener('abort', lost)
+        over()
         // A socket that takes nothing more (EPIPE, ECONNRESET) may say so before it says that it is closed.
         if (error) reject(new ClientGoneError('the connection is lost', { cause: error }))
         else resolve()
@@ -130,12 +142,14 @@ export function createDownload(options: DownloadOptions) {
   }
 }
 
+/** Of a client that is slow, or where all blocks are out. */
+const SMALL_CHUNK_BYTES = 64 * 1024
+const TOO_FEW = 'the client takes too few bytes'
+
 /** Clients leave as they like: nothing to warn of. */
 class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError'
 }
-
-const pairOf = (bytes: number) => [Buffer.allocUnsafeSlow(bytes), Buffer.allocUnsafeSlow(bytes)] as const
 
 /** HTTP/1.0 knows no way to say that a body broke off; tar is there only at the end. */
 function mustBeWhole(req: IncomingMessage, { format, sizeBytes }: ArchiveReading): boolean {

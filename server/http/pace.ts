@@ -1,4 +1,4 @@
-// How fast a client takes what is ready for it: whether that is fast enough, and how much to hold ready for it. No I/O.
+// How fast a client takes what is ready for it: whether that is fast enough, and who is a slow one. No I/O.
 
 export interface PaceOptions {
   /** 0: any rate will do. */
@@ -8,29 +8,27 @@ export interface PaceOptions {
 }
 
 export interface Pace {
-  /** What is to be held ready at a time: little, until the client has shown that it takes more. */
-  readonly chunkBytes: number
+  /** It let the last chunk wait. */
+  readonly isSlow: boolean
+  /** How long so many bytes may take; null: for ever. */
+  mostMs(bytes: number): number | null
   /** The client took so many bytes, and for so long only it was waited for. False where it is too slow to go on. */
   took(bytes: number, waitedMs: number): boolean
 }
 
-export const SLOW_CHUNK_BYTES = 64 * 1024
-export const QUICK_CHUNK_BYTES = 256 * 1024
-/** The kernel takes some MiB by itself, whatever the client does: only after more than that it has shown something. */
-const PROOF_BYTES = 8 * 1024 * 1024
-/** A client that lets one chunk wait this long is a slow one again. */
 const SLOW_WAIT_MS = 1_000
 
 export function createPace({ minBytesPerSecond, windowMs }: PaceOptions): Pace {
-  let quickBytes = 0
+  let isSlow = false
   let windowBytes = 0
   let waitedInWindowMs = 0
   return {
-    get chunkBytes() {
-      return quickBytes >= PROOF_BYTES ? QUICK_CHUNK_BYTES : SLOW_CHUNK_BYTES
+    get isSlow() {
+      return isSlow
     },
+    mostMs: (bytes) => (minBytesPerSecond === 0 ? null : Math.max(windowMs, (bytes / minBytesPerSecond) * 1_000)),
     took(bytes, waitedMs) {
-      quickBytes = waitedMs >= SLOW_WAIT_MS ? 0 : quickBytes + bytes
+      isSlow = waitedMs >= SLOW_WAIT_MS
       windowBytes += bytes
       waitedInWindowMs += waitedMs
       if (waitedInWindowMs < windowMs) return true

@@ -6,6 +6,7 @@ import { WebSocketServer } from 'ws'
 import type { ArchiveApi } from '#contracts/api.ts'
 import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
+import { createBlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createDownload } from './download.ts'
 import { type GuardPolicy, judgeRequest } from './guards.ts'
@@ -42,6 +43,9 @@ export interface HttpServer extends AsyncDisposable {
 
 /** Downloads under way may go on this long when the server closes. */
 const CLOSE_GRACE_MS = 3_000
+/** What is read into at a time and written as one; of each download that a client takes quickly, one block is out. */
+const DOWNLOAD_BLOCK_BYTES = 512 * 1024
+const DOWNLOAD_BLOCKS_BYTES = 64 * 1024 * 1024
 
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, api, pages, guard, limits, log, maxMessageBytes } = options
@@ -58,8 +62,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     maxBodyBytes: maxMessageBytes,
     slowReaderMs: options.slowReaderMs,
   })
+  const blocks = createBlockPool({ blockBytes: DOWNLOAD_BLOCK_BYTES, maxBytes: DOWNLOAD_BLOCKS_BYTES })
   const download = createDownload({
     openReading: options.openReading,
+    blocks,
     log,
     idleTimeoutMs: options.downloadIdleTimeoutMs,
     minBytesPerSecond: options.downloadMinBytesPerSecond,
@@ -155,6 +161,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         }, CLOSE_GRACE_MS).unref()
       })
       await closed
+      blocks[Symbol.dispose]()
     },
   }
 }

@@ -6,6 +6,7 @@ import { open } from '../support/ask.ts'
 import { drip, status } from '../support/behaviours.ts'
 import type { TestServer } from '../support/server.ts'
 import { until } from '../support/wait.ts'
+import { playSlowDownloads } from './slow-downloads-stage.ts'
 import { completed, eachTestItsWorld, watch } from './world.ts'
 
 const world = eachTestItsWorld()
@@ -56,6 +57,14 @@ it.each([
   const { href, sizeBytes } = await archiveOn(server)
   expect(await trickle(server, href, 400_000, 30)).toBeGreaterThan(sizeBytes)
 })
+
+it('is patient while a block goes out bit by bit, and only as long as the rate allows', async () => {
+  const { patient, strict } = await playSlowDownloads()
+  expect(patient.receivedBytes).toBeGreaterThan(patient.sizeBytes)
+  expect(patient.log).not.toContain('broken off')
+  expect(strict.receivedBytes).toBeLessThan(strict.sizeBytes)
+  expect(strict.log).toContain('the client takes too few bytes')
+}, 70_000)
 
 it('does not hold it against a client that the archive grows slowly', async () => {
   const server = await world.start({

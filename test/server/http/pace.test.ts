@@ -1,6 +1,6 @@
-// The pace of a download: who is too slow, who is not, and who is trusted with large chunks.
+// The pace of a download: who is too slow, and who is not.
 import { describe, expect, it } from 'vitest'
-import { createPace, QUICK_CHUNK_BYTES, SLOW_CHUNK_BYTES } from '../../../server/http/pace.ts'
+import { createPace } from '../../../server/http/pace.ts'
 
 const MiB = 1024 ** 2
 
@@ -37,17 +37,23 @@ describe('the least rate', () => {
   })
 })
 
-describe('chunks', () => {
-  it('are small until more was taken than the kernel alone would take, and small again once one waits', () => {
+describe('a client', () => {
+  it('is slow from a chunk that waits for a second on, until one does not', () => {
     const pace = createPace({ minBytesPerSecond: 0, windowMs: 60_000 })
-    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
-    pace.took(8 * MiB - 1, 0)
-    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
-    pace.took(1, 999)
-    expect(pace.chunkBytes).toBe(QUICK_CHUNK_BYTES)
-    pace.took(QUICK_CHUNK_BYTES, 1_000)
-    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
-    pace.took(7 * MiB, 0)
-    expect(pace.chunkBytes).toBe(SLOW_CHUNK_BYTES)
+    expect(pace.isSlow).toBe(false)
+    pace.took(MiB, 999)
+    expect(pace.isSlow).toBe(false)
+    pace.took(MiB, 1_000)
+    expect(pace.isSlow).toBe(true)
+    pace.took(1, 0)
+    expect(pace.isSlow).toBe(false)
+  })
+
+  it.each([
+    [1_000, 5_000, 60_000],
+    [1_000, 70_000, 70_000],
+    [0, 70_000, null],
+  ])('may at a least rate of %i take over %i bytes at most %s ms', (minBytesPerSecond, bytes, mostMs) => {
+    expect(createPace({ minBytesPerSecond, windowMs: 60_000 }).mostMs(bytes)).toBe(mostMs)
   })
 })
