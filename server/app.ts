@@ -15,12 +15,14 @@ import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
 import { createFetchBudget } from './fetch/budget.ts'
+import { createCrowd } from './fetch/crowd.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { findSlabFault } from './fetch/slab-check.ts'
 import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
+import { createBusyMeter } from './lib/busy.ts'
 import { systemClock } from './lib/clock.ts'
 import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
 import { describe, type Log } from './lib/log.ts'
@@ -190,6 +192,7 @@ function openFetcher(
     budget: createFetchBudget({
       maxFetches: most.fetches,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+      crowd: createCrowd(createBusyMeter()),
     }),
     limits: {
       maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,

@@ -1,12 +1,15 @@
 // Who may fetch next: one budget for the process, a cap per origin, fair turns between lanes. Knows no HTTP.
+import type { Crowd } from './crowd.ts'
 
 export interface FetchTask {
   /** Tasks of a lane start in this order, as far as their origins have room. */
   readonly order: number
   readonly origin: string
   /** Starts it; `release` gives its place back and is called once. */
-  start(release: () => void): void
+  start(release: Release): void
 }
+
+export type Release = (receivedBytes: number) => void
 
 export interface Lane {
   add(task: FetchTask): void
@@ -25,6 +28,7 @@ export interface FetchBudget {
 export interface FetchBudgetOptions {
   maxFetches: number
   maxFetchesPerOrigin: number
+  crowd: Crowd
 }
 
 interface LaneState {
@@ -35,12 +39,15 @@ interface LaneState {
   readonly waiting: Map<string, FetchTask[]>
 }
 
-export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudgetOptions): FetchBudget {
+const LOOK_AGAIN_MS = 20
+
+export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: FetchBudgetOptions): FetchBudget {
   const perOrigin = new Map<string, number>()
   /** In the order of their next turn. */
   const lanes = new Set<LaneState>()
   let active = 0
   let scheduled = false
+  let lookingAgain = false
 
   function schedule(): void {
     if (scheduled) return
@@ -55,6 +62,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
     // Starting makes room nowhere: who could not start once cannot in this pass.
     const blocked = new Set<LaneState>()
     while (active < maxFetches) {
+      if (crowd.isEnough(active) && areSeveralWaiting()) return lookAgain()
       const lane = nextLane(blocked)
       if (lane === null) return
       // It comes last from now on.
@@ -62,6 +70,23 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
       lanes.add(lane)
       start(takeFirst(lane), lane)
     }
+  }
+
+  /** An archive alone has its bytes the sooner, the more is under way. */
+  function areSeveralWaiting(): boolean {
+    let count = 0
+    for (const { waiting } of lanes) if (waiting.size > 0 && ++count > 1) return true
+    return false
+  }
+
+  /** Those under way may all be slow ones, whose end nobody should wait for. */
+  function lookAgain(): void {
+    if (lookingAgain) return
+    lookingAgain = true
+    setTimeout(() => {
+      lookingAgain = false
+      schedule()
+    }, LOOK_AGAIN_MS).unref()
   }
 
   /** By turns; but one with nothing under way, as a new one, does not wait until all others had theirs. */
@@ -97,10 +122,12 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin }: FetchBudg
     active++
     lane.active++
     perOrigin.set(task.origin, (perOrigin.get(task.origin) ?? 0) + 1)
+    const startedMs = performance.now()
     let held = true
-    task.start(() => {
+    task.start((receivedBytes) => {
       if (!held) return
       held = false
+      crowd.ended(receivedBytes, performance.now() - startedMs)
       active--
       lane.active--
       const left = perOrigin.get(task.origin)! - 1

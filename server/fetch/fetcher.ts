@@ -2,7 +2,7 @@
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
-import type { FetchBudget, FetchTask } from './budget.ts'
+import type { FetchBudget, FetchTask, Release } from './budget.ts'
 import { createDecoderPlaces } from './decode.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import type { Received } from './partial.ts'
@@ -113,9 +113,9 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     }
 
     /** By the budget, when it is its turn. */
-    start(release: () => void): void {
+    start(release: Release): void {
       // Its time may have run out while it waited for its turn.
-      if (this.attempt > 0 && !this.#runs.has(this)) return release()
+      if (this.attempt > 0 && !this.#runs.has(this)) return release(0)
       const nowMs = clock.monotonicMs()
       const { url, sink } = this.#request
       if (this.attempt++ === 0) {
@@ -133,7 +133,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         clock,
         decoderPlaces,
         done: (outcome) => {
-          release()
+          release(this.receivedBytes)
           this.#ended(outcome)
         },
       })

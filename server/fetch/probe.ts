@@ -1,6 +1,7 @@
 // Asks origins by HEAD what they would send: one attempt each, within the budget. Receives no body and decides nothing.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { Attempt, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import type { Release } from './budget.ts'
 import type { FetcherOptions } from './fetcher.ts'
 
 export interface ProbeTarget {
@@ -52,11 +53,11 @@ export function createProbe({ dispatcher, budget, limits, clock, userAgent }: Fe
         if (open === 0) end()
       }
 
-      function ask({ index, url }: ProbeTarget, release: () => void): void {
+      function ask({ index, url }: ProbeTarget, release: Release): void {
         let sizeBytes: number | null = null
         const sink = { begin: (size: number | null) => (sizeBytes = size), write: () => true, whenReady: () => {} }
         const done = (outcome: AttemptOutcome) => {
-          release()
+          release(0)
           const finalUrl = underWay.get(index)?.url ?? url
           underWay.delete(index)
           if (ended) return

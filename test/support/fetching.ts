@@ -2,6 +2,7 @@
 import { parseAllowList } from '../../server/fetch/address.ts'
 import type { BodySink } from '../../server/fetch/attempt.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
+import { createCrowd } from '../../server/fetch/crowd.ts'
 import { createDispatcher, type DispatcherOptions, type FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import {
   createFetcher,
@@ -71,7 +72,7 @@ export function startFetching({
   const dispatcher = openDispatcher({ allow, maxConnectionsPerOrigin: maxFetchesPerOrigin, ...options })
   const fetcher = createFetcher({
     dispatcher,
-    budget: createFetchBudget({ maxFetches, maxFetchesPerOrigin }),
+    budget: createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd: createCrowd(() => false) }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,
     userAgent: 'sheaf/test',

@@ -1,12 +1,19 @@
 // Who may fetch next: caps, order, turns.
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createFetchBudget, type FetchBudgetOptions, type Lane } from '../../../server/fetch/budget.ts'
+import { createFetchBudget, type FetchBudgetOptions, type Lane, type Release } from '../../../server/fetch/budget.ts'
+import { createCrowd } from '../../../server/fetch/crowd.ts'
+import { until } from '../../support/wait.ts'
 
 function openBudget(options: Partial<FetchBudgetOptions> = {}) {
-  const budget = createFetchBudget({ maxFetches: 100, maxFetchesPerOrigin: 100, ...options })
+  const budget = createFetchBudget({
+    maxFetches: 100,
+    maxFetchesPerOrigin: 100,
+    crowd: createCrowd(() => false),
+    ...options,
+  })
   const started: string[] = []
-  const releases = new Map<string, () => void>()
+  const releases = new Map<string, Release>()
   return {
     budget,
     /** In the order they started. */
@@ -21,8 +28,8 @@ function openBudget(options: Partial<FetchBudgetOptions> = {}) {
         },
       })
     },
-    async release(name: string) {
-      releases.get(name)!()
+    async release(name: string, receivedBytes = 0) {
+      releases.get(name)!(receivedBytes)
       await turn()
     },
   }
@@ -150,6 +157,51 @@ describe('the fetch budget', () => {
     await release('0')
     expect(started).toEqual(['0'])
     expect(budget.active).toBe(0)
+  })
+
+  describe('in a crowd', () => {
+    /** Two are enough, and what has ended is written down. */
+    function openCrowded(enough = 2) {
+      const ended: number[] = []
+      const crowd = {
+        most: enough,
+        isEnough: (active: number) => active >= crowd.most,
+        ended: (n: number) => ended.push(n),
+      }
+      return { ...openBudget({ crowd }), crowd, ended }
+    }
+
+    it('starts no more while several lanes wait, and goes on by turns as others end', async () => {
+      const { budget, started, add, release, ended } = openCrowded()
+      const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
+      for (const n of [0, 1, 2]) add(one, `one${n}`, n)
+      for (const n of [0, 1]) add(other, `other${n}`, n)
+      await turn()
+      expect(started).toEqual(['one0', 'other0'])
+      await release('one0', 123)
+      expect(started).toEqual(['one0', 'other0', 'one1'])
+      expect(ended).toEqual([123])
+    })
+
+    it('starts all of a lane that waits alone', async () => {
+      const { budget, started, add } = openCrowded()
+      const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
+      add(other, 'other', 0)
+      await turn()
+      for (const n of [0, 1, 2]) add(one, `${n}`, n)
+      await turn()
+      expect(started).toEqual(['other', '0', '1', '2'])
+    })
+
+    it('starts more once it is none any more, though nothing ends', async () => {
+      const { budget, started, add, crowd } = openCrowded()
+      const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
+      for (const n of [0, 1]) add(one, `one${n}`, n)
+      for (const n of [0, 1]) add(other, `other${n}`, n)
+      await turn()
+      crowd.most = 100
+      await until(() => started.length === 4, { what: 'the others to start' })
+    })
   })
 
   it('takes a place back once, however often it is given', async () => {
