@@ -11,6 +11,7 @@ import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
+import { createFresh, type Fresh, isWorthwhile } from './fresh.ts'
 import { createGathering } from './gathering.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
@@ -28,6 +29,8 @@ export class Build {
   readonly archiveId: string
   readonly record: ArchiveRecord
   readonly layout = createLayout()
+  /** What the frontier has just moved by. */
+  fresh: Fresh | null = null
   /** Passed when the frontier moves, and at the end. */
   readonly frontier = createWake()
   /** Passed when there is something new to tell, some times a second; at the end at once. */
@@ -250,21 +253,35 @@ export class Build {
   }
 
   async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
+    const fresh = createFresh(writer.logBytes, batch.buffers, () => {
+      for (const body of batch.bodies) body.releaseMemory()
+    })
     try {
       if (batch.buffers.length > 0) await writer.appendLog(batch.buffers)
       await this.#append(batch.facts)
+    } catch (error) {
+      fresh.release()
+      throw error
     } finally {
-      for (const body of batch.bodies) {
-        this.#intake?.written(body.sizeBytes)
-        body.releaseMemory()
-      }
+      for (const body of batch.bodies) this.#intake?.written(body.sizeBytes)
     }
+    if (batch.extents.length > 0 && isWorthwhile(batch.buffers, batch.bytes)) this.#offer(fresh)
+    else fresh.release()
     for (const extent of batch.extents) this.layout.add(extent)
     this.#sealedEntries += batch.sealedEntries
     this.#failedEntries += batch.failedEntries
     this.#dirty = true
     if (batch.extents.length > 0) this.frontier.notify()
     if (batch.failedEntries > 0) this.#endIfAsked()
+  }
+
+  /** For one turn of the loop: whoever waits at the frontier has taken it by then, and all others read it from the log. */
+  #offer(fresh: Fresh): void {
+    this.fresh = fresh
+    setImmediate(() => {
+      if (this.fresh === fresh) this.fresh = null
+      fresh.release()
+    })
   }
 
   async #append(facts: readonly Fact[]): Promise<void> {

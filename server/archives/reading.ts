@@ -1,8 +1,9 @@
 // An archive being read: bytes up to the frontier, waiting there, and whether the end is a true one.
 import { createWake } from '../lib/wake.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
-import type { Spool } from '../ports/spool.ts'
+import { LOG, type Spool } from '../ports/spool.ts'
 import type { Build } from './build.ts'
+import type { FreshBytes } from './fresh.ts'
 import { createLayout, readLayout } from './layout.ts'
 import { etagOf } from './tail.ts'
 
@@ -17,6 +18,8 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly readableBytes: number
   /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
   read(position: number, target: Uint8Array): Promise<number>
+  /** What lies from `position` on, where the frontier has just moved past it; null where it is to be read. */
+  takeFresh(position: number): FreshBytes | null
   /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
   wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
 }
@@ -63,6 +66,11 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       // Read first, asked after: the bytes may have been replaced meanwhile.
       if (!valid()) throw new Error('the archive was built anew')
       return bytes
+    },
+    takeFresh(position) {
+      if (build === null || build.fresh === null || !valid()) return null
+      const piece = layout.locate(position)
+      return piece?.file === LOG ? build.fresh.take(piece.offset) : null
     },
     async wait(position, signal) {
       while (!signal.aborted) {

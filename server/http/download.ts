@@ -2,8 +2,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
+import type { FreshBytes } from '../archives/fresh.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
-import type { BlockPool } from '../lib/blocks.ts'
+import type { Block, BlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createPace } from './pace.ts'
 import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
@@ -34,8 +35,13 @@ interface Plan {
   readonly body: { readonly first: number; readonly end: number | null } | null
 }
 
+/** Resolves once the client has taken them; rejects where it does not, or not soon enough. */
+type Out = (buffers: readonly Uint8Array[], bytes: number) => Promise<void>
+
 export function createDownload(options: DownloadOptions) {
   const { openReading, blocks, log, idleTimeoutMs, minBytesPerSecond, maxDurationMs } = options
+
+  let freshBytes = 0
 
   return async (req: IncomingMessage, res: ServerResponse, archiveId: string): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
@@ -85,33 +91,66 @@ export function createDownload(options: DownloadOptions) {
     // Node's own watch over a socket: it sees that a part of what is written was taken. Without a listener it would end
     // those that wait for the archive to grow.
     res.setTimeout(idleTimeoutMs, () => {})
+    const out: Out = async (buffers, bytes) => {
+      const askedMs = performance.now()
+      await write(res, buffers, pace.mostMs(bytes), gone)
+      if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
+    }
     let position = first
     while (end === null || position < end) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
       if (state === 'failed') return 'failed'
-      const block = pace.isSlow ? null : blocks.take()
-      const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
-      const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
-      try {
-        const bytes = await reading.read(position, memory.subarray(0, wanted))
-        position += bytes
-        const askedMs = performance.now()
-        await write(res, memory.subarray(0, bytes), pace.mostMs(bytes), gone)
-        if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
-      } catch (error) {
-        // What was not written to its end may still be looked at.
-        if (block !== null) blocks.orphan(block)
-        throw error
+      const fresh = end === null && !pace.isSlow && freshBytes < MAX_FRESH_BYTES ? reading.takeFresh(position) : null
+      if (fresh !== null) {
+        await sendFresh(fresh, out)
+        position += fresh.bytes
+      } else {
+        const block = pace.isSlow ? null : blocks.take()
+        position += await sendRead(reading, position, end, block, out)
       }
-      if (block !== null) blocks.release(block)
     }
     res.end()
     return 'sent'
   }
 
+  /** From where it lies. A write that fails does so when its socket is closed, and nobody looks at it any more. */
+  async function sendFresh({ buffers, bytes, release }: FreshBytes, out: Out): Promise<void> {
+    freshBytes += bytes
+    try {
+      await out(buffers, bytes)
+    } finally {
+      freshBytes -= bytes
+      release()
+    }
+  }
+
+  /** By way of the block, which it gives back, or of a little memory. */
+  async function sendRead(
+    reading: ArchiveReading,
+    position: number,
+    end: number | null,
+    block: Block | null,
+    out: Out,
+  ): Promise<number> {
+    const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
+    const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
+    try {
+      const bytes = await reading.read(position, memory.subarray(0, wanted))
+      await out([memory.subarray(0, bytes)], bytes)
+      return bytes
+    } finally {
+      if (block !== null) blocks.release(block)
+    }
+  }
+
   /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */
-  function write(res: ServerResponse, bytes: Buffer, mostMs: number | null, gone: AbortSignal): Promise<void> {
+  function write(
+    res: ServerResponse,
+    buffers: readonly Uint8Array[],
+    mostMs: number | null,
+    gone: AbortSignal,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const over = () => {
         clearTimeout(deadline)
@@ -132,18 +171,25 @@ export function createDownload(options: DownloadOptions) {
       if (gone.aborted) return lost()
       gone.addEventListener('abort', lost)
       res.on('timeout', stalled)
-      res.write(bytes, (error) => {
+      const last = buffers.length - 1
+      // Together they are one chunk of the body, and one call to the system.
+      res.cork()
+      for (let n = 0; n < last; n++) res.write(buffers[n])
+      res.write(buffers[last], (error) => {
         over()
         // A socket that takes nothing more (EPIPE, ECONNRESET) may say so before it says that it is closed.
         if (error) reject(new ClientGoneError('the connection is lost', { cause: error }))
         else resolve()
       })
+      res.uncork()
     })
   }
 }
 
 /** Of a client that is slow, or where all blocks are out. */
 const SMALL_CHUNK_BYTES = 64 * 1024
+/** Of bodies' memory, what all downloads together may have on its way out. */
+const MAX_FRESH_BYTES = 32 * 1024 * 1024
 const TOO_FEW = 'the client takes too few bytes'
 
 /** Clients leave as they like: nothing to warn of. */

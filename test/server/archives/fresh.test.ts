@@ -1,0 +1,104 @@
+// What was just written, given out of memory: the same bytes as in the log, and its memory is free once nobody holds it.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createFresh, isWorthwhile } from '../../../server/archives/fresh.ts'
+import { openReading } from '../../../server/archives/reading.ts'
+import { openHouse } from '../../support/building.ts'
+import { bodyOf, startOrigin } from '../../support/origin.ts'
+
+describe('fresh bytes', () => {
+  it('are what lies from an offset of the log on, and none where that is elsewhere', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 5 }), { maxLength: 5 }),
+        fc.nat(10),
+        fc.nat(40),
+        (buffers, begin, offset) => {
+          const log = Buffer.concat([Buffer.alloc(begin, 255), ...buffers])
+          const taken = createFresh(begin, buffers, () => {}).take(offset)
+          if (offset < begin || offset >= log.length) expect(taken).toBeNull()
+          else {
+            expect(Buffer.concat(taken!.buffers)).toEqual(log.subarray(offset))
+            expect(taken!.bytes).toBe(log.length - offset)
+          }
+        },
+      ),
+    )
+  })
+
+  it('are over when all have released them', () => {
+    let over = 0
+    const fresh = createFresh(0, [Buffer.alloc(5)], () => over++)
+    const [one, other] = [fresh.take(0)!, fresh.take(3)!]
+    one.release()
+    fresh.release()
+    expect(over).toBe(0)
+    other.release()
+    expect(over).toBe(1)
+  })
+
+  it('are worth while where they are large', () => {
+    expect(isWorthwhile([], 0)).toBe(false)
+    expect(isWorthwhile([Buffer.alloc(100), Buffer.alloc(50_000)], 50_100)).toBe(false)
+    expect(isWorthwhile([Buffer.alloc(100), Buffer.alloc(100_000)], 100_100)).toBe(true)
+  })
+})
+
+describe('a reading at the frontier', () => {
+  it('is given large bodies as they were written, and who comes later reads the same', async () => {
+    await using origin = await startOrigin()
+    await using house = await openHouse()
+    const sizes = [300_000, 700_000, 100, 1_000_000, 200_000, 3_000_000, 400_000]
+    const { archiveId } = await house.accept(sizes.map((size, n) => `${origin.url}/bytes/${size}/${n}`))
+    const build = await house.start(archiveId)
+    const open = () => openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
+    await using reading = open()
+    await using late = open()
+    const chunks: Buffer[] = []
+    let position = 0
+    let freshBytes = 0
+    const { signal } = new AbortController()
+    while ((await reading.wait(position, signal)) === 'readable') {
+      const fresh = reading.takeFresh(position)
+      if (fresh !== null) {
+        // For as long as a client takes its time.
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        chunks.push(...fresh.buffers.map((buffer) => Buffer.from(buffer)))
+        position += fresh.bytes
+        freshBytes += fresh.bytes
+        fresh.release()
+        continue
+      }
+      const target = Buffer.alloc(100_000)
+      const bytes = await reading.read(position, target)
+      chunks.push(target.subarray(0, bytes))
+      position += bytes
+    }
+    await build.ended
+    expect(freshBytes).toBeGreaterThanOrEqual(300_000)
+    const whole = await house.bytes(archiveId)
+    expect(Buffer.concat(chunks).equals(whole)).toBe(true)
+    expect(late.takeFresh(0)).toBeNull()
+    for (const [n, { body }] of (await house.zip(archiveId)).entries()) {
+      expect(body.equals(bodyOf(sizes[n]!, n))).toBe(true)
+    }
+    expect(house.staging.usedBytes).toBe(0)
+  })
+
+  it('holds the memory of what it was given, and of nothing else', async () => {
+    await using origin = await startOrigin()
+    await using house = await openHouse()
+    const { archiveId } = await house.accept([`${origin.url}/bytes/300000/a`, `${origin.url}/bytes/200000/b`])
+    const build = await house.start(archiveId)
+    await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
+    await reading.wait(0, new AbortController().signal)
+    const fresh = reading.takeFresh(0)!
+    await build.ended
+    expect(build.fresh).toBeNull()
+    expect(house.staging.usedBytes).toBeGreaterThanOrEqual(300_000)
+    const held = Buffer.concat(fresh.buffers)
+    expect(held.equals((await house.bytes(archiveId)).subarray(0, held.length))).toBe(true)
+    fresh.release()
+    expect(house.staging.usedBytes).toBe(0)
+  })
+})
