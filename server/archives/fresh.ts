@@ -1,8 +1,8 @@
 // A piece of the log that is in memory still, for the moment after it was written: whoever waits at the frontier is given it.
 
 export interface Fresh {
-  /** What lies from `offset` of the log on; null where that is not in the piece. */
-  take(offset: number): FreshBytes | null
+  /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
+  take(offset: number, mostBytes: number): FreshBytes | null
   /** The hold of who made it; to be called once. */
   release(): void
 }
@@ -28,18 +28,22 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
   }
   return {
     release,
-    take(offset) {
-      let at = begin
-      for (const [index, buffer] of buffers.entries()) {
-        const skipped = offset - at
-        if (skipped < 0) return null
-        at += buffer.length
-        if (skipped >= buffer.length) continue
-        const rest = [buffer.subarray(skipped), ...buffers.slice(index + 1)]
-        holds++
-        return { buffers: rest, bytes: rest.reduce((sum, { length }) => sum + length, 0), release }
+    take(offset, mostBytes) {
+      if (offset < begin) return null
+      const taken: Uint8Array[] = []
+      let skipped = offset - begin
+      let left = mostBytes
+      for (const buffer of buffers) {
+        if (left === 0) break
+        const piece = buffer.subarray(Math.min(skipped, buffer.length), skipped + left)
+        skipped = Math.max(0, skipped - buffer.length)
+        if (piece.length === 0) continue
+        taken.push(piece)
+        left -= piece.length
       }
-      return null
+      if (taken.length === 0) return null
+      holds++
+      return { buffers: taken, bytes: mostBytes - left, release }
     },
   }
 }

@@ -69,8 +69,9 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
     },
     takeFresh(position) {
       if (build === null || build.fresh === null || !valid()) return null
+      // What follows in the log need not follow in the archive: the body of a part may come between.
       const piece = layout.locate(position)
-      return piece?.file === LOG ? build.fresh.take(piece.offset) : null
+      return piece?.file === LOG ? build.fresh.take(piece.offset, piece.length) : null
     },
     async wait(position, signal) {
       while (!signal.aborted) {
