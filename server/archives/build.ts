@@ -21,7 +21,7 @@ import { createSealer, type Sealer } from './sealer.ts'
 
 /** How often progress is told at most, and how often waiting bodies and limits are looked at. */
 const TICK_MS = 250
-const GATHERED_BYTES = 512 * 1024
+const GATHERED_BYTES = 1024 * 1024
 
 type Ending = { readonly outcome: 'aborted'; readonly code: AbortCode } | { readonly outcome: 'stopped' }
 

@@ -19,7 +19,7 @@ import type { BodyCheckpoint, StagedBody } from './staging.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
-const LOOKAHEAD = 512
+const LOOKAHEAD = 256
 /** Whole bodies waiting in memory to be written: above this, no new fetch starts. */
 const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
