@@ -67,6 +67,7 @@ export async function saveArchive(
     storing.catch((error) => {
       const isMissing = error instanceof DownloadError && error.code === 'MISSING'
       if (!isMissing) ending.abort(error)
+      // Where an event has ended it by then, this does nothing more.
       else setTimeout(() => ending.abort(error), WHY_WITHIN_MS).unref()
     })
   }

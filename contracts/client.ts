@@ -75,10 +75,12 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     ],
   })
 
-  /** What was told last: nothing is told twice. */
+  let isClosed = false
+
+  /** What was told last: that all is well is told once. */
   let told: string | null = null
   function tell(lost: string | null): void {
-    if (lost !== told) onConnectionChange?.(lost)
+    if (lost !== null || told !== null) onConnectionChange?.(lost)
     told = lost
   }
 
@@ -86,6 +88,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
   async function insist<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     const giveUpAt = performance.now() + giveUpAfterMs
     for (let attempt = 0; ; attempt++) {
+      if (isClosed) throw new Error(CLOSED)
       try {
         const answer = await call()
         tell(null)
@@ -171,6 +174,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     let fruitless = 0
     let giveUpAt = performance.now() + giveUpAfterMs
     for (;;) {
+      if (isClosed) throw new Error(CLOSED)
       let waitMs = backoffMs(fruitless++)
       try {
         for await (const { id, event } of subscribe(open, { signal, lastEventId, beginWithinMs })) {
@@ -184,6 +188,8 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       } catch (error) {
         signal?.throwIfAborted()
         const failure = readFailure(error, base)
+        // The archive may have been accepted, only not its watching.
+        if (failure.retryable && beginWithinMs !== undefined) throw new NotBegunError()
         waitMs = Math.max(waitMs, failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
         tell(failure.error.message)
@@ -257,11 +263,15 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       return insist(() => trpc.planArchive.query(input, { signal }), signal)
     },
 
+    /** Ends what is under way. */
     async close(): Promise<void> {
+      isClosed = true
       await socket.close()
     },
   }
 }
+
+const CLOSED = 'this connection is closed'
 
 type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
 
@@ -276,7 +286,7 @@ interface Observer {
 type Open = (lastEventId: string | null | undefined, observer: Observer) => { unsubscribe(): void }
 
 interface FollowOptions extends WatchOptions {
-  /** Without an event by then, or when the connection is lost before it, the end is a NotBegunError. */
+  /** Without an event by then, or where the connection or the call fails before it for now, the end is a NotBegunError. */
   beginWithinMs?: number | undefined
 }
 

@@ -11,6 +11,8 @@ export interface Fresh {
 export interface FreshBytes {
   readonly buffers: readonly Uint8Array[]
   readonly bytes: number
+  /** Of the whole piece: all of it is kept until then. */
+  readonly heldBytes: number
   release(): void
 }
 
@@ -22,6 +24,7 @@ export const isWorthwhile = (buffers: readonly Uint8Array[], bytes: number): boo
 
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
 export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {
+  const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
   let holds = 1
   const release = () => {
     if (--holds === 0) over()
@@ -43,7 +46,7 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
       }
       if (taken.length === 0) return null
       holds++
-      return { buffers: taken, bytes: mostBytes - left, release }
+      return { buffers: taken, bytes: mostBytes - left, heldBytes, release }
     },
   }
 }

@@ -79,7 +79,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
     return false
   }
 
-  /** Those under way may all be slow ones, whose end nobody should wait for. */
+  /** It is a crowd no more when the process has time left, or those under way turn out slow: both without any of them ending. */
   function lookAgain(): void {
     if (lookingAgain) return
     lookingAgain = true

@@ -1,18 +1,24 @@
 // When the fetches under way are enough: those of a busy process are only made later by more of them. Counts; starts nothing.
 
+import { type Clock, systemClock } from '../lib/clock.ts'
+
 export interface Crowd {
-  /** One more would be one too many. */
+  /**
+   * One more would be one too many: the process is busy, and those under way are at least four, of 4 MiB between them, that
+   * bring 100 MB a second, judged by what has ended.
+   */
   isEnough(active: number): boolean
   /** A fetch has ended that brought so many bytes in so much time. */
   ended(bytes: number, tookMs: number): void
 }
 
-/** There are always so many, */
 const LEAST_FETCHES = 4
-/** bringing so much between them, so that small bodies, which are mostly waited for, come in many at a time, */
+/** Small bodies are mostly waited for: more of them at a time are quicker. */
 const LEAST_BYTES = 4 * 1024 * 1024
-/** as quickly as no network does that leaves the process idle: slow origins are no reason to ask fewer of them. */
+/** From slow origins, too, more bodies at a time are quicker. */
 const LEAST_BYTES_PER_MS = 100_000
+/** Where none has ended for so long, those under way are slow ones, whatever the last were. */
+const LONGEST_MS = 100
 /** A body that goes on and on says little of the others. */
 const MOST_COUNTED_BYTES = 4 * 1024 * 1024
 
@@ -20,18 +26,21 @@ const MOST_COUNTED_BYTES = 4 * 1024 * 1024
  * Large bodies that come in together from quick origins are all late, and make every turn of the loop long. A few at a time
  * come in one after the other, in the same time altogether, and each archive has its first the sooner.
  */
-export function createCrowd(isBusy: () => boolean): Crowd {
+export function createCrowd(isBusy: () => boolean, clock: Pick<Clock, 'monotonicMs'> = systemClock): Crowd {
   let meanBytes = 0
   let meanMs = 0
+  let endedMs = Number.NEGATIVE_INFINITY
   return {
     isEnough(active) {
       const bytes = active * meanBytes
-      return active >= LEAST_FETCHES && bytes >= LEAST_BYTES && bytes >= LEAST_BYTES_PER_MS * meanMs && isBusy()
+      if (active < LEAST_FETCHES || bytes < LEAST_BYTES || bytes < LEAST_BYTES_PER_MS * meanMs) return false
+      return clock.monotonicMs() - endedMs < LONGEST_MS && isBusy()
     },
     ended(bytes, tookMs) {
       const part = Math.min(1, MOST_COUNTED_BYTES / bytes)
       meanBytes += (bytes * part - meanBytes) / 8
       meanMs += (tookMs * part - meanMs) / 8
+      endedMs = clock.monotonicMs()
     },
   }
 }

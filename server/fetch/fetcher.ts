@@ -124,6 +124,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         underWay.add(this)
         ticker ??= setInterval(tick, CHECK_EVERY_MS)
       }
+      const before = this.#received?.bytes ?? 0
       this.#current = new Attempt(dispatcher, {
         url,
         userAgent,
@@ -133,7 +134,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         clock,
         decoderPlaces,
         done: (outcome) => {
-          release(this.receivedBytes)
+          release(Math.max(0, this.receivedBytes - before))
           this.#ended(outcome)
         },
       })

@@ -35,7 +35,13 @@ interface Plan {
   readonly body: { readonly first: number; readonly end: number | null } | null
 }
 
-/** Resolves once the client has taken them; rejects where it does not, or not soon enough. */
+/** Of the archive, in memory that is kept until `release`, which is called once. */
+type Piece = Omit<FreshBytes, 'heldBytes'>
+
+/**
+ * Resolves once the client has taken them. Where it rejects the socket is closed already, or `reset` at once: nothing more
+ * of their memory goes out.
+ */
 type Out = (buffers: readonly Uint8Array[], bytes: number) => Promise<void>
 
 export function createDownload(options: DownloadOptions) {
@@ -97,50 +103,75 @@ export function createDownload(options: DownloadOptions) {
       if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
     }
     let position = first
-    while (end === null || position < end) {
-      const state = await reading.wait(position, gone)
-      if (state === 'end') break
-      if (state === 'failed') return 'failed'
-      const fresh = end === null && !pace.isSlow && freshBytes < MAX_FRESH_BYTES ? reading.takeFresh(position) : null
-      if (fresh !== null) {
-        await sendFresh(fresh, out)
-        position += fresh.bytes
-      } else {
-        const block = pace.isSlow ? null : blocks.take()
-        position += await sendRead(reading, position, end, block, out)
+    const readNext = () => readPiece(reading, position, end, pace.isSlow ? null : blocks.take())
+    /** What was asked for already. */
+    let ahead: Promise<Piece> | null = null
+    try {
+      while (end === null || position < end) {
+        const state = await reading.wait(position, gone)
+        if (state === 'end') break
+        if (state === 'failed') return 'failed'
+        const fresh = ahead === null && end === null ? takeFresh(reading, position, pace.mayHoldBytes) : null
+        const piece = fresh === null ? await (ahead ?? readNext()) : takenPiece(fresh)
+        ahead = null
+        try {
+          position += piece.bytes
+          const isMore = position < (end ?? reading.readableBytes)
+          if (isMore && !pace.isSlow && reading.isFar(position)) {
+            ahead = readNext()
+            ahead.catch(() => {})
+          }
+          await out(piece.buffers, piece.bytes)
+        } finally {
+          piece.release()
+        }
       }
+    } finally {
+      await ahead?.then(({ release }) => release()).catch(() => {})
     }
     res.end()
     return 'sent'
   }
 
-  /** From where it lies. A write that fails does so when its socket is closed, and nobody looks at it any more. */
-  async function sendFresh({ buffers, bytes, release }: FreshBytes, out: Out): Promise<void> {
-    freshBytes += bytes
-    try {
-      await out(buffers, bytes)
-    } finally {
-      freshBytes -= bytes
-      release()
-    }
-  }
-
-  /** By way of the block, which it gives back, or of a little memory. */
-  async function sendRead(
+  /** By way of the block, or of a little memory. */
+  async function readPiece(
     reading: ArchiveReading,
     position: number,
     end: number | null,
     block: Block | null,
-    out: Out,
-  ): Promise<number> {
+  ): Promise<Piece> {
     const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
     const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
+    const release = () => {
+      if (block !== null) blocks.release(block)
+    }
     try {
       const bytes = await reading.read(position, memory.subarray(0, wanted))
-      await out([memory.subarray(0, bytes)], bytes)
-      return bytes
-    } finally {
-      if (block !== null) blocks.release(block)
+      return { buffers: [memory.subarray(0, bytes)], bytes, release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  function takeFresh(reading: ArchiveReading, position: number, mostBytes: number): FreshBytes | null {
+    if (mostBytes === 0) return null
+    const fresh = reading.takeFresh(position)
+    if (fresh === null) return null
+    if (fresh.heldBytes <= Math.min(mostBytes, MAX_FRESH_BYTES - freshBytes)) return fresh
+    fresh.release()
+    return null
+  }
+
+  function takenPiece({ buffers, bytes, heldBytes, release }: FreshBytes): Piece {
+    freshBytes += heldBytes
+    return {
+      buffers,
+      bytes,
+      release() {
+        freshBytes -= heldBytes
+        release()
+      },
     }
   }
 

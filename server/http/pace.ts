@@ -10,6 +10,8 @@ export interface PaceOptions {
 export interface Pace {
   /** It let the last chunk wait. */
   readonly isSlow: boolean
+  /** So much memory may be kept for it alone: little, until it has shown that it takes more. */
+  readonly mayHoldBytes: number
   /** How long so many bytes may take; null: for ever. */
   mostMs(bytes: number): number | null
   /** The client took so many bytes, and for so long only it was waited for. False where it is too slow to go on. */
@@ -17,18 +19,32 @@ export interface Pace {
 }
 
 const SLOW_WAIT_MS = 1_000
+/** The kernel takes some MiB by itself, whatever the client does: only after more than that it has shown something. */
+const PROOF_BYTES = 8 * 1024 * 1024
+const UNPROVEN_BYTES = 2 * 1024 * 1024
+/** Of timers. */
+const MAX_MS = 2 ** 31 - 1
 
 export function createPace({ minBytesPerSecond, windowMs }: PaceOptions): Pace {
   let isSlow = false
+  let quickBytes = 0
   let windowBytes = 0
   let waitedInWindowMs = 0
   return {
     get isSlow() {
       return isSlow
     },
-    mostMs: (bytes) => (minBytesPerSecond === 0 ? null : Math.max(windowMs, (bytes / minBytesPerSecond) * 1_000)),
+    get mayHoldBytes() {
+      if (isSlow) return 0
+      return quickBytes >= PROOF_BYTES ? Number.POSITIVE_INFINITY : UNPROVEN_BYTES
+    },
+    mostMs(bytes) {
+      if (minBytesPerSecond === 0) return null
+      return Math.min(MAX_MS, Math.max(windowMs, (bytes / minBytesPerSecond) * 1_000))
+    },
     took(bytes, waitedMs) {
       isSlow = waitedMs >= SLOW_WAIT_MS
+      quickBytes = isSlow ? 0 : quickBytes + bytes
       windowBytes += bytes
       waitedInWindowMs += waitedMs
       if (waitedInWindowMs < windowMs) return true

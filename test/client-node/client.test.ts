@@ -8,9 +8,10 @@ import { describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { createSheafClient, newArchiveKey, RefusedError, UnreachableError } from '../../client-node/index.ts'
 import type { ArchiveApi, EntryStatus, ServerInfo } from '../../contracts/api.ts'
-import type { AcceptedEvent } from '../../contracts/events.ts'
+import type { AcceptedEvent, ArchiveEvent } from '../../contracts/events.ts'
 import { Refusal } from '../../contracts/failures.ts'
 import { createRouter } from '../../contracts/router.ts'
+import { until } from '../support/wait.ts'
 
 const info = { version: '1.2.3', protocol: 1 } as ServerInfo
 const caller = { principal: 'anyone', address: '127.0.0.1' }
@@ -138,6 +139,31 @@ describe('a client', () => {
       await expect(firstEvent(withSocket.url)).rejects.toEqual(refused)
       await using without = await serve(handlerOf({ submit }))
       await expect(firstEvent(without.url)).rejects.toEqual(refused)
+    })
+
+    it('is told that it is accepted where its watching is refused for now', async () => {
+      const watch: ArchiveApi['watch'] = async function* () {
+        yield* []
+        throw new Refusal('BUSY')
+      }
+      const api: Partial<ArchiveApi> = { submit: async () => accepted, watch }
+      await using server = await serve(handlerOf(api), (wss) =>
+        applyWSSHandler({ wss, router: createRouter(), createContext: contextOf(api) }),
+      )
+      expect(await firstEvent(server.url)).toEqual(accepted)
+    })
+
+    it('ends when the client is closed', async () => {
+      await using server = await serveBoth()
+      const client = createSheafClient({ url: server.url })
+      const told: ArchiveEvent[] = []
+      const watching = (async () => {
+        for await (const event of client.createArchive({ entries: ['http://origin.test/a'] })) told.push(event)
+      })()
+      watching.catch(() => {})
+      await until(() => told.length > 0, { what: 'its acceptance' })
+      await client.close()
+      await expect(watching).rejects.toThrow('closed')
     })
 
     it('says what is wrong with a server that is none', async () => {

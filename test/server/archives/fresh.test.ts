@@ -24,6 +24,7 @@ describe('fresh bytes', () => {
             const wanted = log.subarray(offset, offset + mostBytes)
             expect(Buffer.concat(taken!.buffers)).toEqual(wanted)
             expect(taken!.bytes).toBe(wanted.length)
+            expect(taken!.heldBytes).toBe(log.length - begin)
           }
         },
       ),

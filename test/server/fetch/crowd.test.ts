@@ -31,6 +31,16 @@ describe('a crowd', () => {
     expect(crowd.isEnough(32)).toBe(false)
   })
 
+  it('is none where those under way do not end, whatever came before', () => {
+    let nowMs = 0
+    const crowd = createCrowd(() => true, { monotonicMs: () => nowMs })
+    for (let n = 0; n < 100; n++) crowd.ended(MiB, 10)
+    nowMs = 99
+    expect(crowd.isEnough(32)).toBe(true)
+    nowMs = 100
+    expect(crowd.isEnough(32)).toBe(false)
+  })
+
   it('is judged by what came last', () => {
     const crowd = crowdAfter(10_000, 1)
     for (let n = 0; n < 20; n++) crowd.ended(MiB, 10)

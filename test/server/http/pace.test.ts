@@ -49,7 +49,21 @@ describe('a client', () => {
     expect(pace.isSlow).toBe(false)
   })
 
+  it('may have little memory kept for it until it has taken more than the kernel would, and none while it is slow', () => {
+    const pace = createPace({ minBytesPerSecond: 0, windowMs: 60_000 })
+    expect(pace.mayHoldBytes).toBe(2 * MiB)
+    pace.took(8 * MiB - 1, 0)
+    expect(pace.mayHoldBytes).toBe(2 * MiB)
+    pace.took(1, 999)
+    expect(pace.mayHoldBytes).toBe(Number.POSITIVE_INFINITY)
+    pace.took(MiB, 1_000)
+    expect(pace.mayHoldBytes).toBe(0)
+    pace.took(7 * MiB, 0)
+    expect(pace.mayHoldBytes).toBe(2 * MiB)
+  })
+
   it.each([
+    [1, 10 * MiB, 2 ** 31 - 1],
     [1_000, 5_000, 60_000],
     [1_000, 70_000, 70_000],
     [0, 70_000, null],
