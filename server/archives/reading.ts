@@ -18,8 +18,6 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly readableBytes: number
   /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
   read(position: number, target: Uint8Array): Promise<number>
-  /** Reading there takes a turn of the loop or more: best asked for before it is needed. */
-  isFar(position: number): boolean
   /** What lies from `position` on, where the frontier has just moved past it; null where it is to be read. */
   takeFresh(position: number): FreshBytes | null
   /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
@@ -47,7 +45,6 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
 
   /** The bytes behind this reading are still those it began with. */
   const valid = () => sealed !== null || build!.generation === generation
-  const isFar = (position: number) => build === null || layout.readableBytes - position > RECENT_BYTES
   const whole = () => sealed !== null || build!.outcome === 'sealed'
 
   return {
@@ -61,10 +58,10 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
     get readableBytes() {
       return layout.readableBytes
     },
-    isFar,
     async read(position, target) {
-      const recent = isFar(position) ? undefined : reader.readRecent
-      const read = (...at: Parameters<typeof reader.read>) => recent?.(...at) ?? reader.read(...at)
+      const isRecent = build !== null && layout.readableBytes - position <= RECENT_BYTES
+      const read = (...at: Parameters<typeof reader.read>) =>
+        (isRecent ? reader.readRecent?.(...at) : null) ?? reader.read(...at)
       const bytes = await readLayout(layout, read, position, target)
       // Read first, asked after: the bytes may have been replaced meanwhile.
       if (!valid()) throw new Error('the archive was built anew')

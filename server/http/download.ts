@@ -103,31 +103,18 @@ export function createDownload(options: DownloadOptions) {
       if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
     }
     let position = first
-    const readNext = () => readPiece(reading, position, end, pace.isSlow ? null : blocks.take())
-    /** What was asked for already. */
-    let ahead: Promise<Piece> | null = null
-    try {
-      while (end === null || position < end) {
-        const state = await reading.wait(position, gone)
-        if (state === 'end') break
-        if (state === 'failed') return 'failed'
-        const fresh = ahead === null && end === null ? takeFresh(reading, position, pace.mayHoldBytes) : null
-        const piece = fresh === null ? await (ahead ?? readNext()) : takenPiece(fresh)
-        ahead = null
-        try {
-          position += piece.bytes
-          const isMore = position < (end ?? reading.readableBytes)
-          if (isMore && !pace.isSlow && reading.isFar(position)) {
-            ahead = readNext()
-            ahead.catch(() => {})
-          }
-          await out(piece.buffers, piece.bytes)
-        } finally {
-          piece.release()
-        }
+    while (end === null || position < end) {
+      const state = await reading.wait(position, gone)
+      if (state === 'end') break
+      if (state === 'failed') return 'failed'
+      const fresh = end === null ? takeFresh(reading, position, pace.mayHoldBytes) : null
+      const piece = fresh ?? (await readPiece(reading, position, end, pace.isSlow ? null : blocks.take()))
+      position += piece.bytes
+      try {
+        await out(piece.buffers, piece.bytes)
+      } finally {
+        piece.release()
       }
-    } finally {
-      await ahead?.then(({ release }) => release()).catch(() => {})
     }
     res.end()
     return 'sent'
@@ -154,25 +141,20 @@ export function createDownload(options: DownloadOptions) {
     }
   }
 
-  function takeFresh(reading: ArchiveReading, position: number, mostBytes: number): FreshBytes | null {
-    if (mostBytes === 0) return null
-    const fresh = reading.takeFresh(position)
+  function takeFresh(reading: ArchiveReading, position: number, mostBytes: number): Piece | null {
+    const fresh = mostBytes > 0 ? reading.takeFresh(position) : null
     if (fresh === null) return null
-    if (fresh.heldBytes <= Math.min(mostBytes, MAX_FRESH_BYTES - freshBytes)) return fresh
-    fresh.release()
-    return null
-  }
-
-  function takenPiece({ buffers, bytes, heldBytes, release }: FreshBytes): Piece {
-    freshBytes += heldBytes
-    return {
-      buffers,
-      bytes,
-      release() {
-        freshBytes -= heldBytes
-        release()
-      },
+    const { buffers, bytes, heldBytes } = fresh
+    if (heldBytes > Math.min(mostBytes, MAX_FRESH_BYTES - freshBytes)) {
+      fresh.release()
+      return null
     }
+    freshBytes += heldBytes
+    const release = () => {
+      freshBytes -= heldBytes
+      fresh.release()
+    }
+    return { buffers, bytes, release }
   }
 
   /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */
