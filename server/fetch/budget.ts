@@ -123,6 +123,7 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
     lane.active++
     perOrigin.set(task.origin, (perOrigin.get(task.origin) ?? 0) + 1)
     const startedMs = performance.now()
+    crowd.started()
     let held = true
     task.start((receivedBytes) => {
       if (!held) return

@@ -8,6 +8,7 @@ export interface Crowd {
    * bring 100 MB a second, judged by what has ended.
    */
   isEnough(active: number): boolean
+  started(): void
   /** A fetch has ended that brought so many bytes in so much time. */
   ended(bytes: number, tookMs: number): void
 }
@@ -17,7 +18,7 @@ const LEAST_FETCHES = 4
 const LEAST_BYTES = 4 * 1024 * 1024
 /** From slow origins, too, more bodies at a time are quicker. */
 const LEAST_BYTES_PER_MS = 100_000
-/** Where none has ended for so long, those under way are slow ones, whatever the last were. */
+/** Where none has ended for so long, those under way are slow ones, whatever the last were: one more is let in. */
 const LONGEST_MS = 100
 /** A body that goes on and on says little of the others. */
 const MOST_COUNTED_BYTES = 4 * 1024 * 1024
@@ -29,18 +30,22 @@ const MOST_COUNTED_BYTES = 4 * 1024 * 1024
 export function createCrowd(isBusy: () => boolean, clock: Pick<Clock, 'monotonicMs'> = systemClock): Crowd {
   let meanBytes = 0
   let meanMs = 0
-  let endedMs = Number.NEGATIVE_INFINITY
+  /** When one started or ended. */
+  let movedMs = 0
   return {
     isEnough(active) {
       const bytes = active * meanBytes
       if (active < LEAST_FETCHES || bytes < LEAST_BYTES || bytes < LEAST_BYTES_PER_MS * meanMs) return false
-      return clock.monotonicMs() - endedMs < LONGEST_MS && isBusy()
+      return clock.monotonicMs() - movedMs < LONGEST_MS && isBusy()
+    },
+    started() {
+      movedMs = clock.monotonicMs()
     },
     ended(bytes, tookMs) {
       const part = Math.min(1, MOST_COUNTED_BYTES / bytes)
       meanBytes += (bytes * part - meanBytes) / 8
       meanMs += (tookMs * part - meanMs) / 8
-      endedMs = clock.monotonicMs()
+      movedMs = clock.monotonicMs()
     },
   }
 }

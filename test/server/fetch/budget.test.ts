@@ -166,6 +166,7 @@ describe('the fetch budget', () => {
       const crowd = {
         most: enough,
         isEnough: (active: number) => active >= crowd.most,
+        started() {},
         ended: (n: number) => ended.push(n),
       }
       return { ...openBudget({ crowd }), crowd, ended }

@@ -39,6 +39,11 @@ describe('a crowd', () => {
     expect(crowd.isEnough(32)).toBe(true)
     nowMs = 100
     expect(crowd.isEnough(32)).toBe(false)
+    // One more at a time.
+    crowd.started()
+    expect(crowd.isEnough(33)).toBe(true)
+    nowMs = 200
+    expect(crowd.isEnough(33)).toBe(false)
   })
 
   it('is judged by what came last', () => {

@@ -51,15 +51,15 @@ describe('a client', () => {
 
   it('may have little memory kept for it until it has taken more than the kernel would, and none while it is slow', () => {
     const pace = createPace({ minBytesPerSecond: 0, windowMs: 60_000 })
-    expect(pace.mayHoldBytes).toBe(2 * MiB)
+    expect(pace.mayHoldBytes).toBe(3 * MiB)
     pace.took(8 * MiB - 1, 0)
-    expect(pace.mayHoldBytes).toBe(2 * MiB)
+    expect(pace.mayHoldBytes).toBe(3 * MiB)
     pace.took(1, 999)
     expect(pace.mayHoldBytes).toBe(Number.POSITIVE_INFINITY)
     pace.took(MiB, 1_000)
     expect(pace.mayHoldBytes).toBe(0)
     pace.took(7 * MiB, 0)
-    expect(pace.mayHoldBytes).toBe(2 * MiB)
+    expect(pace.mayHoldBytes).toBe(3 * MiB)
   })
 
   it.each([
