@@ -169,6 +169,11 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
   }
 }
 
+/** Once their bytes are elsewhere, or not wanted any more. */
+export function releaseBodies({ bodies }: Batch): void {
+  for (const body of bodies) body.releaseMemory()
+}
+
 function addBytes(batch: Batch, buffers: readonly Uint8Array[]): void {
   for (const buffer of buffers) {
     if (buffer.length === 0) continue

@@ -7,11 +7,11 @@ import { createWake } from '../lib/wake.ts'
 import { type ArchiveRecord, type Fact, StaleSeqError } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { SpoolWriter } from '../ports/spool.ts'
-import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
+import { type Batch, type Batcher, createBatcher, releaseBodies, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
-import { createFresh, type Fresh, isWorthwhile } from './fresh.ts'
+import { createFresh, createOffer } from './fresh.ts'
 import { createGathering } from './gathering.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
@@ -30,7 +30,7 @@ export class Build {
   readonly record: ArchiveRecord
   readonly layout = createLayout()
   /** What the frontier has just moved by. */
-  fresh: Fresh | null = null
+  readonly fresh = createOffer()
   /** Passed when the frontier moves, and at the end. */
   readonly frontier = createWake()
   /** Passed when there is something new to tell, some times a second; at the end at once. */
@@ -206,21 +206,17 @@ export class Build {
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
-    const { fetcher, staging, deflater, clock, log } = this.#parts
+    const { clock } = this.#parts
     const entries = this.#entries
     const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, clock })
     this.#batcher = batcher
     this.#intake = createIntake({
+      ...this.#parts,
       record: this.record,
       manifest,
       entries,
-      fetcher,
-      staging,
-      deflater,
       spool,
       reader: () => this.#parts.spool.reader(this.archiveId),
-      clock,
-      log,
       settled: (index) => {
         const entry = entries[index]!
         if (entry.state === 'whole') this.#wholeBytes += entry.body.sizeBytes
@@ -253,35 +249,21 @@ export class Build {
   }
 
   async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
-    const fresh = createFresh(writer.logBytes, batch.buffers, () => {
-      for (const body of batch.bodies) body.releaseMemory()
-    })
+    const fresh = createFresh(writer.logBytes, batch.buffers, () => releaseBodies(batch))
     try {
       if (batch.buffers.length > 0) await writer.appendLog(batch.buffers)
       await this.#append(batch.facts)
-    } catch (error) {
-      fresh.release()
-      throw error
+      if (batch.extents.length > 0) this.fresh.make(fresh)
     } finally {
       for (const body of batch.bodies) this.#intake?.written(body.sizeBytes)
+      fresh.release()
     }
-    if (batch.extents.length > 0 && isWorthwhile(batch.buffers, batch.bytes)) this.#offer(fresh)
-    else fresh.release()
     for (const extent of batch.extents) this.layout.add(extent)
     this.#sealedEntries += batch.sealedEntries
     this.#failedEntries += batch.failedEntries
     this.#dirty = true
     if (batch.extents.length > 0) this.frontier.notify()
     if (batch.failedEntries > 0) this.#endIfAsked()
-  }
-
-  /** For one turn of the loop: whoever waits at the frontier has taken it by then, and all others read it from the log. */
-  #offer(fresh: Fresh): void {
-    this.fresh = fresh
-    setImmediate(() => {
-      if (this.fresh === fresh) this.fresh = null
-      fresh.release()
-    })
   }
 
   async #append(facts: readonly Fact[]): Promise<void> {

@@ -3,8 +3,35 @@
 export interface Fresh {
   /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
   take(offset: number, mostBytes: number): FreshBytes | null
-  /** The hold of who made it; to be called once. */
+  /** It is kept by who made it, and by each that holds it, until they release it once. */
+  hold(): void
   release(): void
+  /** Taken is quicker than read. */
+  readonly isWorthwhile: boolean
+}
+
+/** The last piece, for one turn of the loop: by then who waits at the frontier has taken it, and all others read the log. */
+export interface Offer {
+  readonly current: Fresh | null
+  make(fresh: Fresh): void
+}
+
+export function createOffer(): Offer {
+  let current: Fresh | null = null
+  return {
+    get current() {
+      return current
+    },
+    make(fresh) {
+      if (!fresh.isWorthwhile) return
+      fresh.hold()
+      current = fresh
+      setImmediate(() => {
+        if (current === fresh) current = null
+        fresh.release()
+      })
+    },
+  }
 }
 
 /** In order, without a gap; they stay as they are until `release`, which is to be called once. */
@@ -19,9 +46,6 @@ export interface FreshBytes {
 /** Where they are smaller in the mean, it costs less to read them back together than to write each out by itself. */
 const WORTHWHILE_BYTES = 32 * 1024
 
-export const isWorthwhile = (buffers: readonly Uint8Array[], bytes: number): boolean =>
-  buffers.length > 0 && bytes / buffers.length >= WORTHWHILE_BYTES
-
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
 export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {
   const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
@@ -30,6 +54,10 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
     if (--holds === 0) over()
   }
   return {
+    isWorthwhile: buffers.length > 0 && heldBytes / buffers.length >= WORTHWHILE_BYTES,
+    hold() {
+      holds++
+    },
     release,
     take(offset, mostBytes) {
       if (offset < begin) return null

@@ -68,10 +68,11 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       return bytes
     },
     takeFresh(position) {
-      if (build === null || build.fresh === null || !valid()) return null
+      const fresh = build?.fresh.current ?? null
+      if (fresh === null || !valid()) return null
       // What follows in the log need not follow in the archive: the body of a part may come between.
       const piece = layout.locate(position)
-      return piece?.file === LOG ? build.fresh.take(piece.offset, piece.length) : null
+      return piece?.file === LOG ? fresh.take(piece.offset, piece.length) : null
     },
     async wait(position, signal) {
       while (!signal.aborted) {

@@ -1,7 +1,7 @@
 // What was just written, given out of memory: the same bytes as in the log, and its memory is free once nobody holds it.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createFresh, isWorthwhile } from '../../../server/archives/fresh.ts'
+import { createFresh } from '../../../server/archives/fresh.ts'
 import { type ArchiveReading, openReading } from '../../../server/archives/reading.ts'
 import { bytes, gate } from '../../support/behaviours.ts'
 import { openHouse } from '../../support/building.ts'
@@ -43,9 +43,13 @@ describe('fresh bytes', () => {
   })
 
   it('are worth while where they are large', () => {
-    expect(isWorthwhile([], 0)).toBe(false)
-    expect(isWorthwhile([Buffer.alloc(100), Buffer.alloc(50_000)], 50_100)).toBe(false)
-    expect(isWorthwhile([Buffer.alloc(100), Buffer.alloc(100_000)], 100_100)).toBe(true)
+    const isWorthwhile = (sizes: number[]) =>
+      createFresh(
+        0,
+        sizes.map((size) => Buffer.alloc(size)),
+        () => {},
+      ).isWorthwhile
+    expect([[], [100, 50_000], [100, 100_000]].map(isWorthwhile)).toEqual([false, false, true])
   })
 })
 
@@ -124,7 +128,7 @@ describe('a reading at the frontier', () => {
     await reading.wait(0, new AbortController().signal)
     const fresh = reading.takeFresh(0)!
     await build.ended
-    expect(build.fresh).toBeNull()
+    expect(build.fresh.current).toBeNull()
     expect(house.staging.usedBytes).toBeGreaterThanOrEqual(300_000)
     const held = Buffer.concat(fresh.buffers)
     expect(held.equals((await house.bytes(archiveId)).subarray(0, held.length))).toBe(true)
