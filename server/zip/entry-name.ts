@@ -69,12 +69,17 @@ function splitExtension(segment: string): { stem: string; extension: string } {
   return at > 0 ? { stem: segment.slice(0, at), extension: segment.slice(at) } : { stem: segment, extension: '' }
 }
 
-const encoder = new TextEncoder()
-const encoded = new Uint8Array(MAX_SEGMENT_BYTES)
-
-/** The longest beginning of so many bytes: encodeInto never takes a part of a code point. */
+/** The longest beginning of so many bytes. By hand, as Node's encodeInto sometimes stops one code point too early. */
 function cut(text: string, maxBytes: number): string {
-  return text.slice(0, encoder.encodeInto(text, encoded.subarray(0, maxBytes)).read)
+  if (Buffer.byteLength(text) <= maxBytes) return text
+  let bytes = 0
+  let end = 0
+  for (const point of text) {
+    bytes += Buffer.byteLength(point)
+    if (bytes > maxBytes) break
+    end += point.length
+  }
+  return text.slice(0, end)
 }
 
 export interface EntryNamer {

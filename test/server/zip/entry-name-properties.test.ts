@@ -135,6 +135,15 @@ it('is cut between code points: what is left is a beginning of what was there', 
       const next = [...stem][[...kept].length]
       if (next !== undefined) expect(Buffer.byteLength(`${kept}${next}.txt`)).toBeGreaterThan(255)
     }),
+    // Where an encoder that is asked for 251 bytes gives 250, though one more fits.
+    {
+      numRuns: 1_000,
+      examples: [
+        [
+          '€a€€€aß😀😀a€ß😀€😀€€€€€€€€€€€😀€€a€€ß😀ßa€€😀😀€aa😀a€€ßa€😀€€€€ß€ßß€😀€€😀€€😀😀ß😀€€€aaaß€ß😀€😀€😀😀€a€😀a€aßaa😀😀😀ß',
+        ],
+      ],
+    },
   )
 })
 
