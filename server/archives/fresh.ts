@@ -1,11 +1,11 @@
 // A piece of the log that is in memory still, for the moment after it was written: whoever waits at the frontier is given it.
+import type { Lease } from '../lib/blocks.ts'
 
-export interface Fresh {
+/** Kept by who made it, and by each that holds it or takes of it, until they release it. */
+export interface Fresh extends Lease {
   /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
   take(offset: number, mostBytes: number): FreshBytes | null
-  /** It is kept by who made it, and by each that holds it, until they release it once. */
-  hold(): void
-  release(): void
+  hold(): Lease
   /** Taken is quicker than read. */
   readonly isWorthwhile: boolean
 }
@@ -24,23 +24,22 @@ export function createOffer(): Offer {
     },
     make(fresh) {
       if (!fresh.isWorthwhile) return
-      fresh.hold()
+      const lease = fresh.hold()
       current = fresh
       setImmediate(() => {
         if (current === fresh) current = null
-        fresh.release()
+        lease.release()
       })
     },
   }
 }
 
-/** In order, without a gap; they stay as they are until `release`, which is to be called once. */
-export interface FreshBytes {
+/** In order, without a gap; they stay as they are until they are released. */
+export interface FreshBytes extends Lease {
   readonly buffers: readonly Uint8Array[]
   readonly bytes: number
   /** Of the whole piece: all of it is kept until then. */
   readonly heldBytes: number
-  release(): void
 }
 
 /** Where they are smaller in the mean, it costs less to read them back together than to write each out by itself. */
@@ -49,16 +48,22 @@ const WORTHWHILE_BYTES = 32 * 1024
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
 export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {
   const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
-  let holds = 1
-  const release = () => {
-    if (--holds === 0) over()
+  let holds = 0
+  function hold(): Lease {
+    holds++
+    let isHeld = true
+    return {
+      release() {
+        if (!isHeld) throw new Error('a lease was released twice')
+        isHeld = false
+        if (--holds === 0) over()
+      },
+    }
   }
   return {
+    ...hold(),
+    hold,
     isWorthwhile: buffers.length > 0 && heldBytes / buffers.length >= WORTHWHILE_BYTES,
-    hold() {
-      holds++
-    },
-    release,
     take(offset, mostBytes) {
       if (offset < begin) return null
       const taken: Uint8Array[] = []
@@ -73,8 +78,7 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
         left -= piece.length
       }
       if (taken.length === 0) return null
-      holds++
-      return { buffers: taken, bytes: mostBytes - left, heldBytes, release }
+      return { buffers: taken, bytes: mostBytes - left, heldBytes, ...hold() }
     },
   }
 }

@@ -1,5 +1,4 @@
 // When the fetches under way are enough: those of a busy process are only made later by more of them. Counts; starts nothing.
-
 import { type Clock, systemClock } from '../lib/clock.ts'
 
 export interface Crowd {

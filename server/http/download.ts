@@ -35,7 +35,13 @@ interface Plan {
   readonly body: { readonly first: number; readonly end: number | null } | null
 }
 
-/** Of the archive, in memory that is kept until `release`, which is called once. */
+/** Of a client that is slow, or where all blocks are out. */
+const SMALL_CHUNK_BYTES = 64 * 1024
+/** Of bodies' memory, what all downloads together may have on its way out. */
+const MAX_FRESH_BYTES = 32 * 1024 * 1024
+const TOO_FEW = 'the client takes too few bytes'
+
+/** Of the archive, in memory that is kept until it is released. */
 type Piece = Omit<FreshBytes, 'heldBytes'>
 
 /**
@@ -198,12 +204,6 @@ export function createDownload(options: DownloadOptions) {
     })
   }
 }
-
-/** Of a client that is slow, or where all blocks are out. */
-const SMALL_CHUNK_BYTES = 64 * 1024
-/** Of bodies' memory, what all downloads together may have on its way out. */
-const MAX_FRESH_BYTES = 32 * 1024 * 1024
-const TOO_FEW = 'the client takes too few bytes'
 
 /** Clients leave as they like: nothing to warn of. */
 class ClientGoneError extends Error {

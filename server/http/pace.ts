@@ -1,4 +1,4 @@
-// How fast a client takes what is ready for it: whether that is fast enough, and who is a slow one. No I/O.
+// How fast a client takes what is ready for it: whether that is fast enough, and how much memory to keep for it. No I/O.
 
 export interface PaceOptions {
   /** 0: any rate will do. */

@@ -68,7 +68,7 @@ async function takeSlowly(port: number, path: string): Promise<number> {
 }
 
 if (import.meta.main) {
-  for (const direction of ['rmem', 'wmem']) await writeFile(`/proc/sys/net/ipv4/tcp_${direction}`, '4096 16384 65536')
+  for (const direction of ['rmem', 'wmem']) await writeFile(`/proc/sys/net/ipv4/tcp_${direction}`, '4096 8192 16384')
   const [patient, strict] = await Promise.all([play('0'), play('500000')])
   process.stdout.write(`${JSON.stringify({ patient, strict } satisfies Plays)}\n`)
 }

@@ -62,7 +62,8 @@ it('is patient while a block goes out bit by bit, and only as long as the rate a
   const { patient, strict } = await playSlowDownloads()
   expect(patient.receivedBytes).toBeGreaterThan(patient.sizeBytes)
   expect(patient.log).not.toContain('broken off')
-  expect(strict.receivedBytes).toBeLessThan(strict.sizeBytes)
+  // Before the first block had gone out.
+  expect(strict.receivedBytes).toBeLessThan(256 * 1024)
   expect(strict.log).toContain('the client takes too few bytes')
 }, 70_000)
 

@@ -40,6 +40,8 @@ describe('fresh bytes', () => {
     expect(over).toBe(0)
     other.release()
     expect(over).toBe(1)
+    // It would let go of memory that somebody else holds.
+    expect(() => one.release()).toThrow('twice')
   })
 
   it('are worth while where they are large', () => {

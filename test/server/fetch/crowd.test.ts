@@ -56,7 +56,7 @@ describe('a crowd', () => {
 
   it('is judged by no single body that goes on for hours', () => {
     const crowd = crowdAfter(10_000, 1)
-    crowd.ended(100_000 * MiB, 3_600_000)
+    crowd.ended(1_000 * MiB, 3_600_000)
     // As if it had been one of 4 MiB, at its rate.
     for (let n = 0; n < 40; n++) crowd.ended(MiB, 10)
     expect(crowd.isEnough(32)).toBe(true)
