@@ -75,27 +75,36 @@ async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry
     return buffer.subarray(0, await file.readInto(buffer, offset))
   }
   let at = 0
-  for await (const entry of readDirectory(read, sizeBytes)) {
-    signal?.throwIfAborted()
-    if (entry.headerOffset !== at) corrupt(`bytes that belong to no entry at ${at}`)
-    if (entry.method !== METHOD_STORE && entry.method !== METHOD_DEFLATE)
-      corrupt(`"${entry.name}" has an unknown method`)
-    const fixed = await window.at(at, LOCAL_HEADER_BYTES)
-    const headerBytes = LOCAL_HEADER_BYTES + fixed.readUInt16LE(26) + fixed.readUInt16LE(28)
-    const header = parseLocalHeader(await window.at(at, headerBytes))
-    for (const field of ['name', 'crc32', 'sizeBytes', 'compressedBytes'] as const) {
-      if (header[field] !== entry[field]) corrupt(`"${entry.name}" has another ${field} in its header`)
-    }
-    at += header.bodyOffset
-    const held = window.range(at, entry.compressedBytes, signal)
-    const found = await measure(entry.method === METHOD_DEFLATE ? inflated(held, entry.sizeBytes) : held)
-    at += entry.compressedBytes
-    if (found.sizeBytes !== entry.sizeBytes) corrupt(`"${entry.name}" is not as long as its header says`)
-    if (found.checksum !== entry.crc32) corrupt(`the content of "${entry.name}" does not match its checksum`)
-    onEntry?.(entry)
+  for await (const entries of readDirectory(read, sizeBytes)) {
+    for (const entry of entries) at = await checkMember(window, entry, at, { signal, onEntry })
   }
   const next = (await window.at(at, 4)).readUInt32LE(0)
   if (![0x02014b50, 0x06054b50, 0x06064b50].includes(next)) corrupt(`bytes that belong to no entry at ${at}`)
+}
+
+/** @returns where the member that begins at `at` ends */
+async function checkMember(
+  window: ReturnType<typeof createWindow>,
+  entry: DirectoryEntry,
+  at: number,
+  { signal, onEntry }: CheckOptions,
+): Promise<number> {
+  signal?.throwIfAborted()
+  if (entry.headerOffset !== at) corrupt(`bytes that belong to no entry at ${at}`)
+  if (entry.method !== METHOD_STORE && entry.method !== METHOD_DEFLATE) corrupt(`"${entry.name}" has an unknown method`)
+  const fixed = await window.at(at, LOCAL_HEADER_BYTES)
+  const headerBytes = LOCAL_HEADER_BYTES + fixed.readUInt16LE(26) + fixed.readUInt16LE(28)
+  const header = parseLocalHeader(await window.at(at, headerBytes))
+  for (const field of ['name', 'crc32', 'sizeBytes', 'compressedBytes'] as const) {
+    if (header[field] !== entry[field]) corrupt(`"${entry.name}" has another ${field} in its header`)
+  }
+  const bodyAt = at + header.bodyOffset
+  const held = window.range(bodyAt, entry.compressedBytes, signal)
+  const found = await measure(entry.method === METHOD_DEFLATE ? inflated(held, entry.sizeBytes) : held)
+  if (found.sizeBytes !== entry.sizeBytes) corrupt(`"${entry.name}" is not as long as its header says`)
+  if (found.checksum !== entry.crc32) corrupt(`the content of "${entry.name}" does not match its checksum`)
+  onEntry?.(entry)
+  return bodyAt + entry.compressedBytes
 }
 
 async function measure(chunks: AsyncIterable<Buffer>) {

@@ -84,51 +84,60 @@ function zip64Values(extra: Uint8Array, fields: readonly number[]): number[] {
 }
 
 /**
- * Yields the central directory in its order. Throws a `ZipStructureError` as soon as a count, an offset, a signature or
- * the order does not fit; a run to the end means that every byte after the last body is accounted for, and that the
- * entries lie before the directory, in order and without overlap.
+ * Yields the central directory in its order, many entries at a time. Throws a `ZipStructureError` where a count, an offset,
+ * a signature or the order does not fit; a run to the end means that every byte after the last body is accounted for, and
+ * that the entries lie before the directory, in order and without overlap.
  */
-export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncGenerator<DirectoryEntry> {
+export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncGenerator<DirectoryEntry[]> {
   const { entries, offset, end } = await findDirectory(read, sizeBytes)
   let at = offset
   let bodiesEnd = 0
   let chunk: Uint8Array = new Uint8Array(0)
+  let view = viewOf(chunk)
   let chunkAt = at
+  /** Of this chunk: a promise for each entry would cost more than all else of it. */
+  let found: DirectoryEntry[] = []
 
   async function fetchChunk(): Promise<void> {
     chunk = await readExactly(read, at, Math.min(CHUNK_BYTES, end - at))
+    view = viewOf(chunk)
     chunkAt = at
+    found = []
   }
 
-  /**
-   * False: more of the directory is to be fetched first. A promise for each header would cost more than all else of it.
-   * Throws where so much cannot follow.
-   */
   const isThere = (length: number): boolean => {
     if (at + length > end) fail(`the central directory ends within an entry at ${at}`)
     return at + length <= chunkAt + chunk.length
   }
-  const ahead = (length: number) => chunk.subarray(at - chunkAt, at - chunkAt + length)
+
+  /** How long the header at hand is; null: more of the directory is to be fetched first. Throws where none can follow. */
+  function headerBytes(): number | null {
+    if (!isThere(CENTRAL_HEADER_BYTES)) return null
+    const from = at - chunkAt
+    if (view.getUint32(from, true) !== 0x02014b50) fail(`no central header at ${at}`)
+    const lengths = view.getUint16(from + 28, true) + view.getUint16(from + 30, true) + view.getUint16(from + 32, true)
+    return isThere(CENTRAL_HEADER_BYTES + lengths) ? CENTRAL_HEADER_BYTES + lengths : null
+  }
 
   for (let index = 0; index < entries; index++) {
     if (at === end) fail(`the central directory has ${index} entries, the end record says ${entries}`)
-    if (!isThere(CENTRAL_HEADER_BYTES)) await fetchChunk()
-    const fixed = viewOf(ahead(CENTRAL_HEADER_BYTES))
-    if (fixed.getUint32(0, true) !== 0x02014b50) fail(`no central header at ${at}`)
-    const nameEnd = CENTRAL_HEADER_BYTES + fixed.getUint16(28, true)
-    const extraEnd = nameEnd + fixed.getUint16(30, true)
-    const headerBytes = extraEnd + fixed.getUint16(32, true)
-    if (!isThere(headerBytes)) await fetchChunk()
-    const header = ahead(headerBytes)
-    const entry = parseCentralHeader(header, nameEnd, extraEnd)
+    let bytes = headerBytes()
+    if (bytes === null) {
+      if (found.length > 0) yield found
+      await fetchChunk()
+      bytes = headerBytes()!
+    }
+    const entry = parseCentralHeader(chunk, view, at - chunkAt)
     if (entry.headerOffset < bodiesEnd) fail(`"${entry.name}" starts before the entry before it ends`)
-    bodiesEnd = entry.headerOffset + LOCAL_HEADER_BYTES + (nameEnd - CENTRAL_HEADER_BYTES) + entry.compressedBytes
+    const nameBytes = view.getUint16(at - chunkAt + 28, true)
+    bodiesEnd = entry.headerOffset + LOCAL_HEADER_BYTES + nameBytes + entry.compressedBytes
     if (bodiesEnd > offset) fail(`"${entry.name}" reaches into the central directory`)
-    at += headerBytes
-    yield entry
+    at += bytes
+    found.push(entry)
   }
   if (at !== end) fail(`the central directory goes on after the ${entries} entries that the end record says`)
   if (entries === 0 && offset !== 0) fail('an archive without entries has bytes before its directory')
+  if (found.length > 0) yield found
 }
 
 async function readExactly(read: ReadBytes, offset: number, length: number): Promise<Uint8Array> {
@@ -137,21 +146,22 @@ async function readExactly(read: ReadBytes, offset: number, length: number): Pro
   return bytes
 }
 
-function parseCentralHeader(header: Uint8Array, nameEnd: number, extraEnd: number): DirectoryEntry {
-  const view = viewOf(header)
-  const name = decodeName(header.subarray(CENTRAL_HEADER_BYTES, nameEnd))
-  const fields = [view.getUint32(24, true), view.getUint32(20, true), view.getUint32(42, true)]
-  const [sizeBytes, compressedBytes, headerOffset] = zip64Values(header.subarray(nameEnd, extraEnd), fields)
-  const method = view.getUint16(10, true)
-  if (method === METHOD_STORE && sizeBytes !== compressedBytes) fail(`"${name}" is stored but its two sizes differ`)
-  return {
-    name,
-    crc32: view.getUint32(16, true),
-    sizeBytes: sizeBytes!,
-    compressedBytes: compressedBytes!,
-    method,
-    headerOffset: headerOffset!,
+function parseCentralHeader(bytes: Uint8Array, view: DataView, at: number): DirectoryEntry {
+  const nameEnd = at + CENTRAL_HEADER_BYTES + view.getUint16(at + 28, true)
+  const name = decodeName(bytes.subarray(at + CENTRAL_HEADER_BYTES, nameEnd))
+  let sizeBytes = view.getUint32(at + 24, true)
+  let compressedBytes = view.getUint32(at + 20, true)
+  let headerOffset = view.getUint32(at + 42, true)
+  if (sizeBytes === MAX_32 || compressedBytes === MAX_32 || headerOffset === MAX_32) {
+    const extra = bytes.subarray(nameEnd, nameEnd + view.getUint16(at + 30, true))
+    const values = zip64Values(extra, [sizeBytes, compressedBytes, headerOffset])
+    sizeBytes = values[0]!
+    compressedBytes = values[1]!
+    headerOffset = values[2]!
   }
+  const method = view.getUint16(at + 10, true)
+  if (method === METHOD_STORE && sizeBytes !== compressedBytes) fail(`"${name}" is stored but its two sizes differ`)
+  return { name, crc32: view.getUint32(at + 16, true), sizeBytes, compressedBytes, method, headerOffset }
 }
 
 interface DirectoryPlace {

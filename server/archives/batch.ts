@@ -3,24 +3,26 @@ import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Extent, Fact } from '../ports/journal.ts'
 import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
+import { LogBytes } from './log-bytes.ts'
 import type { Sealer } from './sealer.ts'
-import type { StagedBody } from './staging.ts'
+import type { StagingMemory } from './staging-memory.ts'
 
 /** One write and one transaction take in at most this much. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
 const MAX_BATCH_FACTS = 1_000
 /** Whole bodies wait this long in memory for their turn; then they are written, so that a crash does not lose them. */
 const SPILL_AFTER_MS = 500
+/** Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. */
+const COPIED_BODY_BYTES = 32 * 1024
 
 export interface Batch {
   readonly facts: Fact[]
-  /** For the log, in order. */
-  readonly buffers: Uint8Array[]
-  bytes: number
+  /** Whose memory is free once this is over, well or badly. */
+  readonly log: LogBytes
   /** What the archive grows by once the batch is durable. */
   readonly extents: Extent[]
-  /** Whose memory is free once this is over, well or badly. */
-  readonly bodies: StagedBody[]
+  /** Of the bodies in it, as they were received. */
+  bodyBytes: number
   sealedEntries: number
   failedEntries: number
 }
@@ -47,13 +49,14 @@ export interface BatcherOptions {
   entries: Entry[]
   format: ArchiveFormat
   sealer: Sealer
+  staging: StagingMemory
   clock: Clock
 }
 
-export function createBatcher({ entries, format, sealer, clock }: BatcherOptions): Batcher {
+export function createBatcher({ entries, format, sealer, staging, clock }: BatcherOptions): Batcher {
   /** First entry that is not sealed, and not failed and journalled. */
   let head = 0
-  /** Settled since the last batch: to be journalled even where its turn has not come. */
+  /** Failed or in a part since the last batch: to be journalled even where its turn has not come. */
   const news: number[] = []
   const growing = new Map<number, BegunFact>()
   const waiting = new Set<number>()
@@ -70,12 +73,12 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
       if ((entry.state !== 'whole' && entry.state !== 'spooled') || isFull(batch)) return
       const { sizeBytes, crc32 } = entry.state === 'whole' ? entry.body : entry.at
       const { deflated } = entry.state === 'whole' ? entry : entry.at
-      const body = { index: head, sizeBytes, crc32, deflated, ...entry.facts }
-      const at = entry.state === 'whole' ? null : { file: entry.at.file, offset: entry.at.offset }
-      const placed = sealer.place(body, logBytes + batch.bytes, at)
-      if (placed.header !== null) addBytes(batch, [placed.header])
+      const { modifiedMs, proposedName } = entry.facts
+      const body = { index: head, sizeBytes, crc32, deflated, modifiedMs, proposedName }
+      const at = entry.state === 'whole' ? null : entry.at
+      const placed = sealer.place(body, logBytes + batch.log.bytes, at, batch.log.allocate)
       if (entry.state === 'whole') takeMemory(batch, head, entry)
-      if (format === 'zip') batch.extents.push(...placed.extents)
+      if (format === 'zip') for (const extent of placed.extents) batch.extents.push(extent)
       batch.facts.push(placed.fact)
       batch.sealedEntries++
       entries[head] = SEALED
@@ -89,7 +92,6 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
       if (isFull(batch)) break
       taken++
       const entry = entries[index]!
-      growing.delete(index)
       if (entry.state === 'failed') addFailure(batch, entry)
       if (entry.state !== 'spooled' || entry.journalled) continue
       entry.journalled = true
@@ -117,17 +119,22 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
       const entry = entries[index]!
       if (isFull(batch)) return
       if (entry.state !== 'whole' || entry.sinceMs > since) continue
-      const at = inLog(entry, logBytes + batch.bytes)
+      const at = inLog(entry, logBytes + batch.log.bytes)
       takeMemory(batch, index, entry)
       entries[index] = { state: 'spooled', at, facts: entry.facts, journalled: true }
       batch.facts.push({ type: 'entry-staged', index, ...at, ...entry.facts })
     }
   }
 
-  function takeMemory(batch: Batch, index: number, { body }: Extract<Entry, { state: 'whole' }>): void {
+  function takeMemory(batch: Batch, index: number, { body, deflated }: Extract<Entry, { state: 'whole' }>): void {
     waiting.delete(index)
-    addBytes(batch, body.memory)
-    batch.bodies.push(body)
+    batch.bodyBytes += body.sizeBytes
+    if ((deflated ?? body).sizeBytes < COPIED_BODY_BYTES) {
+      for (const chunk of body.memory) batch.log.copy(chunk)
+      body.releaseMemory()
+    } else {
+      batch.log.refer(body.memory, { release: () => body.releaseMemory() })
+    }
   }
 
   return {
@@ -138,8 +145,9 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
       return head === entries.length && news.length === 0
     },
     settled(index) {
+      growing.delete(index)
       if (entries[index]!.state === 'whole') waiting.add(index)
-      news.push(index)
+      else news.push(index)
     },
     begun(fact) {
       growing.set(fact.index, fact)
@@ -147,16 +155,16 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
     next(logBytes, spill) {
       const batch: Batch = {
         facts: [],
-        buffers: [],
-        bytes: 0,
+        log: new LogBytes(staging),
+        bodyBytes: 0,
         extents: [],
-        bodies: [],
         sealedEntries: 0,
         failedEntries: 0,
       }
       addSealable(batch, logBytes)
       addNews(batch)
       if (spill !== 'none') addSpills(batch, logBytes, spill)
+      batch.log.close()
       return batch
     },
     release() {
@@ -169,19 +177,6 @@ export function createBatcher({ entries, format, sealer, clock }: BatcherOptions
   }
 }
 
-/** Once their bytes are elsewhere, or not wanted any more. */
-export function releaseBodies({ bodies }: Batch): void {
-  for (const body of bodies) body.releaseMemory()
-}
-
-function addBytes(batch: Batch, buffers: readonly Uint8Array[]): void {
-  for (const buffer of buffers) {
-    if (buffer.length === 0) continue
-    batch.buffers.push(buffer)
-    batch.bytes += buffer.length
-  }
-}
-
-function isFull({ bytes, facts }: Batch): boolean {
-  return bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS
+function isFull({ log, facts }: Batch): boolean {
+  return log.bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS
 }

@@ -7,7 +7,7 @@ import { createWake } from '../lib/wake.ts'
 import { type ArchiveRecord, type Fact, StaleSeqError } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { SpoolWriter } from '../ports/spool.ts'
-import { type Batch, type Batcher, createBatcher, releaseBodies, type Spill } from './batch.ts'
+import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
 import { type Entry, PENDING } from './entry.ts'
@@ -206,9 +206,9 @@ export class Build {
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
-    const { clock } = this.#parts
+    const { clock, staging } = this.#parts
     const entries = this.#entries
-    const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, clock })
+    const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, staging, clock })
     this.#batcher = batcher
     this.#intake = createIntake({
       ...this.#parts,
@@ -249,13 +249,13 @@ export class Build {
   }
 
   async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
-    const fresh = createFresh(writer.logBytes, batch.buffers, () => releaseBodies(batch))
+    const fresh = createFresh(writer.logBytes, batch.log.buffers, () => batch.log.release())
     try {
-      if (batch.buffers.length > 0) await writer.appendLog(batch.buffers)
+      if (batch.log.bytes > 0) await writer.appendLog(batch.log.buffers)
       await this.#append(batch.facts)
       if (batch.extents.length > 0) this.fresh.make(fresh)
     } finally {
-      for (const body of batch.bodies) this.#intake?.written(body.sizeBytes)
+      if (batch.bodyBytes > 0) this.#intake?.written(batch.bodyBytes)
       fresh.release()
     }
     for (const extent of batch.extents) this.layout.add(extent)

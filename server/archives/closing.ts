@@ -64,7 +64,7 @@ export async function checkArchive(closing: Closing): Promise<string | null> {
       const target = Buffer.allocUnsafe(length)
       return target.subarray(0, await fill(offset, target))
     }
-    for await (const _ of readDirectory(read, layout.readableBytes)) members++
+    for await (const found of readDirectory(read, layout.readableBytes)) members += found.length
     const expected = sealedEntries + (record.report ? 1 : 0)
     if (members !== expected) throw new Error(`${expected} members placed, ${members} in the zip`)
   }

@@ -13,7 +13,7 @@ export interface Layout {
 }
 
 export function createLayout(initial: readonly Extent[] = []): Layout {
-  const extents: Extent[] = []
+  const extents: { -readonly [Key in keyof Extent]: Extent[Key] }[] = []
   /** Where each extent begins in the archive. */
   const starts: number[] = []
   let readableBytes = 0
@@ -28,7 +28,7 @@ export function createLayout(initial: readonly Extent[] = []): Layout {
       const last = extents.at(-1)
       // What follows on in the same file is one extent: most archives come down to very few.
       if (last !== undefined && last.file === file && last.offset + last.length === offset) {
-        extents[extents.length - 1] = { file, offset: last.offset, length: last.length + length }
+        last.length += length
       } else {
         extents.push({ file, offset, length })
         starts.push(readableBytes)

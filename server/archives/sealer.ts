@@ -4,7 +4,7 @@ import type { Extent, Fact, Measured, WholeBody } from '../ports/journal.ts'
 import { LOG } from '../ports/spool.ts'
 import type { TarMember } from '../tar/pack.ts'
 import { cleanEntryName, createNamer } from '../zip/entry-name.ts'
-import { createZipWriter, type Member } from '../zip/writer.ts'
+import { type Allocate, createZipWriter, type Member } from '../zip/writer.ts'
 import { heldBytes, type SealedFact } from './entry.ts'
 
 /** For sources that say nothing of their date: the earliest a zip can tell. */
@@ -13,6 +13,8 @@ const DEFAULT_MODIFIED_MS = Date.UTC(1980, 0, 1)
 type SealFact = Extract<Fact, { type: 'entry-sealed' }>
 
 type Body = Pick<WholeBody, 'sizeBytes' | 'crc32' | 'deflated' | 'modifiedMs'>
+
+type BodyAt = Pick<WholeBody, 'file' | 'offset'>
 
 export interface Placed {
   readonly fact: SealFact
@@ -27,12 +29,9 @@ export interface Sealer {
    * Places the next entry of the archive.
    * @param headerAt where the header will lie in the log
    * @param bodyAt where the body lies; null: in the log, right after the header
+   * @param allocate gives the header's memory
    */
-  place(
-    body: Omit<WholeBody, 'file' | 'offset'>,
-    headerAt: number,
-    bodyAt: { file: string; offset: number } | null,
-  ): Placed
+  place(body: Omit<WholeBody, 'file' | 'offset'>, headerAt: number, bodyAt: BodyAt | null, allocate?: Allocate): Placed
   /** Places an entry again that was sealed before a restart. */
   replace(fact: SealedFact): Placed
   /** Places the report in the log, under the name that was kept for it. */
@@ -57,28 +56,53 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
   /** Where the next header will stand in the archive. */
   let archiveBytes = 0
 
-  function add(name: string, body: Body, headerAt: number, bodyAt: { file: string; offset: number } | null) {
+  function add(
+    name: string,
+    body: Body,
+    headerAt: number,
+    bodyAt: BodyAt | null,
+    allocate?: Allocate,
+  ): Omit<Placed, 'fact'> {
     const member = zipMember(name, body)
-    const header = zip?.header(member, archiveBytes) ?? null
+    const header = zip?.header(member, archiveBytes, allocate) ?? null
     const headerBytes = header?.length ?? 0
-    const at = bodyAt ?? { file: LOG, offset: headerAt + headerBytes }
     const bodyBytes = heldBytes(body).sizeBytes
-    const extents = [
-      { file: LOG, offset: headerAt, length: headerBytes },
-      { ...at, length: bodyBytes },
-    ]
     archiveBytes += headerBytes + bodyBytes
-    if (zip === null) members.push({ name, sizeBytes: body.sizeBytes, modifiedMs: member.modifiedMs, ...at })
-    return { header, extents, at }
+    if (zip === null) {
+      const { file, offset } = bodyAt ?? { file: LOG, offset: headerAt }
+      members.push({ name, sizeBytes: body.sizeBytes, modifiedMs: member.modifiedMs, file, offset })
+    }
+    const extents =
+      bodyAt === null
+        ? [{ file: LOG, offset: headerAt, length: headerBytes + bodyBytes }]
+        : [
+            { file: LOG, offset: headerAt, length: headerBytes },
+            { file: bodyAt.file, offset: bodyAt.offset, length: bodyBytes },
+          ]
+    return { header, extents }
   }
 
-  const place: Sealer['place'] = (body, headerAt, bodyAt) => {
+  const place: Sealer['place'] = (body, headerAt, bodyAt, allocate) => {
     const { index, sizeBytes, crc32, deflated, modifiedMs, proposedName } = body
     const name = namer.take(cleanEntryName(proposedName, index))
-    const { header, extents, at } = add(name, body, headerAt, bodyAt)
+    const { header, extents } = add(name, body, headerAt, bodyAt, allocate)
     const headerEnd = header === null ? null : headerAt + header.length
-    const whole = { index, ...at, sizeBytes, crc32, deflated, modifiedMs, proposedName }
-    return { fact: { type: 'entry-sealed', name, headerEnd, ...whole }, header, extents }
+    const file = bodyAt === null ? LOG : bodyAt.file
+    const offset = bodyAt === null ? (headerEnd ?? headerAt) : bodyAt.offset
+    const fact = {
+      type: 'entry-sealed',
+      name,
+      headerEnd,
+      index,
+      file,
+      offset,
+      sizeBytes,
+      crc32,
+      deflated,
+      modifiedMs,
+      proposedName,
+    } as const
+    return { fact, header, extents }
   }
 
   return {

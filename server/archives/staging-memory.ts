@@ -21,6 +21,8 @@ export interface StagingMemory extends Disposable {
   /** Blocks that somebody needs; when all is quiet, that is at most the one that is being filled. */
   readonly liveBlocks: number
   tryReserve(bytes: number): boolean
+  /** Whatever is left: for what takes the place of other bytes that were reserved. */
+  reserve(bytes: number): void
   release(bytes: number): void
   /** Reserves nothing: it is for bytes that were reserved. */
   piece(bytes: number): Piece
@@ -49,6 +51,9 @@ export function createStagingMemory(maxBytes: number): StagingMemory {
       if (usedBytes + bytes > maxBytes) return false
       usedBytes += bytes
       return true
+    },
+    reserve(bytes) {
+      usedBytes += bytes
     },
     release(bytes) {
       usedBytes -= bytes

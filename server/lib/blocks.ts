@@ -88,14 +88,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
     },
     hold(block) {
       block.refs++
-      let isHeld = true
-      return {
-        release() {
-          if (!isHeld) throw new Error('a lease was released twice')
-          isHeld = false
-          release(block)
-        },
-      }
+      return new BlockLease(block, release)
     },
     release,
     orphan(block) {
@@ -107,5 +100,23 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
       stopShrinking()
       drop(free.length)
     },
+  }
+}
+
+/** A class, not an object with a closure: there is one for each small body. */
+class BlockLease implements Lease {
+  #block: Block | null
+  readonly #over: (block: Block) => void
+
+  constructor(block: Block, over: (block: Block) => void) {
+    this.#block = block
+    this.#over = over
+  }
+
+  release(): void {
+    const block = this.#block
+    if (block === null) throw new Error('a lease was released twice')
+    this.#block = null
+    this.#over(block)
   }
 }

@@ -69,7 +69,11 @@ function localZip64Bytes(sizes: Sizes): number {
 
 /** Bytes in the zip64 extra field of a central header, which holds only what does not fit its own field (4.5.3). */
 function centralZip64Bytes(sizes: Sizes, offset: number): number {
-  return [sizes.size, compressedSize(sizes), offset].filter((value) => value >= MAX_32).length * 8
+  let bytes = 0
+  if (sizes.size >= MAX_32) bytes += 8
+  if (compressedSize(sizes) >= MAX_32) bytes += 8
+  if (offset >= MAX_32) bytes += 8
+  return bytes
 }
 
 function extraBytes(zip64Bytes: number): number {
@@ -82,7 +86,8 @@ function writeCommonFields(
   at: number,
   entry: ZipEntry,
   zip64Bytes: number,
-  [size, compressed]: readonly [number, number],
+  size: number,
+  compressed: number,
 ): number {
   let end = target.writeUInt16LE(zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64, at)
   end = target.writeUInt16LE(FLAG_UTF8, end)
@@ -108,12 +113,12 @@ export function writeLocalHeader(target: Buffer, at: number, entry: ZipEntry): n
   const zip64Bytes = localZip64Bytes(entry)
   const compressed = compressedSize(entry)
   // Both sizes are in the extra field then, so neither may stand in its own (4.5.3).
-  const fields = zip64Bytes === 0 ? ([entry.size, compressed] as const) : ([MAX_32, MAX_32] as const)
+  const isPlain = zip64Bytes === 0
   let end = target.writeUInt32LE(0x04034b50, at)
-  end = writeCommonFields(target, end, entry, zip64Bytes, fields)
+  end = writeCommonFields(target, end, entry, zip64Bytes, isPlain ? entry.size : MAX_32, isPlain ? compressed : MAX_32)
   target.set(entry.name, end)
   end += entry.name.length
-  if (zip64Bytes === 0) return end
+  if (isPlain) return end
   end = writeZip64Header(target, end, zip64Bytes)
   return writeUInt64(target, compressed, writeUInt64(target, entry.size, end))
 }
@@ -128,8 +133,7 @@ export function writeCentralHeader(target: Buffer, at: number, entry: ZipEntry):
   const compressed = compressedSize(entry)
   let end = target.writeUInt32LE(0x02014b50, at)
   end = target.writeUInt16LE(MADE_BY_UNIX | (zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64), end)
-  const fields = [Math.min(entry.size, MAX_32), Math.min(compressed, MAX_32)] as const
-  end = writeCommonFields(target, end, entry, zip64Bytes, fields)
+  end = writeCommonFields(target, end, entry, zip64Bytes, Math.min(entry.size, MAX_32), Math.min(compressed, MAX_32))
   end = target.writeUInt16LE(0, end) // comment length
   end = target.writeUInt16LE(0, end) // disk
   end = target.writeUInt16LE(0, end) // internal attributes

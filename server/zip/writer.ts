@@ -10,9 +10,12 @@ import {
 
 export type Member = Omit<ZipEntry, 'offset' | 'name'> & { readonly name: string }
 
+/** Memory of so many bytes. */
+export type Allocate = (bytes: number) => Buffer
+
 export interface ZipWriter {
   /** The header of the next member; `offset` is where it will stand in the archive. */
-  header(member: Member, offset: number): Buffer
+  header(member: Member, offset: number, allocate?: Allocate): Buffer
   headerBytes(member: Member): number
   /** Central directory and end records, for an archive whose last body ends at `offset`. */
   trailer(offset: number): Buffer[]
@@ -25,10 +28,12 @@ const MAX_CHUNK_BYTES = 256 * 1024
 export function createZipWriter(): ZipWriter {
   const directory = createDirectory()
   return {
-    header(member, offset) {
-      const entry = { ...member, name: Buffer.from(member.name), offset }
+    header({ name, crc32, size, deflatedSize, modifiedMs }, offset, allocate = Buffer.allocUnsafe) {
+      const entry = { name: Buffer.from(name), crc32, size, deflatedSize, modifiedMs, offset }
       directory.add(entry)
-      return localHeader(entry)
+      const header = allocate(localHeaderSize(entry.name.length, entry))
+      writeLocalHeader(header, 0, entry)
+      return header
     },
     headerBytes: (member) => localHeaderSize(Buffer.byteLength(member.name), member),
     trailer(offset) {
@@ -66,10 +71,4 @@ function createDirectory() {
     },
     chunks: (): Buffer[] => [...full, chunk.subarray(0, end)],
   }
-}
-
-function localHeader(entry: ZipEntry): Buffer {
-  const header = Buffer.allocUnsafe(localHeaderSize(entry.name.length, entry))
-  writeLocalHeader(header, 0, entry)
-  return header
 }
