@@ -66,8 +66,10 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
       const lane = nextLane(blocked)
       if (lane === null) return
       // It comes last from now on.
-      lanes.delete(lane)
-      lanes.add(lane)
+      if (lanes.size > 1) {
+        lanes.delete(lane)
+        lanes.add(lane)
+      }
       start(takeFirst(lane), lane)
     }
   }

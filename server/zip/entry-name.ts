@@ -88,7 +88,6 @@ export interface EntryNamer {
 }
 
 const ROOT = 0
-const FILE = -1
 /** What " (2)" and its successors may need, up to " (99999999)". */
 const MAX_SUFFIX_BYTES = 11
 
@@ -98,8 +97,10 @@ const MAX_SUFFIX_BYTES = 11
  * cost no more than as many different ones.
  */
 export function createNamer(): EntryNamer {
-  /** The tree, flat: "parent/folded segment", at the root the segment alone, is a file, or a folder's own number. */
-  const taken = new Map<string, number>()
+  /** The tree, flat: by "parent/folded segment", at the root the segment alone. */
+  const files = new Set<string>()
+  /** With the number by which it is a parent. */
+  const folderNumbers = new Map<string, number>()
   /** A folder whose name a file had before, and the segment that stands for it. */
   const renamedFolders = new Map<string, string>()
   const nextSuffixes = new Map<string, number>()
@@ -110,13 +111,15 @@ export function createNamer(): EntryNamer {
     return parent === ROOT ? folded : `${parent}/${folded}`
   }
 
+  const isTaken = (key: string) => files.has(key) || folderNumbers.has(key)
+
   function withSuffix(parent: number, stem: string, extension: string): string {
     const base = cut(stem, MAX_SEGMENT_BYTES - MAX_SUFFIX_BYTES - Buffer.byteLength(extension))
     // Keyed by what is counted, not by what was asked for: long names may differ only in what is cut off.
     const family = keyOf(parent, `${base}/${extension}`)
     for (let suffix = nextSuffixes.get(family) ?? 2; ; suffix++) {
       const candidate = `${base} (${suffix})${extension}`
-      if (taken.has(keyOf(parent, candidate))) continue
+      if (isTaken(keyOf(parent, candidate))) continue
       nextSuffixes.set(family, suffix)
       return candidate
     }
@@ -125,13 +128,13 @@ export function createNamer(): EntryNamer {
   function folderIn(parent: number, wanted: string): { folder: number; segment: string } {
     let key = keyOf(parent, wanted)
     let segment = wanted
-    if (taken.get(key) === FILE) {
+    if (files.has(key)) {
       segment = renamedFolders.get(key) ?? withSuffix(parent, wanted, '')
       renamedFolders.set(key, segment)
       key = keyOf(parent, segment)
     }
-    const folder = taken.get(key) ?? ++lastFolder
-    taken.set(key, folder)
+    const folder = folderNumbers.get(key) ?? ++lastFolder
+    folderNumbers.set(key, folder)
     return { folder, segment }
   }
 
@@ -146,7 +149,7 @@ export function createNamer(): EntryNamer {
     }
     let segment = leaf
     let key = keyOf(parent, segment)
-    if (taken.has(key)) {
+    if (isTaken(key)) {
       const { stem, extension } = splitExtension(leaf)
       segment = withSuffix(parent, stem, extension)
       key = keyOf(parent, segment)
@@ -154,7 +157,7 @@ export function createNamer(): EntryNamer {
     const name = path + segment
     // No character takes more than three bytes.
     if (name.length * 3 > MAX_NAME_BYTES && Buffer.byteLength(name) > MAX_NAME_BYTES) return null
-    taken.set(key, FILE)
+    files.add(key)
     return name
   }
 
