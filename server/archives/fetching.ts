@@ -5,7 +5,7 @@ import type { Received } from '../fetch/partial.ts'
 import type { Lease } from '../lib/blocks.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
 import type { BegunFact } from './entry.ts'
-import { type BodyCheckpoint, StagedBody } from './staging.ts'
+import { type BodyCheckpoint, StagedBody, type StagedBodyOptions } from './staging.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 /** What all entries of an archive have in common. */
@@ -27,7 +27,7 @@ export interface Before {
   readonly fact: BegunFact
 }
 
-export class Fetching implements BodySink, EntryRequest {
+export class Fetching implements BodySink, EntryRequest, StagedBodyOptions {
   readonly state = 'fetching'
   readonly index: number
   readonly url: URL
@@ -47,18 +47,34 @@ export class Fetching implements BodySink, EntryRequest {
     this.etag = before?.fact.etag ?? null
     this.announcedBytes = before?.fact.announcedBytes ?? null
     this.received = before === null ? null : receivedOf(before.fact)
-    this.body = before === null ? null : StagedBody.continued(before.part, before.fact, this.#bodyOptions())
+    this.body = before === null ? null : StagedBody.continued(before.part, before.fact, this)
   }
 
   get sink(): BodySink {
     return this
   }
 
+  get spool(): SpoolWriter {
+    return this.#host.spool
+  }
+
+  get staging(): StagingMemory {
+    return this.#host.staging
+  }
+
+  failed(error: unknown): void {
+    this.#host.failed(error)
+  }
+
+  grown(checkpoint: BodyCheckpoint): void {
+    this.#host.grown(this, checkpoint)
+  }
+
   begin(sizeBytes: number | null, etag: string | null): void {
     if (this.body !== null) this.#host.dropped(this.body)
     this.etag = etag
     this.announcedBytes = sizeBytes
-    this.body = new StagedBody(sizeBytes, this.#bodyOptions())
+    this.body = new StagedBody(sizeBytes, this)
   }
 
   write(chunk: Buffer, lease: Lease | null): boolean {
@@ -71,11 +87,6 @@ export class Fetching implements BodySink, EntryRequest {
 
   done(outcome: FetchOutcome): void {
     this.#host.ended(this, outcome)
-  }
-
-  #bodyOptions() {
-    const { spool, staging, failed } = this.#host
-    return { spool, staging, failed, grown: (checkpoint: BodyCheckpoint) => this.#host.grown(this, checkpoint) }
   }
 }
 

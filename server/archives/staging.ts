@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import type { Lease } from '../lib/blocks.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
-import { type Copies, createCopies } from './copies.ts'
+import { Copies } from './copies.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 /** Bodies up to this may wait in memory; larger ones would crowd out many others. */
@@ -23,12 +23,12 @@ const COPIED_CHUNK_BYTES = 4 * 1024
 const COPIED_BLOCK_BYTES = 8 * 1024
 
 export interface StagedBodyOptions {
-  spool: SpoolWriter
-  staging: StagingMemory
+  readonly spool: SpoolWriter
+  readonly staging: StagingMemory
   /** The spool failed; the archive cannot go on. */
-  failed: (error: unknown) => void
+  failed(error: unknown): void
   /** So much lies in the part now; called now and then while a large body grows. */
-  grown?: (checkpoint: BodyCheckpoint) => void
+  grown?(checkpoint: BodyCheckpoint): void
 }
 
 export interface BodyCheckpoint {
@@ -97,7 +97,7 @@ export class StagedBody {
     if (!this.#toPart && !this.#fitsInMemory()) this.#moveToPart()
     const chunks = this.#toPart ? this.#queue : this.memory
     if (this.#isToBeCopied(chunk, lease)) {
-      this.#copies ??= createCopies(this.#options.staging)
+      this.#copies ??= new Copies(this.#options.staging)
       this.#copies.add(chunk, this.#expectedBytes(chunk), chunks, this.#leases)
       lease?.release()
     } else {

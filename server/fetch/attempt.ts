@@ -59,7 +59,8 @@ export interface AttemptFailed {
   /** Set where the next attempt may continue instead of starting over. */
   readonly received: Received | null
 }
-export type AttemptOutcome = ({ readonly ok: true } & ResponseFacts) | AttemptFailed
+export type AttemptWhole = { readonly ok: true } & ResponseFacts
+export type AttemptOutcome = AttemptWhole | AttemptFailed
 
 export interface AttemptRequest {
   readonly url: URL
@@ -89,7 +90,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #phase: 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'waiting'
   /** What happens when the discarded body has ended. */
   #afterDiscard: () => void = () => {}
-  #facts: ResponseFacts | null = null
+  /** What becomes of it once the body is whole. */
+  #whole: AttemptWhole | null = null
   #etag: string | null = null
   /** Undoes an encoding nobody asked for; then the sizes below are of the encoded body. */
   #decoder: Decoder | null = null
@@ -212,13 +214,14 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #beginBody(status: number, headers: HeaderFields): void {
     const { received, sink, limits } = this.#request
     const etag = strongEtag(one(headers.etag))
-    const facts: ResponseFacts = {
+    const whole: AttemptWhole = {
+      ok: true,
       finalUrl: this.#url,
       contentType: one(headers['content-type']) ?? null,
       contentDisposition: one(headers['content-disposition']) ?? null,
       lastModified: one(headers['last-modified']) ?? null,
     }
-    const codings = codingsToUndo(headers['content-encoding'], facts)
+    const codings = codingsToUndo(headers['content-encoding'], whole)
     if (codings === null || !isPlainlyFramed(headers['transfer-encoding'])) return this.#fail('BAD_ENCODING', status)
     const isEncoded = codings.length > 0
     const announced = parseLength(one(headers['content-length']))
@@ -241,7 +244,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     // The limit is for what comes out. An encoding may add a little, and may also be without an end while nothing comes.
     this.#maxReceivedBytes = isEncoded ? 2 * limits.maxEntryBytes : limits.maxEntryBytes
     if (sizeBytes !== null && sizeBytes > this.#maxReceivedBytes) return this.#fail('ENTRY_TOO_LARGE', status)
-    this.#facts = facts
+    this.#whole = whole
     // Of an encoded body no length is known, and no part would do.
     this.#etag = isEncoded ? null : etag
     this.#sizeBytes = sizeBytes
@@ -250,7 +253,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#sinceMs = this.#request.clock.monotonicMs()
     this.#startWindow(this.#sinceMs)
     if (from === 0) sink.begin(isEncoded ? null : sizeBytes, this.#etag)
-    if (this.#request.method === 'HEAD') this.#settle({ ok: true, ...facts })
+    if (this.#request.method === 'HEAD') this.#settle(whole)
     else if (isEncoded) this.#decode(codings)
   }
 
@@ -294,7 +297,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#phase === 'discarding') return this.#afterDiscard()
     if (this.#phase !== 'body') return
     if (this.#sizeBytes !== null && this.#receivedBytes !== this.#sizeBytes) return this.#fail('BODY_TRUNCATED', null)
-    if (this.#decoder === null) return this.#settle({ ok: true, ...this.#facts! })
+    if (this.#decoder === null) return this.#settle(this.#whole!)
     this.#phase = 'decoding'
     this.#controller = null
     this.#decoder.end()
@@ -309,7 +312,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #decode(codings: readonly Coding[]): void {
     const { sink, limits, decoderPlaces = createDecoderPlaces() } = this.#request
     const done = (code: EntryFailureCode | null) =>
-      code === null ? this.#settle({ ok: true, ...this.#facts! }) : this.#fail(code, null)
+      code === null ? this.#settle(this.#whole!) : this.#fail(code, null)
     this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, places: decoderPlaces, done })
   }
 

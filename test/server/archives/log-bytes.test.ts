@@ -1,5 +1,6 @@
 // The bytes of one write: in order, small ones side by side in memory that is counted and comes back.
 import { describe, expect, it } from 'vitest'
+import { createFresh } from '../../../server/archives/fresh.ts'
 import { LogBytes } from '../../../server/archives/log-bytes.ts'
 import { createStagingMemory } from '../../../server/archives/staging-memory.ts'
 import { bodyOf } from '../../support/origin.ts'
@@ -28,13 +29,14 @@ describe('the bytes of one write', () => {
     log.release()
   })
 
-  it('are few buffers, however many were put side by side', () => {
+  it('are few buffers, however many were put side by side, and so worth handing on', () => {
     using staging = createStagingMemory(0)
     const log = new LogBytes(staging)
     for (let n = 0; n < 600; n++) log.copy(bodyOf(KIB, `body ${n}`))
     log.close()
     expect(log.buffers.length).toBeLessThanOrEqual(15)
     expect(log.buffers.every(({ length }) => length > 0)).toBe(true)
+    expect(createFresh(0, log.buffers, () => {}).isWorthwhile).toBe(true)
     log.release()
   })
 

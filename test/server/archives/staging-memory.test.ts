@@ -1,6 +1,6 @@
 // The memory bodies wait in: a budget kept to the byte, and blocks that small bodies share without getting in each other's way.
 import { describe, expect, it } from 'vitest'
-import { createCopies } from '../../../server/archives/copies.ts'
+import { Copies } from '../../../server/archives/copies.ts'
 import { createStagingMemory } from '../../../server/archives/staging-memory.ts'
 import type { Lease } from '../../../server/lib/blocks.ts'
 import { bodyOf } from '../../support/origin.ts'
@@ -56,7 +56,7 @@ describe('copies', () => {
     const content = bodyOf(20_000, 'copied')
     const chunks: Buffer[] = []
     const leases: Lease[] = []
-    const copies = createCopies(staging)
+    const copies = new Copies(staging)
     for (let at = 0; at < content.length; at += 250) {
       const chunk = Buffer.from(content.subarray(at, at + 250))
       copies.add(chunk, 10_000, chunks, leases)
@@ -70,7 +70,7 @@ describe('copies', () => {
   it('leave what was appended before between them as it is', () => {
     using staging = createStagingMemory(0)
     const chunks: Buffer[] = []
-    const copies = createCopies(staging)
+    const copies = new Copies(staging)
     copies.add(Buffer.from('one '), 100, chunks, [])
     chunks.push(Buffer.from('two '))
     copies.add(Buffer.from('three'), 100, chunks, [])
