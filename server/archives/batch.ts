@@ -1,8 +1,9 @@
 // Decides what of an archive can be journalled now, and in which bytes and facts. Changes entries' states; no I/O.
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Extent, Fact } from '../ports/journal.ts'
+import type { Fact } from '../ports/journal.ts'
 import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
+import { createLayout, type Layout } from './layout.ts'
 import { LogBytes } from './log-bytes.ts'
 import type { Sealer } from './sealer.ts'
 import type { StagingMemory } from './staging-memory.ts'
@@ -20,7 +21,7 @@ export interface Batch {
   /** Whose memory is free once this is over, well or badly. */
   readonly log: LogBytes
   /** What the archive grows by once the batch is durable. */
-  readonly extents: Extent[]
+  readonly layout: Layout
   /** Of the bodies in it, as they were received. */
   bodyBytes: number
   sealedEntries: number
@@ -78,7 +79,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       const at = entry.state === 'whole' ? null : entry.at
       const placed = sealer.place(body, logBytes + batch.log.bytes, at, batch.log.allocate)
       if (entry.state === 'whole') takeMemory(batch, head, entry)
-      if (format === 'zip') for (const extent of placed.extents) batch.extents.push(extent)
+      if (format === 'zip') for (const extent of placed.extents) batch.layout.add(extent)
       batch.facts.push(placed.fact)
       batch.sealedEntries++
       entries[head] = SEALED
@@ -157,7 +158,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
         facts: [],
         log: new LogBytes(staging),
         bodyBytes: 0,
-        extents: [],
+        layout: createLayout(),
         sealedEntries: 0,
         failedEntries: 0,
       }
