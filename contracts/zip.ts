@@ -102,7 +102,6 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     chunk = await readExactly(read, at, Math.min(CHUNK_BYTES, end - at))
     view = viewOf(chunk)
     chunkAt = at
-    found = []
   }
 
   const isThere = (length: number): boolean => {
@@ -124,6 +123,7 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     let bytes = headerBytes()
     if (bytes === null) {
       if (found.length > 0) yield found
+      found = []
       await fetchChunk()
       bytes = headerBytes()!
     }

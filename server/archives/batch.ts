@@ -3,7 +3,7 @@ import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Fact } from '../ports/journal.ts'
 import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
-import { createLayout, type Layout } from './layout.ts'
+import { appendExtent, type GrowingExtent } from './layout.ts'
 import { LogBytes } from './log-bytes.ts'
 import type { Sealer } from './sealer.ts'
 import type { StagingMemory } from './staging-memory.ts'
@@ -13,15 +13,13 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024
 const MAX_BATCH_FACTS = 1_000
 /** Whole bodies wait this long in memory for their turn; then they are written, so that a crash does not lose them. */
 const SPILL_AFTER_MS = 500
-/** Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. */
-const COPIED_BODY_BYTES = 32 * 1024
 
 export interface Batch {
   readonly facts: Fact[]
-  /** Whose memory is free once this is over, well or badly. */
+  /** What the log grows by. To be released once this is over, well or badly. */
   readonly log: LogBytes
   /** What the archive grows by once the batch is durable. */
-  readonly layout: Layout
+  readonly extents: GrowingExtent[]
   /** Of the bodies in it, as they were received. */
   bodyBytes: number
   sealedEntries: number
@@ -79,7 +77,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       const at = entry.state === 'whole' ? null : entry.at
       const placed = sealer.place(body, logBytes + batch.log.bytes, at, batch.log.allocate)
       if (entry.state === 'whole') takeMemory(batch, head, entry)
-      if (format === 'zip') for (const extent of placed.extents) batch.layout.add(extent)
+      if (format === 'zip') for (const extent of placed.extents) appendExtent(batch.extents, extent)
       batch.facts.push(placed.fact)
       batch.sealedEntries++
       entries[head] = SEALED
@@ -127,15 +125,10 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
     }
   }
 
-  function takeMemory(batch: Batch, index: number, { body, deflated }: Extract<Entry, { state: 'whole' }>): void {
+  function takeMemory(batch: Batch, index: number, { body }: Extract<Entry, { state: 'whole' }>): void {
     waiting.delete(index)
     batch.bodyBytes += body.sizeBytes
-    if ((deflated ?? body).sizeBytes < COPIED_BODY_BYTES) {
-      for (const chunk of body.memory) batch.log.copy(chunk)
-      body.releaseMemory()
-    } else {
-      batch.log.refer(body.memory, { release: () => body.releaseMemory() })
-    }
+    batch.log.append(body.memory, () => body.releaseMemory())
   }
 
   return {
@@ -151,14 +144,16 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       else news.push(index)
     },
     begun(fact) {
-      growing.set(fact.index, fact)
+      const { state } = entries[fact.index]!
+      // What is settled does not begin again.
+      if (state === 'fetching' || state === 'begun' || state === 'pending') growing.set(fact.index, fact)
     },
     next(logBytes, spill) {
       const batch: Batch = {
         facts: [],
         log: new LogBytes(staging),
         bodyBytes: 0,
-        layout: createLayout(),
+        extents: [],
         sealedEntries: 0,
         failedEntries: 0,
       }

@@ -253,16 +253,16 @@ export class Build {
     try {
       if (batch.log.bytes > 0) await writer.appendLog(batch.log.buffers)
       await this.#append(batch.facts)
-      if (batch.layout.readableBytes > 0) this.fresh.make(fresh)
+      if (batch.extents.length > 0) this.fresh.make(fresh)
     } finally {
       if (batch.bodyBytes > 0) this.#intake?.written(batch.bodyBytes)
       fresh.release()
     }
-    for (const extent of batch.layout.extents) this.layout.add(extent)
+    for (const extent of batch.extents) this.layout.add(extent)
     this.#sealedEntries += batch.sealedEntries
     this.#failedEntries += batch.failedEntries
     this.#dirty = true
-    if (batch.layout.readableBytes > 0) this.frontier.notify()
+    if (batch.extents.length > 0) this.frontier.notify()
     if (batch.failedEntries > 0) this.#endIfAsked()
   }
 

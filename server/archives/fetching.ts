@@ -62,7 +62,7 @@ export class Fetching implements BodySink, EntryRequest, StagedBodyOptions {
     return this.#host.staging
   }
 
-  failed(error: unknown): void {
+  spoolFailed(error: unknown): void {
     this.#host.failed(error)
   }
 

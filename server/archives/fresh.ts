@@ -43,7 +43,7 @@ export interface FreshBytes extends Lease {
 }
 
 /** Where they are smaller in the mean, it costs less to read them back together than to write each out by itself. */
-const WORTHWHILE_BYTES = 32 * 1024
+export const WORTHWHILE_BYTES = 32 * 1024
 
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
 export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {

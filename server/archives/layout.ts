@@ -12,8 +12,22 @@ export interface Layout {
   clear(): void
 }
 
+export type GrowingExtent = { -readonly [Key in keyof Extent]: Extent[Key] }
+
+/** What follows on in the same file makes the last extent longer: most archives come down to very few. True: it is a new one. */
+export function appendExtent(extents: GrowingExtent[], { file, offset, length }: Extent): boolean {
+  if (length === 0) return false
+  const last = extents.at(-1)
+  if (last !== undefined && last.file === file && last.offset + last.length === offset) {
+    last.length += length
+    return false
+  }
+  extents.push({ file, offset, length })
+  return true
+}
+
 export function createLayout(initial: readonly Extent[] = []): Layout {
-  const extents: { -readonly [Key in keyof Extent]: Extent[Key] }[] = []
+  const extents: GrowingExtent[] = []
   /** Where each extent begins in the archive. */
   const starts: number[] = []
   let readableBytes = 0
@@ -23,17 +37,9 @@ export function createLayout(initial: readonly Extent[] = []): Layout {
     get readableBytes() {
       return readableBytes
     },
-    add({ file, offset, length }) {
-      if (length === 0) return
-      const last = extents.at(-1)
-      // What follows on in the same file is one extent: most archives come down to very few.
-      if (last !== undefined && last.file === file && last.offset + last.length === offset) {
-        last.length += length
-      } else {
-        extents.push({ file, offset, length })
-        starts.push(readableBytes)
-      }
-      readableBytes += length
+    add(extent) {
+      if (appendExtent(extents, extent)) starts.push(readableBytes)
+      readableBytes += extent.length
     },
     locate(position) {
       if (position < 0 || position >= readableBytes) return null

@@ -1,10 +1,16 @@
 // What one write appends to the log: headers and small bodies side by side in memory of its own, large ones where they lie.
-import type { Lease } from '../lib/blocks.ts'
+import { type Lease, releaseAll } from '../lib/blocks.ts'
+import { WORTHWHILE_BYTES } from './fresh.ts'
 import type { Piece, StagingMemory } from './staging-memory.ts'
 
 /** Pieces double: what is put side by side may be a few headers between large bodies, or a thousand small bodies. */
 const FIRST_PIECE_BYTES = 4 * 1024
 const MAX_PIECE_BYTES = 64 * 1024
+/**
+ * Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. One that is not copied is
+ * a buffer beside that of its header, and still both are large in the mean.
+ */
+const COPIED_BODY_BYTES = 2 * WORTHWHILE_BYTES
 
 export class LogBytes implements Lease {
   readonly #staging: StagingMemory
@@ -22,45 +28,53 @@ export class LogBytes implements Lease {
     this.#staging = staging
   }
 
-  /** What comes next in the log, to be filled at once. */
+  /** Memory for what comes next, in one piece, to be filled at once. */
   readonly allocate = (bytes: number): Buffer => {
-    const start = this.#take(bytes)
-    return this.#piece!.memory.subarray(start, this.#end)
-  }
-
-  /** The memory of `buffer` is not needed any more. */
-  copy(buffer: Uint8Array): void {
-    const start = this.#take(buffer.length)
-    this.#piece!.memory.set(buffer, start)
-  }
-
-  #take(bytes: number): number {
-    if (this.#piece === null || this.#end + bytes > this.#piece.memory.length) this.#turn(bytes)
+    if (this.#room < bytes) this.#turn(bytes)
     const start = this.#end
     this.#end += bytes
     this.bytes += bytes
-    return start
+    return this.#piece!.memory.subarray(start, this.#end)
   }
 
-  /** Takes the lease over: it keeps the buffers until this is released. */
-  refer(buffers: readonly Uint8Array[], lease: Lease): void {
-    this.close()
-    for (const buffer of buffers) {
-      this.buffers.push(buffer)
-      this.bytes += buffer.length
+  /** `over` is called once the memory of these buffers is not needed any more: perhaps at once. */
+  append(buffers: readonly Uint8Array[], over: () => void): void {
+    let bytes = 0
+    for (const { length } of buffers) bytes += length
+    this.bytes += bytes
+    if (bytes < COPIED_BODY_BYTES) {
+      for (const buffer of buffers) this.#copy(buffer)
+      return over()
     }
-    this.#leases.push(lease)
+    this.close()
+    this.buffers.push(...buffers)
+    this.#leases.push({ release: over })
+  }
+
+  #copy(buffer: Uint8Array): void {
+    for (let from = 0; from < buffer.length; ) {
+      if (this.#room === 0) this.#turn(1)
+      const bytes = Math.min(this.#room, buffer.length - from)
+      const fits = bytes === buffer.length
+      this.#piece!.memory.set(fits ? buffer : buffer.subarray(from, from + bytes), this.#end)
+      this.#end += bytes
+      from += bytes
+    }
+  }
+
+  get #room(): number {
+    return this.#piece === null ? 0 : this.#piece.memory.length - this.#end
   }
 
   #turn(leastBytes: number): void {
     this.close()
     const usualBytes = Math.min(MAX_PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, this.#reservedBytes))
     this.#piece = this.#staging.piece(Math.max(usualBytes, leastBytes))
+    const { memory, lease } = this.#piece
     this.#start = this.#end = 0
-    const { length } = this.#piece.memory
-    this.#staging.reserve(length)
-    this.#reservedBytes += length
-    if (this.#piece.lease !== null) this.#leases.push(this.#piece.lease)
+    this.#staging.reserve(memory.length)
+    this.#reservedBytes += memory.length
+    if (lease !== null) this.#leases.push(lease)
   }
 
   /** Ends what was put side by side so far. */
@@ -71,8 +85,8 @@ export class LogBytes implements Lease {
   }
 
   release(): void {
-    for (const lease of this.#leases) lease.release()
     this.#staging.release(this.#reservedBytes)
     this.#reservedBytes = 0
+    releaseAll(this.#leases.splice(0))
   }
 }

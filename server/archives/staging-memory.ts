@@ -1,4 +1,5 @@
-// The memory of a process for bodies that wait: how many bytes of them, and blocks that small ones are copied into.
+// The memory of a process for bodies on their way to the log: how many bytes of them, and blocks that small ones are copied
+// into, first when they are received and then for the write.
 import { type Block, createBlockPool, type Lease } from '../lib/blocks.ts'
 
 /** Much more than the small bodies that shared it waste where one block ends and the next begins. */
@@ -21,10 +22,10 @@ export interface StagingMemory extends Disposable {
   /** Blocks that somebody needs; when all is quiet, that is at most the one that is being filled. */
   readonly liveBlocks: number
   tryReserve(bytes: number): boolean
-  /** Whatever is left: for what takes the place of other bytes that were reserved. */
+  /** Whatever is left: for a write, which takes the place of what it writes, headers and the rest of a piece besides. */
   reserve(bytes: number): void
   release(bytes: number): void
-  /** Reserves nothing: it is for bytes that were reserved. */
+  /** Reserves nothing: whoever asks has. */
   piece(bytes: number): Piece
 }
 

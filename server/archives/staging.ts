@@ -1,6 +1,6 @@
 // Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
 import { crc32 } from 'node:zlib'
-import type { Lease } from '../lib/blocks.ts'
+import { type Lease, releaseAll } from '../lib/blocks.ts'
 import type { PartWriter, SpoolWriter } from '../ports/spool.ts'
 import { Copies } from './copies.ts'
 import type { StagingMemory } from './staging-memory.ts'
@@ -25,8 +25,8 @@ const COPIED_BLOCK_BYTES = 8 * 1024
 export interface StagedBodyOptions {
   readonly spool: SpoolWriter
   readonly staging: StagingMemory
-  /** The spool failed; the archive cannot go on. */
-  failed(error: unknown): void
+  /** The archive cannot go on. */
+  spoolFailed(error: unknown): void
   /** So much lies in the part now; called now and then while a large body grows. */
   grown?(checkpoint: BodyCheckpoint): void
 }
@@ -230,7 +230,8 @@ export class StagedBody {
         }
         this.#queuedBytes -= batchBytes
         this.#written = after
-        if (after.receivedBytes - this.#toldBytes >= CHECKPOINT_BYTES) {
+        // Of one that is not wanted any more, nothing may be told: its entry has failed by now, or began anew.
+        if (!this.#isDropped && after.receivedBytes - this.#toldBytes >= CHECKPOINT_BYTES) {
           this.#toldBytes = after.receivedBytes
           this.#options.grown?.(after)
         }
@@ -242,11 +243,7 @@ export class StagedBody {
     } catch (error) {
       this.#broken = true
       this.#dropQueue()
-      this.#options.failed(error)
+      this.#options.spoolFailed(error)
     }
   }
-}
-
-function releaseAll(leases: readonly Lease[]): void {
-  for (const lease of leases) lease.release()
 }

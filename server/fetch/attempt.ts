@@ -59,7 +59,7 @@ export interface AttemptFailed {
   /** Set where the next attempt may continue instead of starting over. */
   readonly received: Received | null
 }
-export type AttemptWhole = { readonly ok: true } & ResponseFacts
+type AttemptWhole = { readonly ok: true } & ResponseFacts
 export type AttemptOutcome = AttemptWhole | AttemptFailed
 
 export interface AttemptRequest {

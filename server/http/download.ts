@@ -37,7 +37,7 @@ interface Plan {
 
 /** Of a client that is slow, or where all blocks are out. */
 const SMALL_CHUNK_BYTES = 64 * 1024
-/** Of bodies' memory, what all downloads together may have on its way out. */
+/** Of the memory of writes, what all downloads together may have on its way out. */
 const MAX_FRESH_BYTES = 32 * 1024 * 1024
 const TOO_FEW = 'the client takes too few bytes'
 

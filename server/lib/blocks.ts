@@ -13,6 +13,10 @@ export interface Lease {
   release(): void
 }
 
+export function releaseAll(leases: readonly Lease[]): void {
+  for (const lease of leases) lease.release()
+}
+
 export interface BlockPoolOptions {
   blockBytes: number
   /** Blocks in use and free ones together. */

@@ -33,7 +33,33 @@ describe('a staged body', () => {
   })
 
   function stage(announcedBytes: number | null): StagedBody {
-    return new StagedBody(announcedBytes, { spool, staging, failed: (error) => failures.push(error) })
+    return new StagedBody(announcedBytes, { spool, staging, spoolFailed: (error) => failures.push(error) })
+  }
+
+  /** Its parts take bytes, but say when they begin to, and wait. */
+  function slowSpool() {
+    const written = Promise.withResolvers<void>()
+    const begun = Promise.withResolvers<void>()
+    const held: SpoolWriter = {
+      ...spool,
+      logBytes: 0,
+      createPart: async () => {
+        const part = await spool.createPart()
+        return {
+          ...part,
+          file: part.file,
+          async write(buffers) {
+            begun.resolve()
+            await written.promise
+            await part.write(buffers)
+          },
+          close: () => part.close(),
+          discard: () => part.discard(),
+        }
+      },
+      [Symbol.asyncDispose]: () => spool[Symbol.asyncDispose](),
+    }
+    return { held, begun, written }
   }
 
   /** In chunks of 64 KiB, and no more than asked for. */
@@ -239,28 +265,8 @@ describe('a staged body', () => {
     })
 
     it('keeps what is being written until it is, also where it is discarded meanwhile', async () => {
-      const written = Promise.withResolvers<void>()
-      const begun = Promise.withResolvers<void>()
-      const held: SpoolWriter = {
-        ...spool,
-        logBytes: 0,
-        createPart: async () => {
-          const part = await spool.createPart()
-          return {
-            ...part,
-            file: part.file,
-            async write(buffers) {
-              begun.resolve()
-              await written.promise
-              await part.write(buffers)
-            },
-            close: () => part.close(),
-            discard: () => part.discard(),
-          }
-        },
-        [Symbol.asyncDispose]: () => spool[Symbol.asyncDispose](),
-      }
-      const body = new StagedBody(null, { spool: held, staging, failed: (error) => failures.push(error) })
+      const { held, begun, written } = slowSpool()
+      const body = new StagedBody(null, { spool: held, staging, spoolFailed: (error) => failures.push(error) })
       const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'written')
       body.write(chunk, lease(chunk))
       await begun.promise
@@ -271,6 +277,26 @@ describe('a staged body', () => {
       written.resolve()
       await discarded
       expect([live, failures]).toEqual([0, []])
+    })
+
+    it('tells nothing more of one that is discarded while it is written', async () => {
+      const told: number[] = []
+      for (const isDiscarded of [false, true]) {
+        const { held, begun, written } = slowSpool()
+        const body = new StagedBody(null, {
+          spool: held,
+          staging,
+          spoolFailed: (error) => failures.push(error),
+          grown: ({ receivedBytes }) => told.push(receivedBytes),
+        })
+        const chunk = bodyOf(17 * 1024 * 1024, 'large')
+        body.write(chunk, lease(chunk))
+        await begun.promise
+        const over = isDiscarded ? body.discard() : body.whole()
+        written.resolve()
+        await over
+      }
+      expect([told, failures]).toEqual([[17 * 1024 * 1024], []])
     })
 
     it('lets go of all where the spool does not take it, and of what comes after that', async () => {
