@@ -63,8 +63,8 @@ function decodeName(bytes: Uint8Array): string {
 }
 
 /** Takes 64-bit values from the zip64 extra field, for fields of all ones and in the order of 4.5.3. */
-function zip64Values(extra: Uint8Array, fields: readonly number[]): number[] {
-  if (!fields.includes(MAX_32)) return [...fields]
+function zip64Values(extra: Uint8Array, fields: readonly number[]): readonly number[] {
+  if (!fields.includes(MAX_32)) return fields
   const view = viewOf(extra)
   let at = 0
   while (at + 4 <= extra.length) {
@@ -149,19 +149,19 @@ async function readExactly(read: ReadBytes, offset: number, length: number): Pro
 function parseCentralHeader(bytes: Uint8Array, view: DataView, at: number): DirectoryEntry {
   const nameEnd = at + CENTRAL_HEADER_BYTES + view.getUint16(at + 28, true)
   const name = decodeName(bytes.subarray(at + CENTRAL_HEADER_BYTES, nameEnd))
-  let sizeBytes = view.getUint32(at + 24, true)
-  let compressedBytes = view.getUint32(at + 20, true)
-  let headerOffset = view.getUint32(at + 42, true)
-  if (sizeBytes === MAX_32 || compressedBytes === MAX_32 || headerOffset === MAX_32) {
-    const extra = bytes.subarray(nameEnd, nameEnd + view.getUint16(at + 30, true))
-    const values = zip64Values(extra, [sizeBytes, compressedBytes, headerOffset])
-    sizeBytes = values[0]!
-    compressedBytes = values[1]!
-    headerOffset = values[2]!
-  }
+  const extra = bytes.subarray(nameEnd, nameEnd + view.getUint16(at + 30, true))
+  const fields = [view.getUint32(at + 24, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)]
+  const [sizeBytes, compressedBytes, headerOffset] = zip64Values(extra, fields)
   const method = view.getUint16(at + 10, true)
   if (method === METHOD_STORE && sizeBytes !== compressedBytes) fail(`"${name}" is stored but its two sizes differ`)
-  return { name, crc32: view.getUint32(at + 16, true), sizeBytes, compressedBytes, method, headerOffset }
+  return {
+    name,
+    crc32: view.getUint32(at + 16, true),
+    sizeBytes: sizeBytes!,
+    compressedBytes: compressedBytes!,
+    method,
+    headerOffset: headerOffset!,
+  }
 }
 
 interface DirectoryPlace {

@@ -66,10 +66,8 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
       const lane = nextLane(blocked)
       if (lane === null) return
       // It comes last from now on.
-      if (lanes.size > 1) {
-        lanes.delete(lane)
-        lanes.add(lane)
-      }
+      lanes.delete(lane)
+      lanes.add(lane)
       start(takeFirst(lane), lane)
     }
   }

@@ -155,8 +155,7 @@ export function createNamer(): EntryNamer {
       key = keyOf(parent, segment)
     }
     const name = path + segment
-    // No UTF-16 unit takes more than three bytes.
-    if (name.length * 3 > MAX_NAME_BYTES && Buffer.byteLength(name) > MAX_NAME_BYTES) return null
+    if (Buffer.byteLength(name) > MAX_NAME_BYTES) return null
     files.add(key)
     return name
   }

@@ -57,6 +57,8 @@ describe('the bytes of one write', () => {
       expect(staging.usedBytes + lentBytes).toBeLessThan(log.bytes + 70 * KIB)
       log.release()
       expect([staging.usedBytes, lentBytes]).toEqual([0, 0])
+      // The one that is being filled.
+      expect(staging.liveBlocks).toBeLessThanOrEqual(1)
     },
   )
 
