@@ -49,7 +49,7 @@ export function createTrpcEndpoints(
   ): RouterContext => {
     const address = clientAddress(req, limits.trustProxy)
     // One context a connection: its own subscriptions are counted here.
-    const own = createQuota({ perKey: limits.maxSubscriptionsPerSocket, inAll: limits.maxSubscriptionsPerSocket })
+    const own = createQuota({ perKey: limits.maxSubscriptionsPerSocket, inAll: Number.POSITIVE_INFINITY })
     return {
       api: limitWatches(api, [
         { quota: own, key: '' },

@@ -1,4 +1,4 @@
-// Counts what is in use, per key and in all, and says no above the limits.
+// Counts what is in use, per key and in all, and says no above the limits. The fuller it is, the less each may take.
 
 export interface Quota {
   readonly used: number
@@ -11,6 +11,16 @@ export interface QuotaOptions {
   inAll: number
 }
 
+/**
+ * Whether somebody who holds `own` of `used` places may take one more of `inAll`: always the first, then at most twice
+ * what stays free. Whoever comes alone gets two thirds, the next one two thirds of the rest, and so on: however many places
+ * are held for however long, a newcomer finds one (dynamic thresholds, Choudhury and Hahne 1998).
+ */
+export function leavesRoom(own: number, used: number, inAll: number): boolean {
+  if (used >= inAll) return false
+  return own === 0 || own + 1 <= 2 * (inAll - used - 1)
+}
+
 export function createQuota({ perKey, inAll }: QuotaOptions): Quota {
   const byKey = new Map<string, number>()
   let used = 0
@@ -20,7 +30,7 @@ export function createQuota({ perKey, inAll }: QuotaOptions): Quota {
     },
     take(key) {
       const own = byKey.get(key) ?? 0
-      if (used >= inAll || own >= perKey) return null
+      if (own >= perKey || !leavesRoom(own, used, inAll)) return null
       used++
       byKey.set(key, own + 1)
       let held = true

@@ -17,6 +17,23 @@ describe('a quota', () => {
     expect(quota.take('d')).toBeNull()
   })
 
+  it('lets nobody take so much that a newcomer finds nothing', () => {
+    const quota = createQuota({ perKey: 100, inAll: 9 })
+    const takeAll = (key: string) => {
+      let taken = 0
+      while (quota.take(key) !== null) taken++
+      return taken
+    }
+    expect([takeAll('a'), takeAll('b'), takeAll('c')]).toEqual([6, 2, 1])
+    expect(quota.used).toBe(9)
+  })
+
+  it('gives the only place there is', () => {
+    const quota = createQuota({ perKey: 5, inAll: 1 })
+    expect(quota.take('a')).not.toBeNull()
+    expect(quota.take('a')).toBeNull()
+  })
+
   it('takes a place back once, however often it is given back', () => {
     const quota = createQuota({ perKey: 1, inAll: 2 })
     const place = quota.take('a')!
