@@ -1,4 +1,5 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
+import { randomBytes } from 'node:crypto'
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
 import type { ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
@@ -78,10 +79,10 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 
   const noSpace = () => new Refusal('NO_SPACE', undefined, NO_SPACE_RETRY_MS)
 
-  async function accept(request: ArchiveRequest, entries: readonly EntryInput[]) {
+  async function accept(request: ArchiveRequest, entries: readonly EntryInput[], client: string) {
     if ((await spool.room()).freeBytes < LEAST_ROOM_BYTES) throw noSpace()
     try {
-      return await journal.accept(request, entries)
+      return await journal.accept(request, entries, client)
     } catch (error) {
       throw error instanceof NoSpaceError ? noSpace() : error
     }
@@ -104,8 +105,9 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
           ...asked,
           totalEntries: entries.length,
           acceptedAtMs,
+          nonce: randomBytes(8).toString('base64url'),
         }
-        const accepted = await accept(request, entries)
+        const accepted = await accept(request, entries, caller.address)
         record = accepted.record
         if (accepted.created)
           log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })

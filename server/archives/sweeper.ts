@@ -35,6 +35,7 @@ export function createSweeper({
 }: SweeperOptions): Sweeper {
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> = Promise.resolve()
+  let closing = false
 
   async function sweep(): Promise<void> {
     const nowMs = clock.wallMs()
@@ -53,6 +54,8 @@ export function createSweeper({
       log.info('archive expired', { archive: archiveId })
     }
     await journal.forget(nowMs - tombstoneMs)
+    // Each step is brief, and whatever else there is to do comes in between.
+    while (!closing && (await journal.reclaim())) await new Promise(setImmediate)
   }
 
   return {
@@ -72,6 +75,7 @@ export function createSweeper({
       timer.unref()
     },
     async [Symbol.asyncDispose]() {
+      closing = true
       if (timer !== null) clearInterval(timer)
       await sweeping
     },

@@ -68,6 +68,7 @@ export type Fact =
     }
   | { readonly type: 'aborted'; readonly code: AbortCode; readonly expiresAtMs: number }
 
+export type AbortedFact = Extract<Fact, { type: 'aborted' }>
 export type TerminalFact = Extract<Fact, { type: 'archive-sealed' | 'aborted' }>
 export type EntryFact = Extract<Fact, { index: number }>
 export type Stored<F extends Fact> = F & { readonly seq: number }
@@ -87,6 +88,8 @@ export interface ArchiveRequest {
   readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
   readonly totalEntries: number
   readonly acceptedAtMs: number
+  /** 64 random bits in base64url, made at acceptance: it tells this archive from another one of the same id. Or ''. */
+  readonly nonce: string
 }
 
 export interface ArchiveRecord extends ArchiveRequest {
@@ -96,6 +99,25 @@ export interface ArchiveRecord extends ArchiveRequest {
   readonly terminal: Stored<TerminalFact> | null
   /** Only a tombstone is left: facts, manifest and bytes are gone. */
   readonly swept: boolean
+  /** Who asked for it, as limits count. Or '', and always so once it is swept. */
+  readonly client: string
+  /** Of manifest and facts. */
+  readonly journalBytes: number
+}
+
+/** What an archive takes of the journal, and for whom. */
+export interface Holding {
+  readonly archiveId: ArchiveId
+  readonly client: string
+  readonly journalBytes: number
+  readonly state: 'unfinished' | 'sealed' | 'aborted'
+}
+
+/** `day` counts days of 24 hours since 1970, UTC. */
+export interface Usage {
+  readonly client: string
+  readonly day: number
+  readonly bytes: number
 }
 
 /** Another builder has appended meanwhile: the caller's view is stale, and it must stop. */
@@ -103,21 +125,24 @@ export class StaleSeqError extends Error {
   override readonly name = 'StaleSeqError'
 }
 
+/** Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. */
 export interface Journal extends AsyncDisposable {
-  /**
-   * Makes the request durable under seq 1, unless the id is known; answers what stands there now.
-   * @throws NoSpaceError
-   */
-  accept(request: ArchiveRequest, manifest: readonly EntryInput[]): Promise<{ record: ArchiveRecord; created: boolean }>
+  /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
+  accept(
+    request: ArchiveRequest,
+    manifest: readonly EntryInput[],
+    client: string,
+  ): Promise<{ record: ArchiveRecord; created: boolean }>
   get(archiveId: ArchiveId): Promise<ArchiveRecord | null>
   manifest(archiveId: ArchiveId): Promise<EntryInput[]>
   /**
    * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
    * @throws StaleSeqError where `lastSeq` is not the last one
-   * @throws NoSpaceError
    */
   append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
-  /** Facts after `afterSeq` in order, at most `limit`. */
+  /** Ends the archive whatever its seq: its builder's next append is stale. False where it has ended, or is not known. */
+  end(archiveId: ArchiveId, fact: AbortedFact): Promise<boolean>
+  /** Facts after `afterSeq` in order, at most `limit`; also those of types that this version does not know. */
   facts(archiveId: ArchiveId, afterSeq: number, limit: number): Promise<Stored<Fact>[]>
   failures(
     archiveId: ArchiveId,
@@ -128,12 +153,20 @@ export interface Journal extends AsyncDisposable {
   entryFacts(archiveId: ArchiveId, from: number, to: number): Promise<Stored<EntryFact>[]>
   /** Archives without a terminal fact, oldest first. */
   unfinished(): Promise<ArchiveRecord[]>
+  /** What each archive takes that is not swept. */
+  holdings(): Promise<Holding[]>
   /** Ended archives that expire at or before `wallMs`. */
   expired(wallMs: number): Promise<ArchiveId[]>
   /** Ids of all archives that are not swept. */
   kept(): Promise<ArchiveId[]>
   /** Leaves a tombstone that holds nothing but id and hash. */
   bury(archiveId: ArchiveId, wallMs: number): Promise<void>
-  /** Drops tombstones made before `wallMs`. */
+  /** Drops tombstones made before `wallMs`, and usage of the days before that one. */
   forget(wallMs: number): Promise<void>
+  /** Adds to what the client has used that day. */
+  addUsage(client: string, day: number, bytes: number): Promise<void>
+  /** Of that day and those after it. */
+  usageSince(day: number): Promise<Usage[]>
+  /** Gives some of the space back that nothing needs any more, in a few milliseconds; true where there is more. */
+  reclaim(): Promise<boolean>
 }

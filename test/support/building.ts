@@ -82,7 +82,7 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
     },
     async accept(entries, overrides = {}) {
       const request = requestOf({ totalEntries: entries.length, acceptedAtMs: Date.now(), ...overrides })
-      return (await journal.accept(request, entries)).record
+      return (await journal.accept(request, entries, '')).record
     },
     async start(archiveId) {
       const record = (await journal.get(archiveId))!
