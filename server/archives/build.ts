@@ -6,7 +6,7 @@ import { describe } from '../lib/log.ts'
 import { createWake } from '../lib/wake.ts'
 import { type ArchiveRecord, type Fact, StaleSeqError } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
-import type { SpoolWriter } from '../ports/spool.ts'
+import { type Keep, LOG, type SpoolWriter } from '../ports/spool.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
@@ -16,12 +16,15 @@ import { createGathering } from './gathering.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
 import { createRate } from './rate.ts'
-import { recoverEntries, verifySealed, verifyStaged } from './recover.ts'
+import { recoverEntries, UnknownFactError, verifySealed, verifyStaged } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
 /** How often progress is told at most, and how often waiting bodies and limits are looked at. */
 const TICK_MS = 250
 const GATHERED_BYTES = 1024 * 1024
+
+/** Of an archive that has nothing yet, or whose bytes were lost. */
+const NOTHING: Keep = new Map()
 
 type Ending = { readonly outcome: 'aborted'; readonly code: AbortCode } | { readonly outcome: 'stopped' }
 
@@ -29,6 +32,8 @@ export class Build {
   readonly archiveId: string
   readonly record: ArchiveRecord
   readonly layout = createLayout()
+  /** The file that the archive is appended to. */
+  log = LOG
   /** What the frontier has just moved by. */
   readonly fresh = createOffer()
   /** Passed when the frontier moves, and at the end. */
@@ -165,13 +170,13 @@ export class Build {
   /** Opens the spool, and takes over what an earlier process left. */
   async #open(): Promise<SpoolWriter> {
     const { journal, spool } = this.#parts
-    if (this.lastSeq === 1) return spool.writer(this.archiveId, { logBytes: 0, parts: new Set() })
+    if (this.lastSeq === 1) return this.#openWriter(NOTHING)
     const { archiveId, layout } = this
     const { entries, sealed, failedEntries, keep } = await recoverEntries(journal, archiveId, this.#entries.length)
     this.#entries = entries
     this.#failedEntries = failedEntries
     if (failedEntries > 0) this.#endIfAsked()
-    const writer = await spool.writer(archiveId, keep)
+    const writer = await this.#openWriter(keep)
     await using reader = spool.reader(archiveId)
     const progressed = () => this.frontier.notify()
     const { signal } = this.#endingSoon
@@ -202,7 +207,23 @@ export class Build {
     this.#entries = this.#entries.map((entry) => (entry.state === 'failed' ? entry : PENDING))
     await this.#append([{ type: 'rewound', generation: this.generation }])
     this.frontier.notify()
-    return this.#parts.spool.writer(this.archiveId, { logBytes: 0, parts: new Set() })
+    return this.#openWriter(NOTHING)
+  }
+
+  /** The archive's files as its own: whoever has gone on with it meanwhile is not harmed. */
+  async #openWriter(keep: Keep): Promise<SpoolWriter> {
+    const { spool, journal } = this.#parts
+    const writer = await spool.writer(this.archiveId, keep)
+    try {
+      const record = await journal.get(this.archiveId)
+      if (record?.lastSeq !== this.lastSeq) throw new StaleSeqError('another builder has gone on')
+      await writer.discardRest()
+    } catch (error) {
+      await writer[Symbol.asyncDispose]()
+      throw error
+    }
+    this.log = writer.log
+    return writer
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
@@ -239,7 +260,7 @@ export class Build {
     const batcher = this.#batcher!
     while (this.#ending === null) {
       const seen = this.#work.version
-      const batch = batcher.next(writer.logBytes, this.#spill)
+      const batch = batcher.next(writer, this.#spill)
       this.#spill = 'none'
       if (batch.facts.length > 0) await this.#commit(batch, writer)
       else if (batcher.isDone) return
@@ -331,7 +352,7 @@ export class Build {
   /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
   async #checkpoint(writer: SpoolWriter): Promise<void> {
     for (let batch: Batch | undefined; ; await this.#commit(batch, writer)) {
-      batch = this.#batcher?.next(writer.logBytes, 'all')
+      batch = this.#batcher?.next(writer, 'all')
       if (batch === undefined || batch.facts.length === 0) return
     }
   }
@@ -354,8 +375,8 @@ export class Build {
 
   #fail(error: unknown): void {
     if (this.#ending !== null) return
-    if (error instanceof StaleSeqError) {
-      // Another builder has taken over: journal and spool are its own now.
+    if (error instanceof StaleSeqError || error instanceof UnknownFactError) {
+      // Journal and spool belong to who has taken over, or to a later version.
       this.#batcher?.release()
       this.#batcher = null
       this.#parts.log.warn('build gave way', { archive: this.archiveId, error: describe(error) })

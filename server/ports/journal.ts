@@ -44,7 +44,13 @@ export type Fact =
   /** Whole, but an earlier entry is not settled yet. */
   | ({ readonly type: 'entry-staged' } & WholeBody)
   /** In the archive under its final name. `headerEnd`: where its header ends in the log; null in formats without one. */
-  | ({ readonly type: 'entry-sealed'; readonly name: string; readonly headerEnd: number | null } & WholeBody)
+  | ({
+      readonly type: 'entry-sealed'
+      readonly name: string
+      readonly headerEnd: number | null
+      /** Which log the header is in. @default "log" */
+      readonly headerFile?: string
+    } & WholeBody)
   | {
       readonly type: 'entry-failed'
       readonly index: number

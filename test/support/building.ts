@@ -36,8 +36,8 @@ export interface House extends AsyncDisposable {
   readonly directory: string
   readonly log: string
   accept(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<ArchiveRecord>
-  /** Builds what was accepted, from where the journal says it stands; to be awaited by its `ended`. */
-  start(archiveId: string): Promise<Build>
+  /** Builds what was accepted, from where the journal says it stands, or `record` does; to be awaited by its `ended`. */
+  start(archiveId: string, record?: ArchiveRecord): Promise<Build>
   /** Accepts and builds to the end. */
   make(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<Build>
   /** Closes journal and spool and opens them again, as a new process does. All builds must have ended. */
@@ -84,8 +84,8 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
       const request = requestOf({ totalEntries: entries.length, acceptedAtMs: Date.now(), ...overrides })
       return (await journal.accept(request, entries, '')).record
     },
-    async start(archiveId) {
-      const record = (await journal.get(archiveId))!
+    async start(archiveId, known) {
+      const record = known ?? (await journal.get(archiveId))!
       const limit = { maxArchiveBytes: 2 ** 40, archiveTimeoutMs: 60_000, retentionMs: 60_000, ...limits }
       const build = new Build(record, {
         journal,

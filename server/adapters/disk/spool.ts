@@ -4,6 +4,7 @@ import { constants, type FileHandle, mkdir, open, readdir, rm, stat } from 'node
 import { join } from 'node:path'
 import { type ArchiveId, archiveIdSchema } from '#contracts/archive.ts'
 import {
+  type Keep,
   LOG,
   type PartWriter,
   type Spool,
@@ -11,6 +12,7 @@ import {
   type SpoolRoom,
   type SpoolWriter,
 } from '../../ports/spool.ts'
+import { UnavailableError } from '../../ports/unavailable.ts'
 import { createFilePool, type FilePool, type PooledFile, spaceChecked, whenDescriptorsAllow } from './files.ts'
 import { createSpace, type Space } from './space.ts'
 
@@ -38,6 +40,8 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
   const folderOf = (archiveId: ArchiveId) => join(directory, archiveIdSchema.parse(archiveId))
   /** By their folder: of archives that are being written. */
   const openLogs = new Map<string, FileHandle>()
+  /** The same, from the moment that one is asked for until it is closed. */
+  const writing = new Set<string>()
 
   async function list(): Promise<ArchiveId[]> {
     const names = await readdir(directory)
@@ -49,16 +53,25 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
   return {
     async writer(archiveId, keep) {
       const folder = folderOf(archiveId)
-      const parts = { share: shareOf(space, archiveId), pool, openLogs }
-      // Where there was no folder there is nothing to look for: each look costs a turn of the loop.
-      const firstMade = await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
-      if (firstMade !== undefined) return openWriter(folder, keep, parts)
-      for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
-        if (file !== LOG && !keep.parts.has(file)) await rm(join(folder, file), REMOVE)
+      if (writing.has(folder)) throw new UnavailableError(`archive ${archiveId} is being written`)
+      writing.add(folder)
+      const closed = () => writing.delete(folder)
+      try {
+        const firstMade = await spaceChecked(mkdir(folder, { recursive: true, mode: 0o700 }))
+        const recount = async () => space.set(archiveId, await bytesIn(folder))
+        const isNew = firstMade !== undefined
+        return await openWriter(folder, keep, {
+          share: shareOf(space, archiveId),
+          pool,
+          openLogs,
+          isNew,
+          recount,
+          closed,
+        })
+      } catch (error) {
+        closed()
+        throw error
       }
-      const writer = await openWriter(folder, keep, parts)
-      space.set(archiveId, await bytesIn(folder))
-      return writer
     },
     reader: (archiveId) => openReader(folderOf(archiveId), openLogs),
     async remove(archiveId) {
@@ -86,27 +99,24 @@ interface WriterParts {
   readonly share: Share
   readonly pool: FilePool
   readonly openLogs: Map<string, FileHandle>
+  /** There was no folder: nothing is to be looked for in it, as each look costs a turn of the loop. */
+  readonly isNew: boolean
+  /** Counts anew what the archive holds. */
+  recount(): Promise<void>
+  closed(): void
 }
 
 async function openWriter(
   folder: string,
-  keep: { logBytes: number; parts: ReadonlySet<string> },
-  { share, pool, openLogs }: WriterParts,
+  keep: Keep,
+  { share, pool, openLogs, isNew, recount, closed }: WriterParts,
 ): Promise<SpoolWriter> {
-  // Without anything to keep, the kernel empties it.
-  const flags = constants.O_RDWR | constants.O_CREAT | (keep.logBytes === 0 ? constants.O_TRUNC : 0)
+  const flags = constants.O_RDWR | constants.O_CREAT
   const log = await spaceChecked(whenDescriptorsAllow(() => open(join(folder, LOG), flags, 0o600)))
-  try {
-    if (keep.logBytes > 0) await log.truncate(Math.min(keep.logBytes, (await log.stat()).size))
-  } catch (error) {
-    // Node ends the process for a handle that is collected while it is open.
-    await log.close()
-    throw error
-  }
   openLogs.set(folder, log)
-  let logBytes = keep.logBytes
+  let logBytes = keep.get(LOG) ?? 0
   let nextPart = 0
-  for (const file of keep.parts) nextPart = Math.max(nextPart, 1 + Number(PART.exec(file)?.[1] ?? -1))
+  for (const file of keep.keys()) nextPart = Math.max(nextPart, 1 + Number(PART.exec(file)?.[1] ?? -1))
   const openParts = new Set<PartWriter>()
   const disposed = new AbortController()
 
@@ -119,8 +129,17 @@ async function openWriter(
   }
 
   return {
+    log: LOG,
     get logBytes() {
       return logBytes
+    },
+    async discardRest() {
+      if (isNew) return
+      for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
+        if (file !== LOG && !keep.has(file)) await rm(join(folder, file), REMOVE)
+      }
+      await log.truncate(Math.min(keep.get(LOG) ?? 0, (await log.stat()).size))
+      await recount()
     },
     async appendLog(buffers) {
       logBytes += await writeAll(log, buffers, logBytes, share)
@@ -159,7 +178,7 @@ async function openWriter(
       disposed.abort()
       if (openLogs.get(folder) === log) openLogs.delete(folder)
       // All are closed, also where one of them fails.
-      await Promise.all([...[...openParts].map((part) => part.close()), log.close()])
+      await Promise.all([...[...openParts].map((part) => part.close()), log.close()]).finally(closed)
     },
   }
 }

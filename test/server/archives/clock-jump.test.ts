@@ -26,7 +26,7 @@ it.each([
   const entries = [`${origin.url}/bytes/100/x`]
   const sealedFor = async (expiresInMs: number) => {
     const { archiveId } = await house.accept(entries)
-    await using writer = await spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+    await using writer = await spool.writer(archiveId, new Map())
     await writer.appendLog([Buffer.from('sealed')])
     await journal.append(archiveId, 1, [archiveSealedFact(systemClock.wallMs() + expiresInMs)])
     return archiveId
