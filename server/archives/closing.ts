@@ -2,17 +2,18 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { readDirectory } from '#contracts/zip.ts'
-import type { ArchiveRecord, Journal } from '../ports/journal.ts'
-import type { Spool, SpoolWriter } from '../ports/spool.ts'
+import type { ArchiveRecord } from '../ports/journal.ts'
+import type { SpoolWriter } from '../ports/spool.ts'
 import { type Layout, readLayout } from './layout.ts'
 import { packMembers } from './pack-members.ts'
+import type { BuildJournal, BuildSpool } from './patience.ts'
 import { reportOf } from './report.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Closing {
   readonly record: ArchiveRecord
-  readonly journal: Journal
-  readonly spool: Spool
+  readonly journal: BuildJournal
+  readonly spool: BuildSpool
   readonly writer: SpoolWriter
   readonly sealer: Sealer
   readonly layout: Layout

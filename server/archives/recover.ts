@@ -1,9 +1,11 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { crc32 } from 'node:zlib'
-import type { Fact, Journal } from '../ports/journal.ts'
+import type { Fact } from '../ports/journal.ts'
 import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
+import { UnavailableError } from '../ports/unavailable.ts'
 import { type Entry, heldBytes, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
 import type { Layout } from './layout.ts'
+import type { BuildJournal } from './patience.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Recovered {
@@ -26,7 +28,11 @@ export class UnknownFactError extends Error {
 }
 
 /** What the journal says; nothing is read from the spool yet. */
-export async function recoverEntries(journal: Journal, archiveId: string, totalEntries: number): Promise<Recovered> {
+export async function recoverEntries(
+  journal: Pick<BuildJournal, 'facts'>,
+  archiveId: string,
+  totalEntries: number,
+): Promise<Recovered> {
   const entries: Entry[] = new Array(totalEntries).fill(PENDING)
   let sealed: SealedFact[] = []
   for (let after = 1; ; ) {
@@ -98,7 +104,7 @@ export async function verifySealed(verification: Verification): Promise<boolean>
     const { header, extents } = sealer.replace(fact)
     if (header !== null) {
       const found = scratch.subarray(0, header.length)
-      const bytes = await reader.read(extents[0]!.file, extents[0]!.offset, found).catch(() => 0)
+      const bytes = await readIfThere(reader, extents[0]!.file, extents[0]!.offset, found)
       if (bytes !== header.length || !found.equals(header)) return false
     }
     if (!(await bytesMatch(reader, fact, scratch))) return false
@@ -132,13 +138,21 @@ function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry
   return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
 }
 
+/** 0 where the file is gone. What cannot be read for now is not gone. */
+function readIfThere(reader: SpoolReader, file: string, offset: number, target: Uint8Array): Promise<number> {
+  return reader.read(file, offset, target).catch((error) => {
+    if (error instanceof UnavailableError) throw error
+    return 0
+  })
+}
+
 /** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */
 export async function bytesMatch(reader: SpoolReader, body: SpooledBody, scratch: Uint8Array): Promise<boolean> {
   const held = heldBytes(body)
   let crc = 0
   for (let done = 0; done < held.sizeBytes; ) {
     const target = scratch.subarray(0, Math.min(scratch.length, held.sizeBytes - done))
-    const bytes = await reader.read(body.file, body.offset + done, target).catch(() => 0)
+    const bytes = await readIfThere(reader, body.file, body.offset + done, target)
     if (bytes === 0) return false
     crc = crc32(target.subarray(0, bytes), crc)
     done += bytes
