@@ -135,7 +135,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     host: config.SHEAF_HOST,
     port: config.SHEAF_PORT,
     api: service,
-    openReading: (archiveId) => service.openReading(archiveId),
+    openReading: (address) => service.openReading(address),
     pages: createPages(PAGE_DIRECTORY),
     log,
     ...httpLimits(config, most.sockets),

@@ -8,6 +8,7 @@ import { createLayout, readLayout } from './layout.ts'
 import { etagOf } from './tail.ts'
 
 export interface ArchiveReading extends AsyncDisposable {
+  readonly archiveId: string
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
@@ -50,7 +51,8 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
   return {
     fileName: record.name,
     format: record.format,
-    etag: etagOf({ archiveId: record.archiveId, generation }),
+    archiveId: record.archiveId,
+    etag: etagOf({ ...record, generation }),
     sha256: sealed?.sha256 ?? null,
     get sizeBytes() {
       return whole() ? layout.readableBytes : null

@@ -1,8 +1,9 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
-import { randomBytes } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
-import type { ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import type { ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
+import { parseArchiveAddress } from '#contracts/wire.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
@@ -32,8 +33,8 @@ export interface ServiceOptions {
 }
 
 export interface ArchiveService extends ArchiveApi {
-  /** Null where there is nothing (more) to download under this id. */
-  openReading(archiveId: ArchiveId): Promise<ArchiveReading | null>
+  /** Null where there is nothing (more) to download at this address, as an href has it. */
+  openReading(address: string): Promise<ArchiveReading | null>
   /** Refuses new work from now on, with the typed reason. */
   startDraining(): void
 }
@@ -152,9 +153,12 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 
     info: () => info,
 
-    async openReading(archiveId) {
-      const record = await journal.get(archiveId)
+    async openReading(address) {
+      const asked = parseArchiveAddress(address)
+      const record = asked === null ? null : await journal.get(asked.archiveId)
       if (record === null || record.swept || record.terminal?.type === 'aborted') return null
+      if (!isSame(asked!.nonce, record.nonce)) return null
+      const { archiveId } = record
       const attending = attendance.attend(archiveId)
       ensureBuilding(record)
       const closed = () => attending[Symbol.dispose]()
@@ -167,4 +171,9 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       draining = true
     },
   }
+}
+
+/** In a time that does not tell where they differ: whoever can read the id in a log must not find out the nonce. */
+function isSame(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }

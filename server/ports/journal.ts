@@ -131,7 +131,14 @@ export class StaleSeqError extends Error {
   override readonly name = 'StaleSeqError'
 }
 
-/** Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. */
+/**
+ * Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. After an `UnavailableError` the same
+ * call may be made again, also where its first outcome is not known: it takes effect once.
+ *
+ * Acceptance, ends and rewinds outlive a power failure before any method tells of them. Other facts outlive the process, and
+ * a power failure within moments: a journal that may have lost some raises the generation of the archives concerned when it
+ * is opened.
+ */
 export interface Journal extends AsyncDisposable {
   /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
   accept(

@@ -9,6 +9,9 @@ const APPLICATION_ID = 0x73686566
 const SCHEMA_VERSION = 3
 
 const usage = 'CREATE TABLE usage (client TEXT, day INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (client, day)) STRICT;'
+/** One row: which journal this is, and whether it was closed with all it holds on disk. */
+const state = `CREATE TABLE state (id TEXT NOT NULL, is_closed INTEGER NOT NULL) STRICT;
+  INSERT INTO state VALUES (lower(hex(randomblob(16))), 0);`
 
 /**
  * Facts that were appended together are one row, a JSON array: a row for each would cost more than all else of it. And a
@@ -31,6 +34,7 @@ const schema = `
   CREATE UNIQUE INDEX facts_order ON facts (archive, last_seq);
   CREATE INDEX facts_failed ON facts (archive, last_seq) WHERE failures > 0;
   ${usage}
+  ${state}
 `
 
 /** From each version to the next one. */
@@ -42,6 +46,7 @@ const migrations: Record<number, string> = {
       coalesce((SELECT octet_length(entries) FROM manifest WHERE archive = archive.id), 0) +
       coalesce((SELECT sum(octet_length(body)) FROM facts WHERE archive = archive.id), 0);
     ${usage}
+    ${state}
   `,
 }
 

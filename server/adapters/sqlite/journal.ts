@@ -1,9 +1,10 @@
 // The journal in one SQLite file (WAL). Holding it open also is the lock that keeps a second process off the data directory.
-// Commits outlive the process at once and a power failure within moments: a client that holds its key submits again.
-import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+// Commits outlive the process at once; those that clients are told of are synced before anybody hears of them.
+import { mkdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import type { EntryInput } from '#contracts/archive.ts'
+import { syncFolder } from '../../lib/sync-folder.ts'
 import {
   type ArchiveRecord,
   type Fact,
@@ -13,8 +14,12 @@ import {
   type Stored,
   type Usage,
 } from '../../ports/journal.ts'
+import { UnavailableError } from '../../ports/unavailable.ts'
 import { isDamaged, openDatabase, pragma, WAL_LIMIT_BYTES } from './database.ts'
+import { distrustWhatMayBeLost } from './distrust.ts'
 import { isLocked, portError } from './errors.ts'
+import { createWalSync, type WalSync } from './wal-sync.ts'
+import { openWitness, type Witness } from './witness.ts'
 
 /** Another process has the journal open. */
 export class JournalLockedError extends Error {
@@ -30,7 +35,7 @@ export interface SqliteJournalOptions {
 export function createSqliteJournal({ file, onQuarantine }: SqliteJournalOptions): Journal {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   try {
-    return journalOver(openDatabase(file), file)
+    return openJournal(file)
   } catch (error) {
     if (isLocked(error)) throw new JournalLockedError(`another process uses ${file}`, { cause: error })
     if (!isDamaged(error)) throw error
@@ -38,7 +43,7 @@ export function createSqliteJournal({ file, onQuarantine }: SqliteJournalOptions
     renameSync(file, aside)
     for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true })
     onQuarantine?.(aside, error)
-    return journalOver(openDatabase(file), file)
+    return openJournal(file)
   }
 }
 
@@ -94,7 +99,35 @@ function pick<F extends Fact>(rows: Iterable<unknown>, wanted: (fact: Stored<Fac
   return picked
 }
 
-function journalOver(db: DatabaseSync, file: string): Journal {
+/** Facts that clients are told of as of something that stays. */
+const TOLD: ReadonlySet<Fact['type']> = new Set(['archive-sealed', 'aborted', 'rewound'])
+
+function openJournal(file: string): Journal {
+  const db = openDatabase(file)
+  try {
+    const wal = createWalSync(file)
+    const { id } = db.prepare('SELECT id FROM state').get() as { id: string }
+    const folder = realpathSync(dirname(file))
+    const witness = openWitness(`${folder}/${id}`)
+    distrustWhatMayBeLost(db, witness)
+    wal.syncNow()
+    // The file's own name, and that of its folder.
+    for (const path of [folder, dirname(folder)]) syncFolder(path)
+    return journalOver({ db, file, wal, witness })
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+interface OpenJournal {
+  readonly db: DatabaseSync
+  readonly file: string
+  readonly wal: WalSync
+  readonly witness: Witness
+}
+
+function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
   const columns = 'request, last_seq, generation, terminal, swept_at, client, journal_bytes'
   const insertArchive = db.prepare(
     `INSERT INTO archive (id, manifest_hash, accepted_at, request, last_seq, generation, client, journal_bytes)
@@ -102,6 +135,7 @@ function journalOver(db: DatabaseSync, file: string): Journal {
   )
   const insertManifest = db.prepare('INSERT INTO manifest (archive, entries) VALUES (?, ?)')
   const selectArchive = db.prepare(`SELECT ${columns} FROM archive WHERE id = ?`)
+  const selectBody = db.prepare('SELECT body FROM facts WHERE archive = ? AND last_seq = ?')
   const selectManifest = db.prepare('SELECT entries FROM manifest WHERE archive = ?')
   const selectUnfinished = db.prepare(
     `SELECT ${columns} FROM archive WHERE terminal IS NULL AND swept_at IS NULL ORDER BY accepted_at, rowid`,
@@ -183,15 +217,36 @@ function journalOver(db: DatabaseSync, file: string): Journal {
     insertFacts.run(archiveId, lastSeq + added.length, first, last, failures, body)
   }
 
-  function append(archiveId: string, lastSeq: number, added: readonly Fact[]): void {
-    const body = added.length === 0 ? '' : JSON.stringify(added)
-    if (advance.run(lastSeq + added.length, Buffer.byteLength(body), archiveId, lastSeq).changes !== 1) {
+  /** Those of which an error did not say whether they were taken: by archive, the last seq and the facts. */
+  const doubtful = new Map<string, { seq: number; body: string }>()
+
+  /** What stands there is just what was to be appended, by a call whose outcome was not known. */
+  function wasTaken(archiveId: string, seq: number, body: string): boolean {
+    const doubt = doubtful.get(archiveId)
+    if (doubt?.seq !== seq || doubt.body !== body || get(archiveId)?.lastSeq !== seq) return false
+    return (selectBody.get(archiveId, seq) as { body: string } | undefined)?.body === body
+  }
+
+  function append(archiveId: string, lastSeq: number, added: readonly Fact[], body: string): void {
+    const seq = lastSeq + added.length
+    if (advance.run(seq, Buffer.byteLength(body), archiveId, lastSeq).changes !== 1) {
+      if (wasTaken(archiveId, seq, body)) return
       throw new StaleSeqError(`archive ${archiveId} has moved on from seq ${lastSeq}`)
     }
     if (added.length > 0) insert(archiveId, lastSeq, added, body)
   }
 
-  const get = (archiveId: string) => {
+  /** Before anybody is told: the witness knows, and what is told for good is on disk. */
+  async function acknowledge(archiveId: string, seq: number, added: readonly Fact[]): Promise<void> {
+    const isEnded = added.some(({ type }) => type === 'archive-sealed' || type === 'aborted')
+    if (isEnded) witness.forget(archiveId)
+    else witness.note(archiveId, seq)
+    if (!added.some(({ type }) => TOLD.has(type))) return
+    wal.committed(archiveId)
+    await wal.waiting(archiveId)
+  }
+
+  function get(archiveId: string): ArchiveRecord | null {
     const row = selectArchive.get(archiveId) as ArchiveRow | undefined
     return row === undefined ? null : toRecord(row)
   }
@@ -202,30 +257,53 @@ function journalOver(db: DatabaseSync, file: string): Journal {
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)
       const bytes = Buffer.byteLength(text)
-      return transaction(() => {
+      const result = transaction(() => {
         const asked = JSON.stringify(request)
         const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, asked, client, bytes)
         if (changes === 1) insertManifest.run(archiveId, text)
         return { record: get(archiveId)!, created: changes === 1 }
       })
+      if (result.created) {
+        witness.note(archiveId, 1)
+        wal.committed(archiveId)
+      }
+      await wal.waiting(archiveId)
+      return result
     },
     async get(archiveId) {
-      return query(() => get(archiveId))
+      for (;;) {
+        const waiting = wal.waiting(archiveId)
+        if (waiting === null) return query(() => get(archiveId))
+        await waiting
+      }
     },
     async manifest(archiveId) {
       const row = query(() => selectManifest.get(archiveId)) as { entries: string } | undefined
       return row === undefined ? [] : (JSON.parse(row.entries) as EntryInput[])
     },
     async append(archiveId, lastSeq, added) {
-      transaction(() => append(archiveId, lastSeq, added))
+      const seq = lastSeq + added.length
+      const body = added.length === 0 ? '' : JSON.stringify(added)
+      try {
+        transaction(() => append(archiveId, lastSeq, added, body))
+        await acknowledge(archiveId, seq, added)
+        doubtful.delete(archiveId)
+      } catch (error) {
+        if (error instanceof UnavailableError) doubtful.set(archiveId, { seq, body })
+        else doubtful.delete(archiveId)
+        throw error
+      }
     },
     async end(archiveId, fact) {
-      return transaction(() => {
+      const seq = transaction(() => {
         const record = get(archiveId)
-        if (record === null || record.swept || record.terminal !== null) return false
-        append(archiveId, record.lastSeq, [fact])
-        return true
+        if (record === null || record.swept || record.terminal !== null) return null
+        append(archiveId, record.lastSeq, [fact], JSON.stringify([fact]))
+        return record.lastSeq + 1
       })
+      if (seq !== null) await acknowledge(archiveId, seq, [fact])
+      await wal.waiting(archiveId)
+      return seq !== null
     },
     async facts(archiveId, afterSeq, limit) {
       return query(() => pick(selectFacts.iterate(archiveId, afterSeq), ({ seq }) => seq > afterSeq, limit))
@@ -256,6 +334,7 @@ function journalOver(db: DatabaseSync, file: string): Journal {
         deleteFacts.run(archiveId)
         deleteManifest.run(archiveId)
       })
+      witness.forget(archiveId)
     },
     async forget(wallMs) {
       transaction(() => {
@@ -284,7 +363,17 @@ function journalOver(db: DatabaseSync, file: string): Journal {
       })
     },
     async [Symbol.asyncDispose]() {
-      if (db.isOpen) db.close()
+      if (!db.isOpen) return
+      try {
+        db.exec('UPDATE state SET is_closed = 1')
+        // It also writes the WAL into the file, and syncs that.
+        db.close()
+        witness.remove()
+      } finally {
+        if (db.isOpen) db.close()
+        witness.close()
+        await wal.close()
+      }
     },
   }
 }
