@@ -9,7 +9,9 @@ import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { Spool, SpoolRoom } from '../ports/spool.ts'
+import { UnavailableError } from '../ports/unavailable.ts'
 import type { Attendance } from './attendance.ts'
+import type { Expiry } from './expiry.ts'
 import { pageOfEntries } from './list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
 import type { Planner } from './plan.ts'
@@ -24,6 +26,7 @@ export interface ServiceOptions {
   attendance: Attendance
   planner: Planner
   clock: Clock
+  expiry: Expiry
   log: Log
   info: ServerInfo
   /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
@@ -43,14 +46,30 @@ export interface ArchiveService extends ArchiveApi {
 const LEAST_ROOM_BYTES = 1024 * 1024
 /** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
 const NO_SPACE_RETRY_MS = 10_000
+const UNAVAILABLE_RETRY_MS = 2_000
+/** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
+const CANCEL_PATIENCE_MS = 5_000
+
+/** Rejects as a refusal where journal or spool cannot for now: the caller may come again. */
+async function whileAvailable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw asRefusal(error)
+  }
+}
+
+function asRefusal(error: unknown): unknown {
+  return error instanceof UnavailableError ? new Refusal('BUSY', undefined, UNAVAILABLE_RETRY_MS) : error
+}
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, planner, clock, log, info, maxUnfinished, maxPerClient } = options
+  const { journal, spool, runner, attendance, planner, clock, expiry, log, info, maxUnfinished, maxPerClient } = options
   const { limits } = info
   let draining = false
 
   async function find(archiveKey: ArchiveKey, { principal }: Caller): Promise<ArchiveRecord> {
-    const record = await journal.get(archiveIdOf(principal, archiveKey))
+    const record = await whileAvailable(journal.get(archiveIdOf(principal, archiveKey)))
     if (record === null) throw new Refusal('NOT_FOUND')
     if (record.swept) throw new Refusal('GONE')
     return record
@@ -81,11 +100,12 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
   const noSpace = () => new Refusal('NO_SPACE', undefined, NO_SPACE_RETRY_MS)
 
   async function accept(request: ArchiveRequest, entries: readonly EntryInput[], client: string) {
-    if ((await spool.room()).freeBytes < LEAST_ROOM_BYTES) throw noSpace()
+    const { freeBytes } = await whileAvailable(spool.room())
+    if (freeBytes < LEAST_ROOM_BYTES) throw noSpace()
     try {
       return await journal.accept(request, entries, client)
     } catch (error) {
-      throw error instanceof NoSpaceError ? noSpace() : error
+      throw error instanceof NoSpaceError ? noSpace() : asRefusal(error)
     }
   }
 
@@ -95,7 +115,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       refuseUnfit(input)
       const archiveId = archiveIdOf(caller.principal, input.archiveKey)
       const manifestHash = manifestHashOf(input)
-      let record = await journal.get(archiveId)
+      let record = await whileAvailable(journal.get(archiveId))
       if (record === null) {
         if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
         const { entries, ...asked } = withDefaults(input)
@@ -125,19 +145,30 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       ensureBuilding(record, caller.address)
       const after = lastEventId == null ? null : Number(lastEventId)
       const buildOf = (archiveId: string) => runner.get(archiveId)
-      yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })
+      try {
+        yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })
+      } catch (error) {
+        throw asRefusal(error)
+      }
     },
 
     async listEntries(input, caller) {
       const { archiveId } = await find(input.archiveKey, caller)
       if (runner.get(archiveId) !== null) attendance.touch(archiveId)
-      return pageOfEntries(journal, runner.get(archiveId), archiveId, input)
+      return whileAvailable(pageOfEntries(journal, runner.get(archiveId), archiveId, input))
     },
 
     async cancel({ archiveKey }, caller) {
       const record = await find(archiveKey, caller)
       if (record.terminal !== null) return false
-      return runner.add(record).abort('CANCELLED')
+      const { archiveId } = record
+      const build = runner.get(archiveId)
+      if (build !== null && (await answersIn(CANCEL_PATIENCE_MS, build.abort('CANCELLED')))) return true
+      const expiresAtMs = clock.wallMs() + info.retentionMs
+      const hasEnded = await whileAvailable(journal.end(archiveId, { type: 'aborted', code: 'CANCELLED', expiresAtMs }))
+      // Bytes of a build that still writes go with the next sweep.
+      if (hasEnded && runner.get(archiveId) === null) await spool.remove(archiveId).catch(() => {})
+      return hasEnded
     },
 
     async plan(input, caller, signal) {
@@ -158,6 +189,8 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const record = asked === null ? null : await journal.get(asked.archiveId)
       if (record === null || record.swept || record.terminal?.type === 'aborted') return null
       if (!isSame(asked!.nonce, record.nonce)) return null
+      // Otherwise whoever comes again and again would keep it for ever. Downloads under way end by their own deadline.
+      if (record.terminal !== null && record.terminal.expiresAtMs <= expiry()) return null
       const { archiveId } = record
       const attending = attendance.attend(archiveId)
       ensureBuilding(record)
@@ -176,4 +209,11 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 /** In a time that does not tell where they differ: whoever can read the id in a log must not find out the nonce. */
 function isSame(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+}
+
+/** False where there is no answer in time, or it is no. */
+async function answersIn(ms: number, answer: Promise<boolean>): Promise<boolean> {
+  const timer = Promise.withResolvers<boolean>()
+  const timeout = setTimeout(() => timer.resolve(false), ms)
+  return Promise.race([answer, timer.promise]).finally(() => clearTimeout(timeout))
 }

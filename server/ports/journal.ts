@@ -140,6 +140,10 @@ export class StaleSeqError extends Error {
  * is opened.
  */
 export interface Journal extends AsyncDisposable {
+  /** When it was last found damaged, ms since 1970: archives that it does not know may have been lost by that. Null: never. */
+  readonly damagedAtMs: number | null
+  /** The latest time that it tells of; null where it tells of none. */
+  newestMs(): Promise<number | null>
   /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
   accept(
     request: ArchiveRequest,

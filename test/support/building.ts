@@ -12,7 +12,7 @@ import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 import { createLog } from '../../server/lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Fact, Journal, Stored } from '../../server/ports/journal.ts'
-import type { Spool } from '../../server/ports/spool.ts'
+import type { Spool, SpoolRoom } from '../../server/ports/spool.ts'
 import { createDeflater } from '../../server/zip/deflate.ts'
 import { requestOf } from './archives.ts'
 import { type FetchingOptions, startFetching } from './fetching.ts'
@@ -26,7 +26,7 @@ export interface HouseOptions extends FetchingOptions {
 
 export interface House extends AsyncDisposable {
   readonly journal: Journal
-  readonly spool: Spool
+  readonly spool: Spool & SpoolRoom
   readonly staging: StagingMemory
   /** Of the sockets that bodies come in by. */
   readonly slabs: FetchDispatcher['slabs']

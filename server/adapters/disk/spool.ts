@@ -1,5 +1,5 @@
 // The spool in local files: one folder an archive, in it the log and the parts. No file is ever patched.
-import { type FileHandle, mkdir, readdir, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ArchiveId, archiveIdSchema } from '#contracts/archive.ts'
 import { groupCommit } from '../../lib/group-commit.ts'
@@ -9,7 +9,7 @@ import { UnavailableError } from '../../ports/unavailable.ts'
 import { asPort, createFilePool, whenDescriptorsAllow } from './files.ts'
 import { openReader } from './reader.ts'
 import { createSpace, type Space } from './space.ts'
-import { bytesIn, openWriter, REMOVE, type Share, syncNames } from './writer.ts'
+import { bytesIn, openWriter, removeAll, type Share, syncNames } from './writer.ts'
 
 export interface DiskSpoolOptions {
   /** Made if absent; nothing else may live in it. */
@@ -73,7 +73,7 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
     reader: (archiveId) => openReader(folderOf(archiveId), openLogs),
     async remove(archiveId) {
       const folder = folderOf(archiveId)
-      await asPort(rm(folder, REMOVE))
+      await removeAll(folder)
       mustWriteAgain.delete(folder)
       space.clear(archiveId)
     },

@@ -6,8 +6,11 @@ import { asPort, type FilePool, type PooledFile, whenDescriptorsAllow } from './
 
 const PART = /^part-(\d+)$/
 
-/** Removing lists folders, which takes descriptors too: Node repeats that when there is none. */
-export const REMOVE = { recursive: true, force: true, maxRetries: 20, retryDelay: 50 } as const
+/** Retries are for a writer that is just ending; one that keeps its files for long is no reason to wait. */
+const REMOVE = { recursive: true, force: true, maxRetries: 3, retryDelay: 50 } as const
+
+/** Removing lists folders, which takes descriptors too. */
+export const removeAll = (path: string) => whenDescriptorsAllow(() => rm(path, REMOVE))
 
 /** One archive's own account. */
 export interface Share {
@@ -67,7 +70,7 @@ export async function openWriter(
     async discardRest() {
       if (isNew) return
       for (const file of await whenDescriptorsAllow(() => readdir(folder))) {
-        if (file !== LOG && !keep.has(file)) await asPort(rm(join(folder, file), REMOVE))
+        if (file !== LOG && !keep.has(file)) await removeAll(join(folder, file))
       }
       await asPort(log.truncate(Math.min(keep.get(LOG) ?? 0, (await asPort(log.stat())).size)))
       await recount()

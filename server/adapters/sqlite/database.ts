@@ -5,13 +5,13 @@ import { DatabaseSync } from 'node:sqlite'
 import { isDamaged as isDamagedFile } from './errors.ts'
 
 /** Marks a file as ours ("shef"), see https://www.sqlite.org/fileformat.html section 1.3.9. */
-const APPLICATION_ID = 0x73686566
+export const APPLICATION_ID = 0x73686566
 const SCHEMA_VERSION = 3
 
 const usage = 'CREATE TABLE usage (client TEXT, day INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (client, day)) STRICT;'
-/** One row: which journal this is, and whether it was closed with all it holds on disk. */
-const state = `CREATE TABLE state (id TEXT NOT NULL, is_closed INTEGER NOT NULL) STRICT;
-  INSERT INTO state VALUES (lower(hex(randomblob(16))), 0);`
+/** One row: which journal this is, whether it was closed with all it holds on disk, and when it was found damaged. */
+const state = `CREATE TABLE state (id TEXT NOT NULL, is_closed INTEGER NOT NULL, damaged_at INTEGER) STRICT;
+  INSERT INTO state VALUES (lower(hex(randomblob(16))), 0, NULL);`
 
 /**
  * Facts that were appended together are one row, a JSON array: a row for each would cost more than all else of it. And a
@@ -37,14 +37,17 @@ const schema = `
   ${state}
 `
 
+/** Of each archive what its manifest and its facts take. */
+export const COUNT_BYTES = `UPDATE archive SET journal_bytes =
+  coalesce((SELECT octet_length(entries) FROM manifest WHERE archive = archive.id), 0) +
+  coalesce((SELECT sum(octet_length(body)) FROM facts WHERE archive = archive.id), 0)`
+
 /** From each version to the next one. */
 const migrations: Record<number, string> = {
   2: `
     ALTER TABLE archive ADD COLUMN client TEXT NOT NULL DEFAULT '';
     ALTER TABLE archive ADD COLUMN journal_bytes INTEGER NOT NULL DEFAULT 0;
-    UPDATE archive SET journal_bytes =
-      coalesce((SELECT octet_length(entries) FROM manifest WHERE archive = archive.id), 0) +
-      coalesce((SELECT sum(octet_length(body)) FROM facts WHERE archive = archive.id), 0);
+    ${COUNT_BYTES};
     ${usage}
     ${state}
   `,

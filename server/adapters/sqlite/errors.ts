@@ -15,6 +15,8 @@ const MISTAKES: ReadonlySet<number> = new Set([1, 2, 19, 20, 21, 25])
 export const isLocked = (error: unknown) => [5, 6].includes(resultCode(error) ?? 0)
 /** SQLITE_CORRUPT, SQLITE_NOTADB. */
 export const isDamaged = (error: unknown) => [11, 26].includes(resultCode(error) ?? 0)
+/** SQLITE_CONSTRAINT. */
+export const isConstraint = (error: unknown) => resultCode(error) === 19
 /** SQLITE_FULL. */
 const isFull = (error: unknown) => resultCode(error) === 13
 

@@ -1,6 +1,6 @@
 // The journal in one SQLite file (WAL). Holding it open also is the lock that keeps a second process off the data directory.
 // Commits outlive the process at once; those that clients are told of are synced before anybody hears of them.
-import { mkdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import type { EntryInput } from '#contracts/archive.ts'
@@ -18,6 +18,8 @@ import { UnavailableError } from '../../ports/unavailable.ts'
 import { isDamaged, openDatabase, pragma, WAL_LIMIT_BYTES } from './database.ts'
 import { distrustWhatMayBeLost } from './distrust.ts'
 import { isLocked, portError } from './errors.ts'
+import { type Quarantine, quarantine } from './quarantine.ts'
+import type { SalvageOptions } from './salvage.ts'
 import { createWalSync, type WalSync } from './wal-sync.ts'
 import { openWitness, type Witness } from './witness.ts'
 
@@ -28,21 +30,23 @@ export class JournalLockedError extends Error {
 
 export interface SqliteJournalOptions {
   file: string
-  /** Told when an unreadable or foreign file was moved aside, with its new path and the reason. */
-  onQuarantine?: (movedTo: string, cause: unknown) => void
+  /** Told when a damaged or foreign file was moved aside, and what of it goes on. */
+  onQuarantine?: (quarantine: Quarantine, cause: unknown) => void
+  /** Whether the entries are those that the request was made with, for what is read of a damaged file. @default always */
+  isIntact?: SalvageOptions['isIntact']
+  /** How long the end of an archive is told that a damaged file does not let go on. @default a day */
+  retentionMs?: number
 }
 
-export function createSqliteJournal({ file, onQuarantine }: SqliteJournalOptions): Journal {
+export function createSqliteJournal(options: SqliteJournalOptions): Journal {
+  const { file, onQuarantine, isIntact = () => true, retentionMs = DAY_MS } = options
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   try {
     return openJournal(file)
   } catch (error) {
     if (isLocked(error)) throw new JournalLockedError(`another process uses ${file}`, { cause: error })
     if (!isDamaged(error)) throw error
-    const aside = `${file}.damaged-${new Date().toISOString().replaceAll(':', '')}`
-    renameSync(file, aside)
-    for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true })
-    onQuarantine?.(aside, error)
+    onQuarantine?.(quarantine(file, isIntact, Date.now() + retentionMs), error)
     return openJournal(file)
   }
 }
@@ -170,6 +174,10 @@ function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
      ON CONFLICT (client, day) DO UPDATE SET bytes = bytes + excluded.bytes`,
   )
   const selectUsage = db.prepare('SELECT client, day, bytes FROM usage WHERE day >= ? ORDER BY day, client')
+  const selectNewest = db.prepare(
+    `SELECT max(max(accepted_at, coalesce(swept_at, 0), coalesce(json_extract(terminal, '$.sealedAtMs'), 0))) AS newest
+     FROM archive`,
+  )
   const selectHoldings = db.prepare(
     `SELECT id AS archiveId, client, journal_bytes AS journalBytes, CASE WHEN terminal IS NULL THEN 'unfinished'
      WHEN json_extract(terminal, '$.type') = 'aborted' THEN 'aborted' ELSE 'sealed' END AS state
@@ -250,9 +258,15 @@ function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
     const row = selectArchive.get(archiveId) as ArchiveRow | undefined
     return row === undefined ? null : toRecord(row)
   }
+  const { damaged_at } = db.prepare('SELECT damaged_at FROM state').get() as { damaged_at: number | null }
   const ids = (rows: unknown[]) => (rows as { id: string }[]).map(({ id }) => id)
 
   return {
+    damagedAtMs: damaged_at,
+    async newestMs() {
+      const row = query(() => selectNewest.get()) as { newest: number | null }
+      return row.newest
+    },
     async accept(request, manifest, client) {
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)

@@ -53,11 +53,10 @@ async function writeOldJournal(file: string): Promise<void> {
 /** Opens the file, which must be moved aside for it, and shows that the new one works. */
 async function openDamaged(file: string): Promise<string> {
   const moved: string[] = []
-  await using journal = createSqliteJournal({ file, onQuarantine: (movedTo) => moved.push(movedTo) })
-  expect(await journal.kept()).toEqual([])
+  await using journal = createSqliteJournal({ file, onQuarantine: ({ movedTo }) => moved.push(movedTo) })
   const request = requestOf()
   await journal.accept(request, [], '')
-  expect(await journal.kept()).toEqual([request.archiveId])
+  expect(await journal.kept()).toContain(request.archiveId)
   expect(moved).toHaveLength(1)
   return moved[0]!
 }
@@ -89,7 +88,7 @@ describe('a journal file', () => {
     expect(await readFile(aside, 'utf8')).toMatch(/^a diary/)
   })
 
-  it('is moved aside when it is cut short', async () => {
+  it('is kept aside when it is cut short', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -97,7 +96,7 @@ describe('a journal file', () => {
     await openDamaged(file)
   })
 
-  it('is moved aside when a page in its middle is overwritten', async () => {
+  it('is kept aside when pages in its middle are overwritten', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
