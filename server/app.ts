@@ -7,6 +7,8 @@ import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build-parts.ts'
+import { createExpiry, type Expiry } from './archives/expiry.ts'
+import { isIntact } from './archives/manifest.ts'
 import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
@@ -23,10 +25,11 @@ import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
 import { createBusyMeter } from './lib/busy.ts'
-import { systemClock } from './lib/clock.ts'
+import { type Clock, clockFrom, systemClock } from './lib/clock.ts'
 import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
 import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
+import type { Journal } from './ports/journal.ts'
 import { createDeflater } from './zip/deflate.ts'
 
 /** The data directory is none, or cannot be written to. */
@@ -52,17 +55,23 @@ const MESSAGE_OVERHEAD = 2
 
 export async function startApp(config: Config, log: Log): Promise<App> {
   await using opened = new AsyncDisposableStack()
-  const clock = systemClock
   const most = await fitDescriptors(config, log)
 
   await openDataDirectory(config.SHEAF_DATA_DIR)
   const journal = opened.use(
     createSqliteJournal({
       file: journalFile(config),
-      onQuarantine: (movedTo, cause) =>
-        log.error('journal was unreadable; moved aside', { movedTo, cause: describe(cause) }),
+      isIntact,
+      retentionMs: config.SHEAF_RETENTION_MS,
+      onQuarantine: ({ movedTo, salvaged }, cause) =>
+        log.error('journal was damaged; kept aside, and what can be read of it goes on', {
+          movedTo,
+          ...salvaged,
+          cause: describe(cause),
+        }),
     }),
   )
+  const { clock, expiry } = await openClock(journal, log)
   const spool = opened.use(
     await createDiskSpool({
       directory: spoolDirectory(config),
@@ -91,6 +100,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       spool,
       attendance,
       clock,
+      expiry,
       log,
       tombstoneMs: TOMBSTONE_MS,
       everyMs: Math.min(60_000, Math.max(250, config.SHEAF_RETENTION_MS / 4)),
@@ -118,6 +128,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     attendance,
     planner: createPlanner({ probe: fetcher.probe, policy, plans: createQuota(MAX_PLANS) }),
     clock,
+    expiry,
     log,
     info: infoOf(config, samples?.urls ?? []),
     maxUnfinished: config.SHEAF_MAX_UNFINISHED_ARCHIVES,
@@ -135,7 +146,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     host: config.SHEAF_HOST,
     port: config.SHEAF_PORT,
     api: service,
-    openReading: (archiveId) => service.openReading(archiveId),
+    openReading: (address) => service.openReading(address),
     pages: createPages(PAGE_DIRECTORY),
     log,
     ...httpLimits(config, most.sockets),
@@ -153,6 +164,16 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       await owned.disposeAsync()
     },
   }
+}
+
+/** The machine's clock may be wrong at the start: the journal tells what time it was at least. */
+async function openClock(journal: Journal, log: Log): Promise<{ clock: Clock; expiry: Expiry }> {
+  const newestMs = await journal.newestMs()
+  const clock = clockFrom(newestMs ?? 0)
+  const behindMs = clock.wallMs() - systemClock.wallMs()
+  if (behindMs > 1_000)
+    log.error('the clock is behind the journal: time goes on from there', { seconds: behindMs / 1_000 })
+  return { clock, expiry: createExpiry(clock, newestMs, log) }
 }
 
 /** Where may be fetched from: as the settings say, and from the server's own images. */

@@ -2,6 +2,7 @@
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Fact } from '../ports/journal.ts'
+import type { SpoolWriter } from '../ports/spool.ts'
 import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
 import { appendExtent, type GrowingExtent } from './layout.ts'
 import { LogBytes } from './log-bytes.ts'
@@ -26,6 +27,8 @@ export interface Batch {
   failedEntries: number
 }
 
+export type LogEnd = Pick<SpoolWriter, 'log' | 'logBytes'>
+
 /** Which of the bodies that wait in memory are written though their turn has not come. */
 export type Spill = 'none' | 'overdue' | 'all'
 
@@ -38,8 +41,8 @@ export interface Batcher {
   settled(index: number): void
   /** A large body has grown. */
   begun(fact: BegunFact): void
-  /** `logBytes` is where the batch will begin in the log. There may be more than one batch takes. */
-  next(logBytes: number, spill: Spill): Batch
+  /** The batch will begin at the end of the log. There may be more than one batch takes. */
+  next(end: LogEnd, spill: Spill): Batch
   /** Gives back the memory of all that waits, when nothing will be written any more. */
   release(): void
 }
@@ -60,7 +63,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
   const growing = new Map<number, BegunFact>()
   const waiting = new Set<number>()
 
-  function addSealable(batch: Batch, logBytes: number): void {
+  function addSealable(batch: Batch, { log, logBytes }: LogEnd): void {
     for (; head < entries.length; head++) {
       const entry = entries[head]!
       if (entry.state === 'sealed') continue
@@ -75,7 +78,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       const { modifiedMs, proposedName } = entry.facts
       const body = { index: head, sizeBytes, crc32, deflated, modifiedMs, proposedName }
       const at = entry.state === 'whole' ? null : entry.at
-      const placed = sealer.place(body, logBytes + batch.log.bytes, at, batch.log.allocate)
+      const placed = sealer.place(body, log, logBytes + batch.log.bytes, at, batch.log.allocate)
       if (entry.state === 'whole') takeMemory(batch, head, entry)
       if (format === 'zip') for (const extent of placed.extents) appendExtent(batch.extents, extent)
       batch.facts.push(placed.fact)
@@ -112,13 +115,13 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
   }
 
   /** Bodies that have waited long for their turn go to the log where it stands, and become an extent later. */
-  function addSpills(batch: Batch, logBytes: number, spill: Spill): void {
+  function addSpills(batch: Batch, { log, logBytes }: LogEnd, spill: Spill): void {
     const since = spill === 'all' ? Infinity : clock.monotonicMs() - SPILL_AFTER_MS
     for (const index of waiting) {
       const entry = entries[index]!
       if (isFull(batch)) return
       if (entry.state !== 'whole' || entry.sinceMs > since) continue
-      const at = inLog(entry, logBytes + batch.log.bytes)
+      const at = inLog(entry, log, logBytes + batch.log.bytes)
       takeMemory(batch, index, entry)
       entries[index] = { state: 'spooled', at, facts: entry.facts, journalled: true }
       batch.facts.push({ type: 'entry-staged', index, ...at, ...entry.facts })
@@ -148,7 +151,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       // What is settled does not begin again.
       if (state === 'fetching' || state === 'begun' || state === 'pending') growing.set(fact.index, fact)
     },
-    next(logBytes, spill) {
+    next(end, spill) {
       const batch: Batch = {
         facts: [],
         log: new LogBytes(staging),
@@ -157,9 +160,9 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
         sealedEntries: 0,
         failedEntries: 0,
       }
-      addSealable(batch, logBytes)
+      addSealable(batch, end)
       addNews(batch)
-      if (spill !== 'none') addSpills(batch, logBytes, spill)
+      if (spill !== 'none') addSpills(batch, end, spill)
       batch.log.close()
       return batch
     },

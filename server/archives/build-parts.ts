@@ -3,9 +3,8 @@ import type { Progress } from '#contracts/events.ts'
 import type { Fetcher } from '../fetch/fetcher.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
-import type { Journal } from '../ports/journal.ts'
-import type { Spool } from '../ports/spool.ts'
 import type { Deflater } from '../zip/deflate.ts'
+import type { BuildJournal, BuildSpool } from './patience.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 export interface BuildLimits {
@@ -15,8 +14,8 @@ export interface BuildLimits {
 }
 
 export interface BuildParts {
-  readonly journal: Journal
-  readonly spool: Spool
+  readonly journal: BuildJournal
+  readonly spool: BuildSpool
   readonly fetcher: Fetcher
   readonly staging: StagingMemory
   readonly deflater: Deflater

@@ -4,31 +4,33 @@ import type { Progress } from '#contracts/events.ts'
 import type { AbortCode } from '#contracts/failures.ts'
 import { describe } from '../lib/log.ts'
 import { createWake } from '../lib/wake.ts'
-import { type ArchiveRecord, type Fact, StaleSeqError } from '../ports/journal.ts'
+import type { ArchiveRecord, Fact } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
-import type { SpoolWriter } from '../ports/spool.ts'
+import { LOG, type SpoolWriter } from '../ports/spool.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import type { BuildParts, Snapshot } from './build-parts.ts'
 import { checkArchive, closeArchive } from './closing.ts'
+import { type Ending, endingOf } from './ending.ts'
 import { type Entry, PENDING } from './entry.ts'
 import { createFresh, createOffer } from './fresh.ts'
 import { createGathering } from './gathering.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { createLayout } from './layout.ts'
+import { openArchive } from './opening.ts'
+import { createPersist, patientJournal, patientSpool } from './patience.ts'
 import { createRate } from './rate.ts'
-import { recoverEntries, verifySealed, verifyStaged } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
 /** How often progress is told at most, and how often waiting bodies and limits are looked at. */
 const TICK_MS = 250
 const GATHERED_BYTES = 1024 * 1024
 
-type Ending = { readonly outcome: 'aborted'; readonly code: AbortCode } | { readonly outcome: 'stopped' }
-
 export class Build {
   readonly archiveId: string
   readonly record: ArchiveRecord
   readonly layout = createLayout()
+  /** The file that the archive is appended to. */
+  log = LOG
   /** What the frontier has just moved by. */
   readonly fresh = createOffer()
   /** Passed when the frontier moves, and at the end. */
@@ -70,7 +72,13 @@ export class Build {
 
   constructor(record: ArchiveRecord, parts: BuildParts) {
     this.record = record
-    this.#parts = parts
+    const persist = createPersist({
+      clock: parts.clock,
+      signal: this.#endingSoon.signal,
+      waiting: (error) => parts.log.warn('build waits', { archive: record.archiveId, error: describe(error) }),
+    })
+    const { journal, spool } = parts
+    this.#parts = { ...parts, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
     this.archiveId = record.archiveId
     this.lastSeq = record.lastSeq
     this.generation = record.generation
@@ -164,45 +172,37 @@ export class Build {
 
   /** Opens the spool, and takes over what an earlier process left. */
   async #open(): Promise<SpoolWriter> {
-    const { journal, spool } = this.#parts
-    if (this.lastSeq === 1) return spool.writer(this.archiveId, { logBytes: 0, parts: new Set() })
-    const { archiveId, layout } = this
-    const { entries, sealed, failedEntries, keep } = await recoverEntries(journal, archiveId, this.#entries.length)
+    const build = this
+    const { writer, entries, sealer, sealedEntries, wholeBytes } = await openArchive({
+      ...this.#parts,
+      record: this.record,
+      layout: this.layout,
+      signal: this.#endingSoon.signal,
+      get lastSeq() {
+        return build.lastSeq
+      },
+      recovered: (entries, failedEntries) => {
+        this.#entries = entries
+        this.#failedEntries = failedEntries
+        if (failedEntries > 0) this.#endIfAsked()
+      },
+      progressed: () => this.frontier.notify(),
+      rewind: () => this.#rewind(),
+    })
+    this.log = writer.log
     this.#entries = entries
-    this.#failedEntries = failedEntries
-    if (failedEntries > 0) this.#endIfAsked()
-    const writer = await spool.writer(archiveId, keep)
-    await using reader = spool.reader(archiveId)
-    const progressed = () => this.frontier.notify()
-    const { signal } = this.#endingSoon
-    let isSound = false
-    try {
-      isSound = await verifySealed({ sealed, sealer: this.#sealer, layout, reader, progressed, signal })
-      if (isSound) await verifyStaged(entries, reader, writer, signal)
-    } catch (error) {
-      await writer[Symbol.asyncDispose]()
-      throw error
-    }
-    if (isSound) {
-      this.#sealedEntries = sealed.length
-      this.#wholeBytes = sealed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-      for (const entry of entries) if (entry.state === 'spooled') this.#wholeBytes += entry.at.sizeBytes
-      return writer
-    }
-    await writer[Symbol.asyncDispose]()
-    return this.#rewind()
+    this.#sealer = sealer
+    this.#sealedEntries = sealedEntries
+    this.#wholeBytes = wholeBytes
+    return writer
   }
 
-  /** What readers may have seen is lost: everything but the failures begins anew, under another ETag. */
-  async #rewind(): Promise<SpoolWriter> {
-    this.#parts.log.warn('sealed bytes were lost; fetching again', { archive: this.archiveId })
+  /** What readers may have seen is lost: what comes has another ETag. */
+  async #rewind(): Promise<void> {
     this.generation++
     this.layout.clear()
-    this.#sealer = createSealer(this.record)
-    this.#entries = this.#entries.map((entry) => (entry.state === 'failed' ? entry : PENDING))
     await this.#append([{ type: 'rewound', generation: this.generation }])
     this.frontier.notify()
-    return this.#parts.spool.writer(this.archiveId, { logBytes: 0, parts: new Set() })
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
@@ -239,7 +239,7 @@ export class Build {
     const batcher = this.#batcher!
     while (this.#ending === null) {
       const seen = this.#work.version
-      const batch = batcher.next(writer.logBytes, this.#spill)
+      const batch = batcher.next(writer, this.#spill)
       this.#spill = 'none'
       if (batch.facts.length > 0) await this.#commit(batch, writer)
       else if (batcher.isDone) return
@@ -331,7 +331,7 @@ export class Build {
   /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
   async #checkpoint(writer: SpoolWriter): Promise<void> {
     for (let batch: Batch | undefined; ; await this.#commit(batch, writer)) {
-      batch = this.#batcher?.next(writer.logBytes, 'all')
+      batch = this.#batcher?.next(writer, 'all')
       if (batch === undefined || batch.facts.length === 0) return
     }
   }
@@ -342,7 +342,8 @@ export class Build {
     try {
       await this.#append([fact])
     } catch (error) {
-      if (error instanceof StaleSeqError) throw error
+      // Whatever else is the matter: without that fact, the archive shall go on from its bytes.
+      if (!(error instanceof NoSpaceError)) throw error
       // Where the disk is full, there is room to say so once the bytes are gone.
       await spool.remove(this.archiveId)
       await this.#append([fact])
@@ -354,17 +355,13 @@ export class Build {
 
   #fail(error: unknown): void {
     if (this.#ending !== null) return
-    if (error instanceof StaleSeqError) {
-      // Another builder has taken over: journal and spool are its own now.
+    const ending = endingOf(error)
+    this.#parts.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
+    if (ending.outcome === 'stopped' && ending.gaveWay) {
       this.#batcher?.release()
       this.#batcher = null
-      this.#parts.log.warn('build gave way', { archive: this.archiveId, error: describe(error) })
-      this.#end({ outcome: 'stopped' })
-      return
     }
-    const code = error instanceof NoSpaceError ? 'NO_SPACE' : 'INTERNAL'
-    this.#parts.log.error('build failed', { archive: this.archiveId, code, error: describe(error) })
-    this.#end({ outcome: 'aborted', code })
+    this.#end(ending)
   }
 
   /** An entry has failed, and that is journalled. */

@@ -2,17 +2,18 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { readDirectory } from '#contracts/zip.ts'
-import type { ArchiveRecord, Journal } from '../ports/journal.ts'
-import { LOG, type Spool, type SpoolWriter } from '../ports/spool.ts'
+import type { ArchiveRecord } from '../ports/journal.ts'
+import type { SpoolWriter } from '../ports/spool.ts'
 import { type Layout, readLayout } from './layout.ts'
 import { packMembers } from './pack-members.ts'
+import type { BuildJournal, BuildSpool } from './patience.ts'
 import { reportOf } from './report.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Closing {
   readonly record: ArchiveRecord
-  readonly journal: Journal
-  readonly spool: Spool
+  readonly journal: BuildJournal
+  readonly spool: BuildSpool
   readonly writer: SpoolWriter
   readonly sealer: Sealer
   readonly layout: Layout
@@ -27,7 +28,7 @@ export async function closeArchive(closing: Closing): Promise<void> {
   if (record.format === 'zip') {
     const offset = writer.logBytes
     await writer.appendLog(sealer.trailer())
-    layout.add({ file: LOG, offset, length: writer.logBytes - offset })
+    layout.add({ file: writer.log, offset, length: writer.logBytes - offset })
   } else {
     const gzip = record.format === 'tar.gz'
     layout.add(await packMembers(spool.reader(record.archiveId), writer, sealer.members, gzip, signal))
@@ -42,7 +43,7 @@ async function addReport({ record, journal, writer, sealer, layout }: Closing): 
     sizeBytes += piece.length
     checksum = crc32(piece, checksum)
   }
-  const { header, extents } = sealer.placeReport({ sizeBytes, crc32: checksum }, writer.logBytes)
+  const { header, extents } = sealer.placeReport({ sizeBytes, crc32: checksum }, writer.log, writer.logBytes)
   await writer.appendLog(header === null ? pieces : [header, ...pieces])
   if (header !== null) for (const extent of extents) layout.add(extent)
 }

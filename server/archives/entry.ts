@@ -1,6 +1,5 @@
 // One entry while its archive is built: where it stands, and where its body is.
 import type { Fact, Measured, Stored, WholeBody } from '../ports/journal.ts'
-import { LOG } from '../ports/spool.ts'
 import type { Fetching } from './fetching.ts'
 import type { StagedBody } from './staging.ts'
 
@@ -42,7 +41,11 @@ export const PENDING: Entry = { state: 'pending' }
 export const SEALED: Entry = { state: 'sealed' }
 
 /** A body that just went to the log at `offset`. */
-export function inLog({ body, deflated }: Extract<Entry, { state: 'whole' }>, offset: number): SpooledBody {
+export function inLog(
+  { body, deflated }: Extract<Entry, { state: 'whole' }>,
+  file: string,
+  offset: number,
+): SpooledBody {
   const { sizeBytes, crc32 } = body
-  return { file: LOG, offset, sizeBytes, crc32, deflated }
+  return { file, offset, sizeBytes, crc32, deflated }
 }

@@ -8,6 +8,7 @@ import type {
   CreateArchiveInput,
   EntryInput,
 } from '#contracts/archive.ts'
+import type { ArchiveRequest } from '../ports/journal.ts'
 import { cleanEntryName } from '../zip/entry-name.ts'
 
 /** The secret key becomes a public id: 128 bits of a SHA-256 over who asks and the key. */
@@ -20,11 +21,19 @@ export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveI
 }
 
 /** What makes two submissions the same: everything that is asked for, and not how it was spelled. */
-export function manifestHashOf(input: CreateArchiveInput): string {
-  const { entries, ...choices } = withDefaults(input)
+export const manifestHashOf = (input: CreateArchiveInput): string => hashOf(withDefaults(input))
+
+function hashOf({ entries, ...choices }: Manifest): string {
   return createHash('sha256')
     .update(JSON.stringify([choices, entries]))
     .digest('base64url')
+}
+
+/** Whether the entries are those that were asked for, and the request as it was made. */
+export function isIntact(request: ArchiveRequest, entries: EntryInput[]): boolean {
+  const { name, format, compression, report, checksum, onEntryFailure, whenUnwatched, manifestHash } = request
+  const choices = { name, format, compression, report, checksum, onEntryFailure, whenUnwatched }
+  return hashOf({ entries, ...choices }) === manifestHash
 }
 
 export interface Manifest {

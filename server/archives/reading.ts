@@ -1,13 +1,14 @@
 // An archive being read: bytes up to the frontier, waiting there, and whether the end is a true one.
 import { createWake } from '../lib/wake.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
-import { LOG, type Spool } from '../ports/spool.ts'
+import type { Spool } from '../ports/spool.ts'
 import type { Build } from './build.ts'
 import type { FreshBytes } from './fresh.ts'
 import { createLayout, readLayout } from './layout.ts'
 import { etagOf } from './tail.ts'
 
 export interface ArchiveReading extends AsyncDisposable {
+  readonly archiveId: string
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
@@ -50,7 +51,8 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
   return {
     fileName: record.name,
     format: record.format,
-    etag: etagOf({ archiveId: record.archiveId, generation }),
+    archiveId: record.archiveId,
+    etag: etagOf({ ...record, generation }),
     sha256: sealed?.sha256 ?? null,
     get sizeBytes() {
       return whole() ? layout.readableBytes : null
@@ -72,7 +74,7 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       if (fresh === null || !valid()) return null
       // What follows in the log need not follow in the archive: the body of a part may come between.
       const piece = layout.locate(position)
-      return piece?.file === LOG ? fresh.take(piece.offset, piece.length) : null
+      return piece?.file === build!.log ? fresh.take(piece.offset, piece.length) : null
     },
     async wait(position, signal) {
       while (!signal.aborted) {

@@ -1,9 +1,11 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { crc32 } from 'node:zlib'
-import type { Fact, Journal } from '../ports/journal.ts'
-import { LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
+import type { Fact } from '../ports/journal.ts'
+import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
+import { UnavailableError } from '../ports/unavailable.ts'
 import { type Entry, heldBytes, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
 import type { Layout } from './layout.ts'
+import type { BuildJournal } from './patience.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Recovered {
@@ -12,7 +14,7 @@ export interface Recovered {
   readonly sealed: SealedFact[]
   readonly failedEntries: number
   /** What the journal vouches for: the rest of the spool is left-overs. */
-  readonly keep: { readonly logBytes: number; readonly parts: ReadonlySet<string> }
+  readonly keep: Keep
 }
 
 const PAGE = 2_000
@@ -20,8 +22,17 @@ const SCRATCH_BYTES = 256 * 1024
 /** Readers are told of what is checked after so many entries. */
 const ENTRIES_A_TIME = 100
 
+/** The journal holds what only a later version understands: this one must not go on with the archive. */
+export class UnknownFactError extends Error {
+  override readonly name = 'UnknownFactError'
+}
+
 /** What the journal says; nothing is read from the spool yet. */
-export async function recoverEntries(journal: Journal, archiveId: string, totalEntries: number): Promise<Recovered> {
+export async function recoverEntries(
+  journal: Pick<BuildJournal, 'facts'>,
+  archiveId: string,
+  totalEntries: number,
+): Promise<Recovered> {
   const entries: Entry[] = new Array(totalEntries).fill(PENDING)
   let sealed: SealedFact[] = []
   for (let after = 1; ; ) {
@@ -45,8 +56,11 @@ export async function recoverEntries(journal: Journal, archiveId: string, totalE
           for (const [index, { state }] of entries.entries()) if (state !== 'failed') entries[index] = PENDING
           sealed = []
           break
-        default:
+        case 'archive-sealed':
+        case 'aborted':
           break
+        default:
+          throw new UnknownFactError(`a fact of type ${JSON.stringify((fact as { type: unknown }).type)}`)
       }
     }
     if (page.length < PAGE) break
@@ -56,22 +70,19 @@ export async function recoverEntries(journal: Journal, archiveId: string, totalE
   return { entries, sealed, failedEntries, keep: kept(entries, sealed) }
 }
 
-function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Recovered['keep'] {
-  const parts = new Set<string>()
-  let logBytes = 0
-  const keep = (body: SpooledBody) => {
-    if (body.file === LOG) logBytes = Math.max(logBytes, body.offset + heldBytes(body).sizeBytes)
-    else parts.add(body.file)
-  }
+function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Keep {
+  const ends = new Map<string, number>()
+  const keep = (file: string, end: number) => ends.set(file, Math.max(ends.get(file) ?? 0, end))
+  const keepBody = (body: SpooledBody) => keep(body.file, body.offset + heldBytes(body).sizeBytes)
   for (const fact of sealed) {
-    keep(fact)
-    logBytes = Math.max(logBytes, fact.headerEnd ?? 0)
+    keepBody(fact)
+    if (fact.headerEnd !== null) keep(fact.headerFile ?? LOG, fact.headerEnd)
   }
   for (const entry of entries) {
-    if (entry.state === 'spooled') keep(entry.at)
-    if (entry.state === 'begun') parts.add(entry.fact.file)
+    if (entry.state === 'spooled') keepBody(entry.at)
+    if (entry.state === 'begun') keep(entry.fact.file, entry.fact.receivedBytes)
   }
-  return { logBytes, parts }
+  return ends
 }
 
 export interface Verification {
@@ -93,7 +104,7 @@ export async function verifySealed(verification: Verification): Promise<boolean>
     const { header, extents } = sealer.replace(fact)
     if (header !== null) {
       const found = scratch.subarray(0, header.length)
-      const bytes = await reader.read(LOG, extents[0]!.offset, found).catch(() => 0)
+      const bytes = await readIfThere(reader, extents[0]!.file, extents[0]!.offset, found)
       if (bytes !== header.length || !found.equals(header)) return false
     }
     if (!(await bytesMatch(reader, fact, scratch))) return false
@@ -118,7 +129,7 @@ export async function verifyStaged(
     if (entry.state !== 'spooled' && entry.state !== 'begun') continue
     const at = entry.state === 'spooled' ? entry.at : begunBytes(entry.fact)
     if (await bytesMatch(reader, at, scratch)) continue
-    if (at.file !== LOG) await writer.discardPart(at.file)
+    if (at.file !== writer.log) await writer.discardPart(at.file)
     entries[index] = PENDING
   }
 }
@@ -127,13 +138,21 @@ function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry
   return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
 }
 
+/** 0 where the file is gone. What cannot be read for now is not gone. */
+function readIfThere(reader: SpoolReader, file: string, offset: number, target: Uint8Array): Promise<number> {
+  return reader.read(file, offset, target).catch((error) => {
+    if (error instanceof UnavailableError) throw error
+    return 0
+  })
+}
+
 /** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */
 export async function bytesMatch(reader: SpoolReader, body: SpooledBody, scratch: Uint8Array): Promise<boolean> {
   const held = heldBytes(body)
   let crc = 0
   for (let done = 0; done < held.sizeBytes; ) {
     const target = scratch.subarray(0, Math.min(scratch.length, held.sizeBytes - done))
-    const bytes = await reader.read(body.file, body.offset + done, target).catch(() => 0)
+    const bytes = await readIfThere(reader, body.file, body.offset + done, target)
     if (bytes === 0) return false
     crc = crc32(target.subarray(0, bytes), crc)
     done += bytes

@@ -2,15 +2,16 @@
 import { REPORT_NAME } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
 import { parseSource, withoutQuery } from '../fetch/source.ts'
-import type { ArchiveRecord, EntryFact, Journal } from '../ports/journal.ts'
+import type { ArchiveRecord, EntryFact } from '../ports/journal.ts'
 import { urlOf } from './manifest.ts'
+import type { BuildJournal } from './patience.ts'
 
 /** Beyond what a list may come back as; longer URLs are cut, as in events. */
 const MAX_TOLD_URL_LENGTH = 2048
 const PAGE = 1_000
 
 /** The report's bytes, in pieces. Times, attempts and queries are left out: they differ from run to run, or are secret. */
-export async function reportOf(journal: Journal, { archiveId, name, format }: ArchiveRecord): Promise<Buffer[]> {
+export async function reportOf(journal: BuildJournal, { archiveId, name, format }: ArchiveRecord): Promise<Buffer[]> {
   const manifest = await journal.manifest(archiveId)
   const head = { report: REPORT_NAME, version: 1, archive: name, format, totalEntries: manifest.length }
   const pieces = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"entries":[\n`)]

@@ -27,15 +27,22 @@ export interface Placed {
 export interface Sealer {
   /**
    * Places the next entry of the archive.
-   * @param headerAt where the header will lie in the log
+   * @param log which log the header will lie in
+   * @param headerAt where it will lie there
    * @param bodyAt where the body lies; null: in the log, right after the header
    * @param allocate gives the header's memory
    */
-  place(body: Omit<WholeBody, 'file' | 'offset'>, headerAt: number, bodyAt: BodyAt | null, allocate?: Allocate): Placed
+  place(
+    body: Omit<WholeBody, 'file' | 'offset'>,
+    log: string,
+    headerAt: number,
+    bodyAt: BodyAt | null,
+    allocate?: Allocate,
+  ): Placed
   /** Places an entry again that was sealed before a restart. */
   replace(fact: SealedFact): Placed
   /** Places the report in the log, under the name that was kept for it. */
-  placeReport(report: Measured, headerAt: number): Omit<Placed, 'fact'>
+  placeReport(report: Measured, log: string, headerAt: number): Omit<Placed, 'fact'>
   /** What follows the last body of a zip. */
   trailer(): Buffer[]
   /** All entries so far: what a tar is packed from. */
@@ -59,6 +66,7 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
   function add(
     name: string,
     body: Body,
+    log: string,
     headerAt: number,
     bodyAt: BodyAt | null,
     allocate?: Allocate,
@@ -69,25 +77,25 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
     const bodyBytes = heldBytes(body).sizeBytes
     archiveBytes += headerBytes + bodyBytes
     if (zip === null) {
-      const { file, offset } = bodyAt ?? { file: LOG, offset: headerAt }
+      const { file, offset } = bodyAt ?? { file: log, offset: headerAt }
       members.push({ name, sizeBytes: body.sizeBytes, modifiedMs: member.modifiedMs, file, offset })
     }
     const extents =
       bodyAt === null
-        ? [{ file: LOG, offset: headerAt, length: headerBytes + bodyBytes }]
+        ? [{ file: log, offset: headerAt, length: headerBytes + bodyBytes }]
         : [
-            { file: LOG, offset: headerAt, length: headerBytes },
+            { file: log, offset: headerAt, length: headerBytes },
             { file: bodyAt.file, offset: bodyAt.offset, length: bodyBytes },
           ]
     return { header, extents }
   }
 
-  const place: Sealer['place'] = (body, headerAt, bodyAt, allocate) => {
+  const place: Sealer['place'] = (body, log, headerAt, bodyAt, allocate) => {
     const { index, sizeBytes, crc32, deflated, modifiedMs, proposedName } = body
     const name = namer.take(cleanEntryName(proposedName, index))
-    const { header, extents } = add(name, body, headerAt, bodyAt, allocate)
+    const { header, extents } = add(name, body, log, headerAt, bodyAt, allocate)
     const headerEnd = header === null ? null : headerAt + header.length
-    const file = bodyAt === null ? LOG : bodyAt.file
+    const file = bodyAt === null ? log : bodyAt.file
     const offset = bodyAt === null ? (headerEnd ?? headerAt) : bodyAt.offset
     const fact = {
       type: 'entry-sealed',
@@ -102,6 +110,8 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
       modifiedMs,
       proposedName,
     } as const
+    // Nearly all of them need not say it, and each is kept in the journal.
+    if (log !== LOG && header !== null) return { fact: { ...fact, headerFile: log }, header, extents }
     return { fact, header, extents }
   }
 
@@ -109,12 +119,12 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
     members,
     place,
     replace(fact) {
-      const { headerEnd, file, offset, name } = fact
+      const { headerEnd, headerFile = LOG, file, offset, name } = fact
       const headerBytes = zip === null ? 0 : zip.headerBytes(zipMember(name, fact))
-      return place(fact, (headerEnd ?? 0) - headerBytes, { file, offset })
+      return place(fact, headerFile, (headerEnd ?? 0) - headerBytes, { file, offset })
     },
-    placeReport: (report, headerAt) =>
-      add(REPORT_NAME, { ...report, deflated: null, modifiedMs: null }, headerAt, null),
+    placeReport: (report, log, headerAt) =>
+      add(REPORT_NAME, { ...report, deflated: null, modifiedMs: null }, log, headerAt, null),
     trailer: () => zip?.trailer(archiveBytes) ?? [],
   }
 }

@@ -1,13 +1,17 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
-import type { ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
+import type { ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
+import { parseArchiveAddress } from '#contracts/wire.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { Spool, SpoolRoom } from '../ports/spool.ts'
+import { UnavailableError } from '../ports/unavailable.ts'
 import type { Attendance } from './attendance.ts'
+import type { Expiry } from './expiry.ts'
 import { pageOfEntries } from './list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
 import type { Planner } from './plan.ts'
@@ -22,6 +26,7 @@ export interface ServiceOptions {
   attendance: Attendance
   planner: Planner
   clock: Clock
+  expiry: Expiry
   log: Log
   info: ServerInfo
   /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
@@ -31,8 +36,8 @@ export interface ServiceOptions {
 }
 
 export interface ArchiveService extends ArchiveApi {
-  /** Null where there is nothing (more) to download under this id. */
-  openReading(archiveId: ArchiveId): Promise<ArchiveReading | null>
+  /** Null where there is nothing (more) to download at this address, as an href has it. */
+  openReading(address: string): Promise<ArchiveReading | null>
   /** Refuses new work from now on, with the typed reason. */
   startDraining(): void
 }
@@ -41,14 +46,30 @@ export interface ArchiveService extends ArchiveApi {
 const LEAST_ROOM_BYTES = 1024 * 1024
 /** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
 const NO_SPACE_RETRY_MS = 10_000
+const UNAVAILABLE_RETRY_MS = 2_000
+/** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
+const CANCEL_PATIENCE_MS = 5_000
+
+/** Rejects as a refusal where journal or spool cannot for now: the caller may come again. */
+async function whileAvailable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw asRefusal(error)
+  }
+}
+
+function asRefusal(error: unknown): unknown {
+  return error instanceof UnavailableError ? new Refusal('BUSY', undefined, UNAVAILABLE_RETRY_MS) : error
+}
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, planner, clock, log, info, maxUnfinished, maxPerClient } = options
+  const { journal, spool, runner, attendance, planner, clock, expiry, log, info, maxUnfinished, maxPerClient } = options
   const { limits } = info
   let draining = false
 
   async function find(archiveKey: ArchiveKey, { principal }: Caller): Promise<ArchiveRecord> {
-    const record = await journal.get(archiveIdOf(principal, archiveKey))
+    const record = await whileAvailable(journal.get(archiveIdOf(principal, archiveKey)))
     if (record === null) throw new Refusal('NOT_FOUND')
     if (record.swept) throw new Refusal('GONE')
     return record
@@ -78,12 +99,13 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 
   const noSpace = () => new Refusal('NO_SPACE', undefined, NO_SPACE_RETRY_MS)
 
-  async function accept(request: ArchiveRequest, entries: readonly EntryInput[]) {
-    if ((await spool.room()).freeBytes < LEAST_ROOM_BYTES) throw noSpace()
+  async function accept(request: ArchiveRequest, entries: readonly EntryInput[], client: string) {
+    const { freeBytes } = await whileAvailable(spool.room())
+    if (freeBytes < LEAST_ROOM_BYTES) throw noSpace()
     try {
-      return await journal.accept(request, entries)
+      return await journal.accept(request, entries, client)
     } catch (error) {
-      throw error instanceof NoSpaceError ? noSpace() : error
+      throw error instanceof NoSpaceError ? noSpace() : asRefusal(error)
     }
   }
 
@@ -93,7 +115,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       refuseUnfit(input)
       const archiveId = archiveIdOf(caller.principal, input.archiveKey)
       const manifestHash = manifestHashOf(input)
-      let record = await journal.get(archiveId)
+      let record = await whileAvailable(journal.get(archiveId))
       if (record === null) {
         if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
         const { entries, ...asked } = withDefaults(input)
@@ -104,8 +126,9 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
           ...asked,
           totalEntries: entries.length,
           acceptedAtMs,
+          nonce: randomBytes(8).toString('base64url'),
         }
-        const accepted = await accept(request, entries)
+        const accepted = await accept(request, entries, caller.address)
         record = accepted.record
         if (accepted.created)
           log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })
@@ -122,19 +145,30 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       ensureBuilding(record, caller.address)
       const after = lastEventId == null ? null : Number(lastEventId)
       const buildOf = (archiveId: string) => runner.get(archiveId)
-      yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })
+      try {
+        yield* tail({ journal, buildOf, archiveId: record.archiveId, after, signal })
+      } catch (error) {
+        throw asRefusal(error)
+      }
     },
 
     async listEntries(input, caller) {
       const { archiveId } = await find(input.archiveKey, caller)
       if (runner.get(archiveId) !== null) attendance.touch(archiveId)
-      return pageOfEntries(journal, runner.get(archiveId), archiveId, input)
+      return whileAvailable(pageOfEntries(journal, runner.get(archiveId), archiveId, input))
     },
 
     async cancel({ archiveKey }, caller) {
       const record = await find(archiveKey, caller)
       if (record.terminal !== null) return false
-      return runner.add(record).abort('CANCELLED')
+      const { archiveId } = record
+      const build = runner.get(archiveId)
+      if (build !== null && (await answersIn(CANCEL_PATIENCE_MS, build.abort('CANCELLED')))) return true
+      const expiresAtMs = clock.wallMs() + info.retentionMs
+      const hasEnded = await whileAvailable(journal.end(archiveId, { type: 'aborted', code: 'CANCELLED', expiresAtMs }))
+      // Bytes of a build that still writes go with the next sweep.
+      if (hasEnded && runner.get(archiveId) === null) await spool.remove(archiveId).catch(() => {})
+      return hasEnded
     },
 
     async plan(input, caller, signal) {
@@ -150,9 +184,14 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 
     info: () => info,
 
-    async openReading(archiveId) {
-      const record = await journal.get(archiveId)
+    async openReading(address) {
+      const asked = parseArchiveAddress(address)
+      const record = asked === null ? null : await journal.get(asked.archiveId)
       if (record === null || record.swept || record.terminal?.type === 'aborted') return null
+      if (!isSame(asked!.nonce, record.nonce)) return null
+      // Otherwise whoever comes again and again would keep it for ever. Downloads under way end by their own deadline.
+      if (record.terminal !== null && record.terminal.expiresAtMs <= expiry()) return null
+      const { archiveId } = record
       const attending = attendance.attend(archiveId)
       ensureBuilding(record)
       const closed = () => attending[Symbol.dispose]()
@@ -165,4 +204,16 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       draining = true
     },
   }
+}
+
+/** In a time that does not tell where they differ: whoever can read the id in a log must not find out the nonce. */
+function isSame(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+}
+
+/** False where there is no answer in time, or it is no. */
+async function answersIn(ms: number, answer: Promise<boolean>): Promise<boolean> {
+  const timer = Promise.withResolvers<boolean>()
+  const timeout = setTimeout(() => timer.resolve(false), ms)
+  return Promise.race([answer, timer.promise]).finally(() => clearTimeout(timeout))
 }

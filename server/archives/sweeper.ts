@@ -1,17 +1,19 @@
-// Clears away what nobody may want any more: expired archives, old tombstones, and at the start what no fact speaks of.
+// Clears away what nobody may want any more: expired archives, old tombstones, and bytes that no fact speaks of.
 
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
-import type { Spool } from '../ports/spool.ts'
+import type { Spool, SpoolRoom } from '../ports/spool.ts'
 import type { Attendance } from './attendance.ts'
+import type { Expiry } from './expiry.ts'
 
 export interface SweeperOptions {
   journal: Journal
-  spool: Spool
+  spool: Spool & SpoolRoom
   attendance: Attendance
   clock: Clock
+  expiry: Expiry
   log: Log
   /** How long a swept archive's key is answered with GONE. */
   tombstoneMs: number
@@ -19,59 +21,111 @@ export interface SweeperOptions {
 }
 
 export interface Sweeper extends AsyncDisposable {
-  /** Removes spooled bytes that belong to no archive. To be awaited before anything is built. */
+  /** Removes spooled bytes that belong to no archive. To be awaited before anything is built. What fails is tried again later. */
   sweepOrphans(): Promise<void>
   start(): void
 }
 
-export function createSweeper({
-  journal,
-  spool,
-  attendance,
-  clock,
-  log,
-  tombstoneMs,
-  everyMs,
-}: SweeperOptions): Sweeper {
+/**
+ * So long bytes are kept that a damaged journal may have known: whoever runs the server can look at both. They go earlier
+ * where there is no other room.
+ */
+const KEPT_ASIDE_MS = 24 * 3_600_000
+const LEAST_ROOM_BYTES = 1024 * 1024
+/** Once in so many sweeps all folders are looked at, whatever failed before or not. */
+const SWEEPS_A_LOOK = 10
+
+export function createSweeper(options: SweeperOptions): Sweeper {
+  const { journal, spool, attendance, clock, expiry, log, tombstoneMs, everyMs } = options
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> = Promise.resolve()
+  let closing = false
+  /** Something is left that should be gone. */
+  let isLeft = false
+  let sweeps = 0
 
-  async function sweep(): Promise<void> {
-    const nowMs = clock.wallMs()
+  async function bury(archiveId: string, nowMs: number): Promise<void> {
+    try {
+      await journal.bury(archiveId, nowMs)
+    } catch (error) {
+      if (!(error instanceof NoSpaceError)) throw error
+      // Where the disk is full, there is room for the tombstone once the bytes are gone.
+      await spool.remove(archiveId)
+      await journal.bury(archiveId, nowMs)
+    }
+    log.info('archive expired', { archive: archiveId })
+    await remove(archiveId)
+  }
+
+  async function remove(archiveId: string): Promise<boolean> {
+    try {
+      await spool.remove(archiveId)
+      return true
+    } catch (error) {
+      isLeft = true
+      log.warn('bytes could not be removed; tried again later', { archive: archiveId, error: describe(error) })
+      return false
+    }
+  }
+
+  async function sweepExpired(): Promise<void> {
+    const nowMs = expiry()
     for (const archiveId of await journal.expired(nowMs)) {
       // A download under way keeps its archive; its own deadline ends it.
-      if (attendance.attended(archiveId)) continue
+      if (closing || attendance.attended(archiveId)) continue
       try {
-        await journal.bury(archiveId, nowMs)
+        await bury(archiveId, nowMs)
       } catch (error) {
-        if (!(error instanceof NoSpaceError)) throw error
-        // Where the disk is full, there is room for the tombstone once the bytes are gone.
-        await spool.remove(archiveId)
-        await journal.bury(archiveId, nowMs)
+        log.error('archive could not be swept', { archive: archiveId, error: describe(error) })
       }
-      await spool.remove(archiveId)
-      log.info('archive expired', { archive: archiveId })
     }
     await journal.forget(nowMs - tombstoneMs)
   }
 
+  async function sweepOrphans(): Promise<void> {
+    isLeft = false
+    // Folders first: an archive that is accepted meanwhile is in none of them.
+    const folders = await spool.list()
+    const states = new Map((await journal.holdings()).map(({ archiveId, state }) => [archiveId, state]))
+    for (const archiveId of folders) {
+      const state = states.get(archiveId)
+      if (state === 'unfinished' || state === 'sealed') continue
+      if (state === undefined && (await isKeptAside(archiveId))) continue
+      if (await remove(archiveId)) log.info('orphan removed', { archive: archiveId })
+    }
+  }
+
+  async function isKeptAside(archiveId: string): Promise<boolean> {
+    const { damagedAtMs } = journal
+    if (damagedAtMs === null || clock.wallMs() - damagedAtMs > KEPT_ASIDE_MS) return false
+    if ((await journal.get(archiveId)) !== null) return false
+    isLeft = true
+    return (await spool.room()).freeBytes >= LEAST_ROOM_BYTES
+  }
+
+  async function sweep(): Promise<void> {
+    await sweepExpired()
+    if (isLeft || ++sweeps % SWEEPS_A_LOOK === 0) await sweepOrphans()
+    // Each step is brief, and whatever else there is to do comes in between.
+    while (!closing && (await journal.reclaim())) await new Promise(setImmediate)
+  }
+
+  const logged = (work: Promise<void>) =>
+    work.catch((error) => {
+      isLeft = true
+      log.error('sweep failed', { error: describe(error) })
+    })
+
   return {
-    async sweepOrphans() {
-      const kept = new Set(await journal.kept())
-      for (const archiveId of await spool.list()) {
-        const record = kept.has(archiveId) ? await journal.get(archiveId) : null
-        if (record !== null && record.terminal?.type !== 'aborted') continue
-        await spool.remove(archiveId)
-        log.info('orphan removed', { archive: archiveId })
-      }
-    },
+    sweepOrphans: () => logged(sweepOrphans()),
     start() {
       timer = setInterval(() => {
-        sweeping = sweep().catch((error) => log.error('sweep failed', { error: describe(error) }))
+        sweeping = sweeping.then(() => logged(sweep()))
       }, everyMs)
       timer.unref()
     },
     async [Symbol.asyncDispose]() {
+      closing = true
       if (timer !== null) clearInterval(timer)
       await sweeping
     },

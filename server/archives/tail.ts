@@ -3,7 +3,7 @@ import type { NumberedEvent } from '#contracts/api.ts'
 import type { EntryInput } from '#contracts/archive.ts'
 import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
 import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
-import { archiveHref } from '#contracts/wire.ts'
+import { archiveAddress, archiveHref } from '#contracts/wire.ts'
 import { assertNever, present } from '../lib/assert.ts'
 import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../ports/journal.ts'
 import type { Build } from './build.ts'
@@ -79,7 +79,7 @@ export async function* tail({
 
 export function acceptedEvent(record: ArchiveRecord): AcceptedEvent {
   const { archiveId, name, format, totalEntries, acceptedAtMs } = record
-  const href = archiveHref(archiveId, name)
+  const href = archiveHref(record, name)
   const acceptedAt = new Date(acceptedAtMs).toISOString()
   return { type: 'accepted', archiveId, protocol: 1, name, format, totalEntries, href, acceptedAt }
 }
@@ -94,15 +94,16 @@ export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, i
   return { type: 'file-failed', index, url, name: nameOf(input), code, message, retryable, attempts, httpStatus }
 }
 
-export function etagOf({ archiveId, generation }: Pick<ArchiveRecord, 'archiveId' | 'generation'>): string {
-  return `"${archiveId}.${generation}"`
+/** Never stands for other bytes: another archive of the same id has another nonce, one that lost bytes another generation. */
+export function etagOf(record: Pick<ArchiveRecord, 'archiveId' | 'nonce' | 'generation'>): string {
+  return `"${archiveAddress(record)}.${record.generation}"`
 }
 
 function terminalEvent(record: ArchiveRecord, fact: TerminalFact): TerminalEvent {
   switch (fact.type) {
     case 'archive-sealed': {
       const { sizeBytes, sha256, sealedEntries, failedEntries, durationMs, expiresAtMs } = fact
-      const href = archiveHref(record.archiveId, record.name)
+      const href = archiveHref(record, record.name)
       const expiresAt = new Date(expiresAtMs).toISOString()
       const etag = etagOf(record)
       return { type: 'complete', href, sizeBytes, etag, sha256, sealedEntries, failedEntries, durationMs, expiresAt }

@@ -1,7 +1,7 @@
 // Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
-import { type ArchiveFormat, archiveIdSchema } from '#contracts/archive.ts'
+import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { FreshBytes } from '../archives/fresh.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
 import type { Block, BlockPool } from '../lib/blocks.ts'
@@ -10,7 +10,7 @@ import { createPace } from './pace.ts'
 import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
 
 export interface DownloadOptions {
-  openReading(archiveId: string): Promise<ArchiveReading | null>
+  openReading(address: string): Promise<ArchiveReading | null>
   /** What bytes are read into on their way out. */
   blocks: BlockPool
   log: Log
@@ -55,17 +55,18 @@ export function createDownload(options: DownloadOptions) {
 
   let freshBytes = 0
 
-  return async (req: IncomingMessage, res: ServerResponse, archiveId: string): Promise<void> => {
+  return async (req: IncomingMessage, res: ServerResponse, address: string): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.writeHead(405, { allow: 'GET, HEAD' }).end()
       return
     }
-    const found = archiveIdSchema.safeParse(archiveId).success ? await openReading(archiveId) : null
+    const found = await openReading(address)
     if (found === null) {
       res.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('no such archive\n')
       return
     }
     await using reading = found
+    const { archiveId } = reading
     const gone = new AbortController()
     res.once('close', () => gone.abort())
     const tooLong = setTimeout(() => res.destroy(), maxDurationMs)

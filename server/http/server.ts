@@ -19,7 +19,7 @@ export interface HttpServerOptions {
   host: string
   port: number
   api: ArchiveApi
-  openReading(archiveId: string): Promise<ArchiveReading | null>
+  openReading(address: string): Promise<ArchiveReading | null>
   pages: Pages
   guard: GuardPolicy
   log: Log
@@ -110,13 +110,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     }
     if (procedure !== null) return trpc.handleHttp(req, res, procedure)
     if (pathname.startsWith(`${paths.archives}/`)) {
-      const [archiveId = '', fileName, more] = pathname.slice(paths.archives.length + 1).split('/')
+      const [address = '', fileName, more] = pathname.slice(paths.archives.length + 1).split('/')
       using place = limits.downloads.take(clientAddress(req, limits.trustProxy))
       if (place === null) {
         res.setHeader('retry-after', '5')
         return plain(res, 429, 'too many downloads at a time\n')
       }
-      return await download(req, res, fileName === undefined || more !== undefined ? '' : archiveId)
+      return await download(req, res, fileName === undefined || more !== undefined ? '' : address)
     }
     if (pathname === paths.health) return plain(res, closing ? 503 : 200, closing ? 'shutting down\n' : 'ok\n')
     pages(req, res, () => plain(res, 404, 'nothing here\n'))

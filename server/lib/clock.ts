@@ -8,7 +8,16 @@ export interface Clock {
 }
 
 /** The wall clock is read once, at the start: setting the machine's clock must neither expire archives nor keep them. */
-export const systemClock: Clock = {
-  wallMs: () => Math.round(performance.timeOrigin + performance.now()),
-  monotonicMs: () => performance.now(),
+export const systemClock: Clock = clockFrom(0)
+
+/**
+ * One that does not begin before `earliestMs`: a machine without a clock of its own starts in 1970, and what was written
+ * before must not lie in its future.
+ */
+export function clockFrom(earliestMs: number): Clock {
+  const behindMs = Math.max(0, earliestMs - (performance.timeOrigin + performance.now()))
+  return {
+    wallMs: () => Math.round(performance.timeOrigin + behindMs + performance.now()),
+    monotonicMs: () => performance.now(),
+  }
 }

@@ -44,7 +44,13 @@ export type Fact =
   /** Whole, but an earlier entry is not settled yet. */
   | ({ readonly type: 'entry-staged' } & WholeBody)
   /** In the archive under its final name. `headerEnd`: where its header ends in the log; null in formats without one. */
-  | ({ readonly type: 'entry-sealed'; readonly name: string; readonly headerEnd: number | null } & WholeBody)
+  | ({
+      readonly type: 'entry-sealed'
+      readonly name: string
+      readonly headerEnd: number | null
+      /** Which log the header is in. @default "log" */
+      readonly headerFile?: string
+    } & WholeBody)
   | {
       readonly type: 'entry-failed'
       readonly index: number
@@ -68,6 +74,7 @@ export type Fact =
     }
   | { readonly type: 'aborted'; readonly code: AbortCode; readonly expiresAtMs: number }
 
+export type AbortedFact = Extract<Fact, { type: 'aborted' }>
 export type TerminalFact = Extract<Fact, { type: 'archive-sealed' | 'aborted' }>
 export type EntryFact = Extract<Fact, { index: number }>
 export type Stored<F extends Fact> = F & { readonly seq: number }
@@ -87,6 +94,8 @@ export interface ArchiveRequest {
   readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
   readonly totalEntries: number
   readonly acceptedAtMs: number
+  /** 64 random bits in base64url, made at acceptance: it tells this archive from another one of the same id. Or ''. */
+  readonly nonce: string
 }
 
 export interface ArchiveRecord extends ArchiveRequest {
@@ -96,6 +105,25 @@ export interface ArchiveRecord extends ArchiveRequest {
   readonly terminal: Stored<TerminalFact> | null
   /** Only a tombstone is left: facts, manifest and bytes are gone. */
   readonly swept: boolean
+  /** Who asked for it, as limits count. Or '', and always so once it is swept. */
+  readonly client: string
+  /** Of manifest and facts. */
+  readonly journalBytes: number
+}
+
+/** What an archive takes of the journal, and for whom. */
+export interface Holding {
+  readonly archiveId: ArchiveId
+  readonly client: string
+  readonly journalBytes: number
+  readonly state: 'unfinished' | 'sealed' | 'aborted'
+}
+
+/** `day` counts days of 24 hours since 1970, UTC. */
+export interface Usage {
+  readonly client: string
+  readonly day: number
+  readonly bytes: number
 }
 
 /** Another builder has appended meanwhile: the caller's view is stale, and it must stop. */
@@ -103,21 +131,35 @@ export class StaleSeqError extends Error {
   override readonly name = 'StaleSeqError'
 }
 
+/**
+ * Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. After an `UnavailableError` the same
+ * call may be made again, also where its first outcome is not known: it takes effect once.
+ *
+ * Acceptance, ends and rewinds outlive a power failure before any method tells of them. Other facts outlive the process, and
+ * a power failure within moments: a journal that may have lost some raises the generation of the archives concerned when it
+ * is opened.
+ */
 export interface Journal extends AsyncDisposable {
-  /**
-   * Makes the request durable under seq 1, unless the id is known; answers what stands there now.
-   * @throws NoSpaceError
-   */
-  accept(request: ArchiveRequest, manifest: readonly EntryInput[]): Promise<{ record: ArchiveRecord; created: boolean }>
+  /** When it was last found damaged, ms since 1970: archives that it does not know may have been lost by that. Null: never. */
+  readonly damagedAtMs: number | null
+  /** The latest time that it tells of; null where it tells of none. */
+  newestMs(): Promise<number | null>
+  /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
+  accept(
+    request: ArchiveRequest,
+    manifest: readonly EntryInput[],
+    client: string,
+  ): Promise<{ record: ArchiveRecord; created: boolean }>
   get(archiveId: ArchiveId): Promise<ArchiveRecord | null>
   manifest(archiveId: ArchiveId): Promise<EntryInput[]>
   /**
    * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
    * @throws StaleSeqError where `lastSeq` is not the last one
-   * @throws NoSpaceError
    */
   append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
-  /** Facts after `afterSeq` in order, at most `limit`. */
+  /** Ends the archive whatever its seq: its builder's next append is stale. False where it has ended, or is not known. */
+  end(archiveId: ArchiveId, fact: AbortedFact): Promise<boolean>
+  /** Facts after `afterSeq` in order, at most `limit`; also those of types that this version does not know. */
   facts(archiveId: ArchiveId, afterSeq: number, limit: number): Promise<Stored<Fact>[]>
   failures(
     archiveId: ArchiveId,
@@ -128,12 +170,20 @@ export interface Journal extends AsyncDisposable {
   entryFacts(archiveId: ArchiveId, from: number, to: number): Promise<Stored<EntryFact>[]>
   /** Archives without a terminal fact, oldest first. */
   unfinished(): Promise<ArchiveRecord[]>
+  /** What each archive takes that is not swept. */
+  holdings(): Promise<Holding[]>
   /** Ended archives that expire at or before `wallMs`. */
   expired(wallMs: number): Promise<ArchiveId[]>
   /** Ids of all archives that are not swept. */
   kept(): Promise<ArchiveId[]>
   /** Leaves a tombstone that holds nothing but id and hash. */
   bury(archiveId: ArchiveId, wallMs: number): Promise<void>
-  /** Drops tombstones made before `wallMs`. */
+  /** Drops tombstones made before `wallMs`, and usage of the days before that one. */
   forget(wallMs: number): Promise<void>
+  /** Adds to what the client has used that day. */
+  addUsage(client: string, day: number, bytes: number): Promise<void>
+  /** Of that day and those after it. */
+  usageSince(day: number): Promise<Usage[]>
+  /** Gives some of the space back that nothing needs any more, in a few milliseconds; true where there is more. */
+  reclaim(): Promise<boolean>
 }

@@ -1,8 +1,8 @@
 // The spool: bytes of archives under construction and of sealed ones. Knows files and offsets, no archive formats.
-// Whatever writes may throw a `NoSpaceError`.
+// Everything may throw an `UnavailableError`, whatever writes a `NoSpaceError`; what was written before is not harmed by it.
 import type { ArchiveId } from '#contracts/archive.ts'
 
-/** The name of the one file of an archive that is appended to. */
+/** What a file that is appended to is called where a fact does not say: there was one name for all. */
 export const LOG = 'log'
 
 /** Written from its beginning to its end, by one writer. */
@@ -18,8 +18,15 @@ export interface PartWriter {
 
 /** One archive's files, open for writing. */
 export interface SpoolWriter extends AsyncDisposable {
+  /** The file that this writer appends to; facts name it. */
+  readonly log: string
   /** End of the log. */
   readonly logBytes: number
+  /**
+   * Removes what of the archive is not kept. Before it nothing is to be written. Only for who has made sure, with the writer
+   * open, that nobody else has gone on with the archive meanwhile.
+   */
+  discardRest(): Promise<void>
   /** Appends to the log; resolves when the bytes outlive the process. One call at a time. */
   appendLog(buffers: readonly Uint8Array[]): Promise<void>
   createPart(): Promise<PartWriter>
@@ -41,9 +48,16 @@ export interface SpoolReader extends AsyncDisposable {
   readRecent?(file: string, offset: number, target: Uint8Array): number | null
 }
 
+/** What facts vouch for: files, and how many bytes of each from its beginning. */
+export type Keep = ReadonlyMap<string, number>
+
 export interface Spool extends AsyncDisposable {
-  /** Opens the archive for writing. Only `keepLogBytes` of its log and the named parts are kept. */
-  writer(archiveId: ArchiveId, keep: { logBytes: number; parts: ReadonlySet<string> }): Promise<SpoolWriter>
+  /**
+   * Opens the archive to go on after what is kept: so many bytes of each file. That alone removes and changes nothing, so
+   * that whoever comes late harms nobody. No two open writers write to the same file: a second one has files of its own, or
+   * is refused as an `UnavailableError` until the first one is closed.
+   */
+  writer(archiveId: ArchiveId, keep: Keep): Promise<SpoolWriter>
   /** Files are opened when they are first read. */
   reader(archiveId: ArchiveId): SpoolReader
   /** Removes everything of the archive. Idempotent; open readers may go on with the files they have open. */

@@ -140,7 +140,7 @@ describe('an archive', () => {
     await expect.element(link).toMatchTextContent('Download holiday pictures.zip')
 
     expect(downloads).toEqual([(link.element() as HTMLAnchorElement).href])
-    expect(downloads[0]).toMatch(new RegExp(`^${serverUrl}/archives/[\\w-]{22}/holiday%20pictures\\.zip$`))
+    expect(downloads[0]).toMatch(new RegExp(`^${serverUrl}/archives/[\\w-]{22}\\.[\\w-]{11}/holiday%20pictures\\.zip$`))
     expect(text(events.element())).toMatch(/accepted: holiday pictures\.zip, 100 entries.*complete: 100 entries/)
   })
 

@@ -31,35 +31,39 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
 
     async function accepted(overrides: Parameters<typeof requestOf>[0] = {}): Promise<string> {
       const request = requestOf(overrides)
-      await fixture.journal.accept(request, ['http://a.test/', 'http://b.test/', 'http://c.test/'])
+      await fixture.journal.accept(request, ['http://a.test/', 'http://b.test/', 'http://c.test/'], 'client')
       return request.archiveId
     }
 
     it('keeps what was asked for word for word, under seq 1 and generation 1', async () => {
       const request = requestOf({ name: 'naïve "name" \ud83d\ude00.zip', onEntryFailure: 'abort', format: 'tar.gz' })
       const manifest = ['http://a.test/\u0000\ud800', { url: 'x', name: 'ü/\u2028' }, { url: '' }]
-      const { record, created } = await fixture.journal.accept(request, manifest)
+      const { record, created } = await fixture.journal.accept(request, manifest, 'somebody')
       expect(created).toBe(true)
-      expect(record).toEqual({ ...request, lastSeq: 1, generation: 1, terminal: null, swept: false })
+      const journalBytes = Buffer.byteLength(JSON.stringify(manifest))
+      const kept = { client: 'somebody', journalBytes, swept: false }
+      expect(record).toEqual({ ...request, lastSeq: 1, generation: 1, terminal: null, ...kept })
       expect(await fixture.journal.get(request.archiveId)).toEqual(record)
       expect(await fixture.journal.manifest(request.archiveId)).toEqual(manifest)
     })
 
     it('answers what stands there when an id is accepted again, and changes nothing', async () => {
       const first = requestOf({ manifestHash: 'one' })
-      await fixture.journal.accept(first, ['http://a.test/'])
+      await fixture.journal.accept(first, ['http://a.test/'], 'one')
       await fixture.journal.append(first.archiveId, 1, [failedFact(0)])
-      const again = await fixture.journal.accept({ ...first, manifestHash: 'two', name: 'other.zip' }, [
-        'http://b.test/',
-      ])
+      const again = await fixture.journal.accept(
+        { ...first, manifestHash: 'two', name: 'other.zip', nonce: 'BBBBBBBBBBB' },
+        ['http://b.test/'],
+        'two',
+      )
       expect(again.created).toBe(false)
-      expect(again.record).toEqual({ ...first, lastSeq: 2, generation: 1, terminal: null, swept: false })
+      expect(again.record).toMatchObject({ ...first, lastSeq: 2, generation: 1, terminal: null, client: 'one' })
       expect(await fixture.journal.manifest(first.archiveId)).toEqual(['http://a.test/'])
     })
 
     it('creates an archive once, however many accept it at the same time', async () => {
       const request = requestOf()
-      const answers = await Promise.all(Array.from({ length: 20 }, () => fixture.journal.accept(request, [])))
+      const answers = await Promise.all(Array.from({ length: 20 }, () => fixture.journal.accept(request, [], '')))
       expect(answers.filter(({ created }) => created)).toHaveLength(1)
     })
 
@@ -196,9 +200,9 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
 
     it('answers a buried id with its tombstone when it is accepted again', async () => {
       const request = requestOf()
-      await fixture.journal.accept(request, [])
+      await fixture.journal.accept(request, [], '')
       await fixture.journal.bury(request.archiveId, 6_000)
-      const { record, created } = await fixture.journal.accept(request, ['http://a.test/'])
+      const { record, created } = await fixture.journal.accept(request, ['http://a.test/'], '')
       expect([created, record.swept]).toEqual([false, true])
     })
 
@@ -210,6 +214,105 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.get(buried)).toBeNull()
       expect(await fixture.journal.get(kept)).toMatchObject({ swept: true })
       expect(await fixture.journal.kept()).toEqual([living])
+    })
+
+    it('counts the bytes of manifest and facts, names the client, and keeps neither of what is buried', async () => {
+      const request = requestOf()
+      const manifest = ['http://a.test/\u00fc']
+      await fixture.journal.accept(request, manifest, 'me')
+      const facts = [failedFact(0), archiveSealedFact(5_000)]
+      await fixture.journal.append(request.archiveId, 1, facts)
+      const { client, journalBytes } = (await fixture.journal.get(request.archiveId))!
+      expect(client).toBe('me')
+      expect(journalBytes).toBe(Buffer.byteLength(JSON.stringify(manifest) + JSON.stringify(facts)))
+      await fixture.journal.bury(request.archiveId, 6_000)
+      expect(await fixture.journal.get(request.archiveId)).toMatchObject({ client: '', journalBytes: 0, nonce: '' })
+    })
+
+    it('tells what each archive holds and for whom, as it stands, and nothing of what is buried', async () => {
+      const ids = [await accepted(), await accepted(), await accepted(), await accepted()] as const
+      await fixture.journal.append(ids[1], 1, [archiveSealedFact(5_000)])
+      await fixture.journal.append(ids[2], 1, [abortedFact(5_000)])
+      await fixture.journal.bury(ids[3], 6_000)
+      const holdings = await fixture.journal.holdings()
+      const journalBytes = async (id: string) => (await fixture.journal.get(id))!.journalBytes
+      const of = async (archiveId: string, state: string) => ({
+        archiveId,
+        client: 'client',
+        journalBytes: await journalBytes(archiveId),
+        state,
+      })
+      expect(holdings).toHaveLength(3)
+      expect(holdings).toEqual(
+        expect.arrayContaining([
+          await of(ids[0], 'unfinished'),
+          await of(ids[1], 'sealed'),
+          await of(ids[2], 'aborted'),
+        ]),
+      )
+    })
+
+    it('ends an archive whatever its seq, once, and its builder is stale then', async () => {
+      const id = await accepted()
+      await fixture.journal.append(id, 1, [sealedFact(0), failedFact(1)])
+      expect(await fixture.journal.end(id, abortedFact(9_000))).toBe(true)
+      expect(await fixture.journal.get(id)).toMatchObject({ lastSeq: 4, terminal: { ...abortedFact(9_000), seq: 4 } })
+      expect(await fixture.journal.facts(id, 3, 10)).toEqual([{ ...abortedFact(9_000), seq: 4 }])
+      expect(await fixture.journal.expired(9_000)).toEqual([id])
+      await expect(fixture.journal.append(id, 3, [failedFact(2)])).rejects.toThrow(StaleSeqError)
+      expect(await fixture.journal.end(id, abortedFact(1))).toBe(false)
+      expect(await fixture.journal.end(newArchiveId(), abortedFact(1))).toBe(false)
+      expect(await fixture.journal.get(id)).toMatchObject({ lastSeq: 4, terminal: { expiresAtMs: 9_000 } })
+    })
+
+    it('does not end what is sealed or buried', async () => {
+      const [sealed, buried] = [await accepted(), await accepted()]
+      await fixture.journal.append(sealed, 1, [archiveSealedFact(5_000)])
+      await fixture.journal.bury(buried, 6_000)
+      for (const id of [sealed, buried]) expect(await fixture.journal.end(id, abortedFact(1))).toBe(false)
+      expect((await fixture.journal.get(sealed))?.terminal?.type).toBe('archive-sealed')
+    })
+
+    it('hands facts of types that it does not know back as they are', async () => {
+      const id = await accepted()
+      const strange = { type: 'entry-blessed', index: 1, by: 'a later version' }
+      await fixture.journal.append(id, 1, [failedFact(0), strange as never])
+      expect(await fixture.journal.facts(id, 2, 10)).toEqual([{ ...strange, seq: 3 }])
+      expect(await fixture.journal.entryFacts(id, 1, 2)).toEqual([{ ...strange, seq: 3 }])
+    })
+
+    it('adds up what clients use by the day, and forgets it with the tombstones of that time', async () => {
+      const { journal } = fixture
+      await journal.addUsage('a', 20_000, 5)
+      await journal.addUsage('a', 20_000, 2 ** 40)
+      await journal.addUsage('b', 20_000, 7)
+      await journal.addUsage('a', 20_001, 1)
+      const later = { client: 'a', day: 20_001, bytes: 1 }
+      expect(await journal.usageSince(20_000)).toEqual([
+        { client: 'a', day: 20_000, bytes: 2 ** 40 + 5 },
+        { client: 'b', day: 20_000, bytes: 7 },
+        later,
+      ])
+      expect(await journal.usageSince(20_001)).toEqual([later])
+      await journal.forget(20_001 * 86_400_000 + 1)
+      await fixture.reopen()
+      expect(await fixture.journal.usageSince(0)).toEqual([later])
+    })
+
+    it('has nothing left to give back after so many calls, and loses nothing by them', async () => {
+      const id = await accepted()
+      const flood = await Promise.all(Array.from({ length: 20 }, () => accepted()))
+      for (const each of flood) {
+        await fixture.journal.append(
+          each,
+          1,
+          Array.from({ length: 2_000 }, (_, index) => failedFact(index)),
+        )
+        await fixture.journal.bury(each, 6_000)
+      }
+      let calls = 0
+      while (await fixture.journal.reclaim()) expect(++calls).toBeLessThan(1_000)
+      expect(await fixture.journal.manifest(id)).toHaveLength(3)
     })
 
     it('holds everything when it is opened again', async () => {

@@ -1,7 +1,7 @@
 // What every spool must do that says how much room it has.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NoSpaceError } from '../../server/ports/no-space.ts'
-import type { Spool, SpoolRoom } from '../../server/ports/spool.ts'
+import { LOG, type Spool, type SpoolRoom } from '../../server/ports/spool.ts'
 import { newArchiveId } from '../support/archives.ts'
 
 export interface RoomySpoolFixture extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface RoomySpoolFixture extends AsyncDisposable {
 }
 
 const MAX_BYTES = 1_000_000
-const NOTHING = { logBytes: 0, parts: new Set<string>() }
+const NOTHING = new Map<string, number>()
 const bytes = (count: number) => [Buffer.alloc(count, 'x')]
 
 export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpoolFixture>): void {
@@ -115,7 +115,15 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       }
       await fixture.reopen()
       await expectUsed(21_000)
-      await using _ = await fixture.spool.writer(id, { logBytes: 400, parts: new Set([kept]) })
+      await using writer = await fixture.spool.writer(
+        id,
+        new Map([
+          [LOG, 400],
+          [kept, 10_000],
+        ]),
+      )
+      await expectUsed(21_000)
+      await writer.discardRest()
       await expectUsed(10_400)
     })
   })

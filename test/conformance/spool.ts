@@ -1,6 +1,7 @@
 // What every spool must do, wherever its bytes are.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LOG, type Spool, type SpoolReader } from '../../server/ports/spool.ts'
+import { UnavailableError } from '../../server/ports/unavailable.ts'
 import { newArchiveId } from '../support/archives.ts'
 import { bodyOf } from '../support/origin.ts'
 
@@ -10,7 +11,7 @@ export interface SpoolFixture extends AsyncDisposable {
   reopen(): Promise<void>
 }
 
-const NOTHING = { logBytes: 0, parts: new Set<string>() }
+const NOTHING = new Map<string, number>()
 
 /** All that lies in the file from `offset` on, read so many bytes at a time. */
 async function readAll(reader: SpoolReader, file: string, offset = 0, pieceBytes = 65_536): Promise<Buffer> {
@@ -152,7 +153,14 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
         await writer.sync()
       }
       await fixture.reopen()
-      await using writer = await fixture.spool.writer(id, { logBytes: 4, parts: new Set([kept]) })
+      await using writer = await fixture.spool.writer(
+        id,
+        new Map([
+          [LOG, 4],
+          [kept, kept.length],
+        ]),
+      )
+      await writer.discardRest()
       await using reader = fixture.spool.reader(id)
       expect(writer.logBytes).toBe(4)
       expect(await readAll(reader, LOG)).toEqual(Buffer.from('kept'))
@@ -168,8 +176,8 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
     })
 
     it('keeps more parts than a function takes arguments', async () => {
-      const parts = new Set(Array.from({ length: 200_000 }, (_, index) => `part-${index}`))
-      await using writer = await fixture.spool.writer(id, { logBytes: 0, parts })
+      const parts = new Map(Array.from({ length: 200_000 }, (_, index) => [`part-${index}`, 1]))
+      await using writer = await fixture.spool.writer(id, parts)
       const next = await writer.createPart()
       expect(parts.has(next.file)).toBe(false)
       await next.discard()
@@ -180,11 +188,55 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
         await using writer = await fixture.spool.writer(id, NOTHING)
         await writer.appendLog([Buffer.from('short')])
       }
-      await using writer = await fixture.spool.writer(id, { logBytes: 10, parts: new Set() })
+      await using writer = await fixture.spool.writer(id, new Map([[LOG, 10]]))
       expect(writer.logBytes).toBe(10)
       await writer.appendLog([Buffer.from('after')])
       await using reader = fixture.spool.reader(id)
       expect(await readAll(reader, LOG, 10)).toEqual(Buffer.from('after'))
+    })
+
+    it('harms nothing of an archive by being opened late: what another one wrote meanwhile stays as it is', async () => {
+      const body = bodyOf(100_000, 'newer')
+      let part = ''
+      {
+        await using newer = await fixture.spool.writer(id, NOTHING)
+        await newer.appendLog([body])
+        const written = await newer.createPart()
+        part = written.file
+        await written.write([body])
+      }
+      for (const keep of [NOTHING, new Map([[LOG, 10]])]) {
+        await using late = await fixture.spool.writer(id, keep)
+        expect(late.logBytes).toBe(keep.get(LOG) ?? 0)
+      }
+      await using reader = fixture.spool.reader(id)
+      expect((await readAll(reader, LOG)).equals(body)).toBe(true)
+      expect((await readAll(reader, part)).equals(body)).toBe(true)
+    })
+
+    it('never has two writers of an archive write to the same file', async () => {
+      const body = bodyOf(50_000, 'first')
+      {
+        await using first = await fixture.spool.writer(id, NOTHING)
+        const part = await first.createPart()
+        await first.appendLog([body])
+        const opened = await fixture.spool.writer(id, NOTHING).catch((error) => error)
+        if (opened instanceof Error) expect(opened).toBeInstanceOf(UnavailableError)
+        else {
+          await using second = opened
+          expect(second.log).not.toBe(first.log)
+          await second.appendLog([Buffer.from('second')])
+          const other = await second.createPart()
+          expect(other.file).not.toBe(part.file)
+        }
+        await part.write([body])
+        await first.appendLog([body])
+        await using reader = fixture.spool.reader(id)
+        expect((await readAll(reader, part.file)).equals(body)).toBe(true)
+        expect((await readAll(reader, first.log)).equals(Buffer.concat([body, body]))).toBe(true)
+      }
+      // The first one is closed: its place is free.
+      await using _ = await fixture.spool.writer(id, NOTHING)
     })
 
     it('lists archives until they are removed, and removes them however often it is asked to', async () => {

@@ -125,7 +125,7 @@ function settled(frame: string): unknown {
   const text = frame
     .replaceAll(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
     .replaceAll(/"durationMs":\d+/g, '"durationMs":0')
-    .replaceAll(/(archives\/|archiveId":"|etag":"\\")[A-Za-z0-9_-]{22}/g, '$1<id>')
+    .replaceAll(/(archives\/|archiveId":"|etag":"\\")[A-Za-z0-9_-]{22}(\.[A-Za-z0-9_-]{11})?/g, '$1<id>')
     .replaceAll(/127\.0\.0\.1:\d+/g, '<samples>')
   return JSON.parse(text)
 }

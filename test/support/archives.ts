@@ -19,6 +19,7 @@ export function requestOf(overrides: Partial<ArchiveRequest> = {}): ArchiveReque
     whenUnwatched: 'finish',
     totalEntries: 3,
     acceptedAtMs: 1_000,
+    nonce: 'AAAAAAAAAAA',
     ...overrides,
   }
 }

@@ -12,7 +12,7 @@ import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 import { createLog } from '../../server/lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Fact, Journal, Stored } from '../../server/ports/journal.ts'
-import type { Spool } from '../../server/ports/spool.ts'
+import type { Spool, SpoolRoom } from '../../server/ports/spool.ts'
 import { createDeflater } from '../../server/zip/deflate.ts'
 import { requestOf } from './archives.ts'
 import { type FetchingOptions, startFetching } from './fetching.ts'
@@ -26,7 +26,7 @@ export interface HouseOptions extends FetchingOptions {
 
 export interface House extends AsyncDisposable {
   readonly journal: Journal
-  readonly spool: Spool
+  readonly spool: Spool & SpoolRoom
   readonly staging: StagingMemory
   /** Of the sockets that bodies come in by. */
   readonly slabs: FetchDispatcher['slabs']
@@ -36,8 +36,8 @@ export interface House extends AsyncDisposable {
   readonly directory: string
   readonly log: string
   accept(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<ArchiveRecord>
-  /** Builds what was accepted, from where the journal says it stands; to be awaited by its `ended`. */
-  start(archiveId: string): Promise<Build>
+  /** Builds what was accepted, from where the journal says it stands, or `record` does; to be awaited by its `ended`. */
+  start(archiveId: string, record?: ArchiveRecord): Promise<Build>
   /** Accepts and builds to the end. */
   make(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<Build>
   /** Closes journal and spool and opens them again, as a new process does. All builds must have ended. */
@@ -82,10 +82,10 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
     },
     async accept(entries, overrides = {}) {
       const request = requestOf({ totalEntries: entries.length, acceptedAtMs: Date.now(), ...overrides })
-      return (await journal.accept(request, entries)).record
+      return (await journal.accept(request, entries, '')).record
     },
-    async start(archiveId) {
-      const record = (await journal.get(archiveId))!
+    async start(archiveId, known) {
+      const record = known ?? (await journal.get(archiveId))!
       const limit = { maxArchiveBytes: 2 ** 40, archiveTimeoutMs: 60_000, retentionMs: 60_000, ...limits }
       const build = new Build(record, {
         journal,

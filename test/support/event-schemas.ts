@@ -6,7 +6,7 @@ import { abortReasons, entryFailures } from '#contracts/failures.ts'
 const size = z.int().min(0)
 const count = z.int().min(0)
 const time = z.iso.datetime()
-const href = z.string().regex(/^\/archives\/[A-Za-z0-9_-]{22}\/[^/?#]+$/)
+const href = z.string().regex(/^\/archives\/[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{11}\/[^/?#]+$/)
 const codesOf = (table: Record<string, unknown>) => z.enum(Object.keys(table) as [string, ...string[]])
 
 export const eventSchema = z.discriminatedUnion('type', [
@@ -50,7 +50,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     type: z.literal('complete'),
     href,
     sizeBytes: size,
-    etag: z.string().regex(/^"[A-Za-z0-9_-]{22}\.\d+"$/),
+    etag: z.string().regex(/^"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{11}\.\d+"$/),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/)

@@ -2,12 +2,13 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NoSpaceError } from '../../ports/no-space.ts'
+import { UnavailableError } from '../../ports/unavailable.ts'
 
 const RETRY_MS = 50
 /** Descriptors come back as clients and origins leave; where none does for so long, waiting helps nobody. */
 const PATIENCE_MS = 30_000
 
-/** Repeats what fails because the process or the machine has no descriptor left, until one is free. */
+/** Repeats what fails because the process or the machine has no descriptor left, until one is free. Errors are the ports'. */
 export async function whenDescriptorsAllow<T>(
   attempt: () => Promise<T>,
   { signal, patienceMs = PATIENCE_MS }: { signal?: AbortSignal; patienceMs?: number } = {},
@@ -19,21 +20,31 @@ export async function whenDescriptorsAllow<T>(
       return await attempt()
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      if (code !== 'EMFILE' && code !== 'ENFILE') throw error
-      if (performance.now() - startedMs > patienceMs) throw error
+      if (code !== 'EMFILE' && code !== 'ENFILE') throw portError(error)
+      if (performance.now() - startedMs > patienceMs) throw portError(error)
     }
     await sleep(RETRY_MS, undefined, { signal })
   }
 }
 
-/** What the kernel says of a full disk or quota, as the type of the ports. */
-export async function spaceChecked<T>(operation: Promise<T>): Promise<T> {
+/** What a disk, a network file system or the kernel says that cannot for now, though the file may well be there. */
+const UNAVAILABLE: ReadonlySet<string> = new Set([
+  ...['EIO', 'EROFS', 'ENODEV', 'ENXIO', 'EUCLEAN', 'EREMOTEIO', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'ENOTCONN'],
+  ...['EMFILE', 'ENFILE', 'ENOMEM', 'EBUSY', 'EAGAIN', 'EACCES', 'EPERM'],
+])
+
+/** What the kernel says of its disk, as the types of the ports, if they know it; otherwise as it is. */
+function portError(error: unknown): unknown {
+  const { code = '', message } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new NoSpaceError('no space left in the spool', { cause: error })
+  return UNAVAILABLE.has(code) ? new UnavailableError(`the spool cannot: ${message}`, { cause: error }) : error
+}
+
+export async function asPort<T>(operation: Promise<T>): Promise<T> {
   try {
     return await operation
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new NoSpaceError('no space left in the spool', { cause: error })
-    throw error
+    throw portError(error)
   }
 }
 
@@ -98,7 +109,7 @@ export function createFilePool(maxOpen: number): FilePool {
         if (handle !== null) return handle
         try {
           await takePlace()
-          handle = await spaceChecked(whenDescriptorsAllow(() => open(path, flags, 0o600), { signal }))
+          handle = await whenDescriptorsAllow(() => open(path, flags, 0o600), { signal })
           flags = 'r+'
           return handle
         } catch (error) {
@@ -110,7 +121,7 @@ export function createFilePool(maxOpen: number): FilePool {
       async function once<T>(work: (handle: FileHandle) => Promise<T>): Promise<T> {
         const opened = await ensureOpen()
         try {
-          return await work(opened)
+          return await asPort(work(opened))
         } finally {
           if (waiting.length === 0) resting.add(rest)
           else await closeHandle().finally(freePlace)

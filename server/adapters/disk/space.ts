@@ -4,6 +4,7 @@ import type { ArchiveId } from '#contracts/archive.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { NoSpaceError } from '../../ports/no-space.ts'
 import type { Room } from '../../ports/spool.ts'
+import { asPort } from './files.ts'
 
 export interface SpaceOptions {
   directory: string
@@ -39,7 +40,7 @@ export function createSpace({ directory, maxBytes, reserveBytes }: SpaceOptions)
   let measuredAtMs = Number.NEGATIVE_INFINITY
 
   async function measure(): Promise<void> {
-    const { bavail, bsize } = await statfs(directory)
+    const { bavail, bsize } = await asPort(statfs(directory))
     diskBytes = bavail * bsize - reserveBytes
     measuredAtMs = systemClock.monotonicMs()
   }

@@ -21,7 +21,7 @@ describe('a batch', () => {
     batcher.settled(1)
     // As a write that was under way tells, when it ends.
     for (const index of [0, 1, 2]) batcher.begun(begun(index))
-    expect(batcher.next(0, 'none').facts).toEqual([failed(1), begun(0)])
-    expect(batcher.next(0, 'none').facts).toEqual([])
+    expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([failed(1), begun(0)])
+    expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([])
   })
 })

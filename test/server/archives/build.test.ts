@@ -390,7 +390,7 @@ describe('a build that was stopped', () => {
     // As a crash between the last entry and the seal leaves it: the same spool under another id.
     const { archiveId } = await house.accept(urls)
     {
-      await using writer = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+      await using writer = await house.spool.writer(archiveId, new Map())
       await writer.appendLog([await house.bytes(made.archiveId)])
     }
     await house.journal.append(
@@ -479,7 +479,7 @@ describe('a build that was stopped', () => {
     await using house = await openHouse()
     const { archiveId } = await house.accept([`${origin.url}/bytes/10/a`])
     {
-      await using writer = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+      await using writer = await house.spool.writer(archiveId, new Map())
       await writer.appendLog([bodyOf(1_000, 'half a body')])
       const part = await writer.createPart()
       await part.write([bodyOf(1_000, 'half a part')])

@@ -26,7 +26,7 @@ it.each([
   const entries = [`${origin.url}/bytes/100/x`]
   const sealedFor = async (expiresInMs: number) => {
     const { archiveId } = await house.accept(entries)
-    await using writer = await spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+    await using writer = await spool.writer(archiveId, new Map())
     await writer.appendLog([Buffer.from('sealed')])
     await journal.append(archiveId, 1, [archiveSealedFact(systemClock.wallMs() + expiresInMs)])
     return archiveId
@@ -42,7 +42,16 @@ it.each([
   using attendance = createAttendance({ abandonMs: RETENTION_MS, abandoned() {} })
   const log = createLog('silent')
   const clock = systemClock
-  await using sweeper = createSweeper({ journal, spool, attendance, clock, log, tombstoneMs: DAY_MS / 2, everyMs: 20 })
+  await using sweeper = createSweeper({
+    journal,
+    spool,
+    attendance,
+    clock,
+    expiry: () => clock.wallMs(),
+    log,
+    tombstoneMs: DAY_MS / 2,
+    everyMs: 20,
+  })
   sweeper.start()
   const expiringLater = await sealedFor(400)
   // The later one shows that the sweeper came by after the jump, and more than once.

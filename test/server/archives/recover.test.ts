@@ -1,7 +1,7 @@
 // What the journal says after a restart, and which bytes of the spool are believed.
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bytesMatch, recoverEntries } from '../../../server/archives/recover.ts'
+import { bytesMatch, recoverEntries, UnknownFactError } from '../../../server/archives/recover.ts'
 import type { Fact } from '../../../server/ports/journal.ts'
 import { failedFact, sealedFact, stagedFact } from '../../support/archives.ts'
 import { type House, openHouse } from '../../support/building.ts'
@@ -27,7 +27,7 @@ describe('recoverEntries', () => {
   it('finds everything pending where nothing was journalled', async () => {
     const { states, sealed, failedEntries, keep } = await recover(2)
     expect([states, sealed, failedEntries]).toEqual([['pending', 'pending'], [], 0])
-    expect(keep).toEqual({ logBytes: 0, parts: new Set() })
+    expect(keep).toEqual(new Map())
   })
 
   it('knows what is sealed, staged and failed, and keeps just the bytes these need', async () => {
@@ -41,16 +41,17 @@ describe('recoverEntries', () => {
     expect(recovered.states).toEqual(['sealed', 'failed', 'spooled', 'spooled', 'pending'])
     expect(recovered.failedEntries).toBe(1)
     expect(recovered.sealed.map(({ index, seq }) => [index, seq])).toEqual([[0, 5]])
-    expect(recovered.keep).toEqual({ logBytes: 45, parts: new Set(['part-0', 'part-1']) })
+    const ends = { 'part-1': 50, log: 45, 'part-0': 70 }
+    expect(Object.fromEntries(recovered.keep)).toEqual(ends)
     expect(recovered.entries[1]).toMatchObject({ journalled: true, fact: { code: 'HTTP_STATUS', httpStatus: 404 } })
     expect(recovered.entries[3]).toMatchObject({ journalled: true, at: { file: 'part-1', sizeBytes: 50 } })
   })
 
   it('keeps the log to the end of the last body where that is later than the last header', async () => {
     const { keep } = await recover(1, sealedFact(0, { headerEnd: 31, offset: 31, sizeBytes: 100 }))
-    expect(keep.logBytes).toBe(131)
+    expect(keep).toEqual(new Map([['log', 131]]))
     const tar = await recover(1, sealedFact(0, { headerEnd: null, offset: 0, sizeBytes: 100 }))
-    expect(tar.keep.logBytes).toBe(100)
+    expect(tar.keep).toEqual(new Map([['log', 100]]))
   })
 
   it('takes the last word about an entry: staged and then sealed, or staged again elsewhere', async () => {
@@ -76,7 +77,21 @@ describe('recoverEntries', () => {
     )
     expect(recovered.states).toEqual(['pending', 'failed', 'pending', 'spooled'])
     expect([recovered.sealed, recovered.failedEntries]).toEqual([[], 1])
-    expect(recovered.keep).toEqual({ logBytes: 0, parts: new Set(['part-0']) })
+    expect(recovered.keep).toEqual(new Map([['part-0', 1]]))
+  })
+
+  it('keeps of each log what facts say of it: the one they name, or the one that needs no name', async () => {
+    const { keep } = await recover(
+      3,
+      sealedFact(0, { offset: 31, sizeBytes: 9 }),
+      { ...sealedFact(1, { file: 'part-0', sizeBytes: 7, headerEnd: 60 }), headerFile: 'log-5' },
+      stagedFact(2, { file: 'log-5', offset: 60, sizeBytes: 40 }),
+    )
+    expect(Object.fromEntries(keep)).toEqual({ log: 40, 'part-0': 7, 'log-5': 100 })
+  })
+
+  it('does not guess at a fact of a type that it does not know', async () => {
+    await expect(recover(1, { type: 'entry-blessed', index: 0 } as never)).rejects.toThrow(UnknownFactError)
   })
 
   it('reads a journal of many pages', async () => {
@@ -92,7 +107,7 @@ describe('bytesMatch', () => {
 
   async function match(change: Partial<typeof body>, scratchBytes = 3): Promise<boolean> {
     const { archiveId } = await house.accept(['http://a.test/'])
-    await using writer = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+    await using writer = await house.spool.writer(archiveId, new Map())
     await writer.appendLog([content])
     await using reader = house.spool.reader(archiveId)
     return await bytesMatch(reader, { ...body, ...change }, Buffer.alloc(scratchBytes))

@@ -22,7 +22,7 @@ describe('a staged body', () => {
 
   beforeEach(async () => {
     house = await openHouse()
-    spool = await house.spool.writer(archiveId, { logBytes: 0, parts: new Set() })
+    spool = await house.spool.writer(archiveId, new Map())
     staging = createStagingMemory(8 * 1024 * 1024)
     failures = []
   })

@@ -11,7 +11,7 @@ import { bodyOf } from '../../../support/origin.ts'
 import { tempDirectory } from '../../../support/temp.ts'
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
-const NOTHING = { logBytes: 0, parts: new Set<string>() }
+const NOTHING = new Map<string, number>()
 
 async function openParts(directory: string): Promise<number> {
   const links = await Promise.all(
@@ -62,7 +62,7 @@ it('waits for a descriptor where there is none left, for logs, parts and reading
     import { open } from 'node:fs/promises'
     import { setTimeout as sleep } from 'node:timers/promises'
     import { createDiskSpool } from './server/adapters/disk/spool.ts'
-    const NOTHING = { logBytes: 0, parts: new Set() }
+    const NOTHING = new Map()
     const spool = await createDiskSpool({ directory: process.env.DIRECTORY })
     const writer = await spool.writer('${newArchiveId()}', NOTHING)
     const kept = await writer.createPart()

@@ -32,7 +32,7 @@ const PRELUDE = `
   const KiB = 1024
   const free = async () => { const { bavail, bsize } = await statfs(process.env.TMPDIR); return bavail * bsize }
   const spool = await createDiskSpool({ directory: process.env.TMPDIR + '/spool', reserveBytes: 400 * KiB })
-  const writer = await spool.writer('${newArchiveId()}', { logBytes: 0, parts: new Set() })
+  const writer = await spool.writer('${newArchiveId()}', new Map())
   const failed = (promise) => promise.then(() => 'done', (error) => error.name)
 `
 

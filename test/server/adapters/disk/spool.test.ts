@@ -30,7 +30,7 @@ const PRELUDE = `
   import { createDiskSpool } from './server/adapters/disk/spool.ts'
   const spool = await createDiskSpool({ directory: process.env.TMPDIR + '/spool' })
   const id = '${newArchiveId()}'
-  const writer = await spool.writer(id, { logBytes: 0, parts: new Set() })
+  const writer = await spool.writer(id, new Map())
   const failed = (promise) => promise.then(() => 'done', (error) => error.name)
   const KB = (count, text) => Buffer.alloc(count * 1024, text)
 `
@@ -69,7 +69,7 @@ describe('a disk spool', () => {
         try { await (await writer.createPart()).close() } catch (error) { last = error.name }
       }
       tell(last)
-      tell(await failed(spool.writer('${newArchiveId()}', { logBytes: 0, parts: new Set() })))
+      tell(await failed(spool.writer('${newArchiveId()}', new Map())))
     `
     expect(await onSmallDisk(script)).toEqual(['NoSpaceError', 'NoSpaceError'])
   })
@@ -81,7 +81,7 @@ describe('a disk spool', () => {
     const target = Buffer.alloc(4)
     await using reader = spool.reader(id)
     {
-      await using writer = await spool.writer(id, { logBytes: 0, parts: new Set() })
+      await using writer = await spool.writer(id, new Map())
       await writer.appendLog([Buffer.from('here')])
       expect([reader.readRecent!('log', 0, target), target.toString()]).toEqual([4, 'here'])
     }
@@ -104,7 +104,7 @@ describe('a disk spool', () => {
     const path = join(directory.path, 'spool')
     await using spool = await createDiskSpool({ directory: path })
     const id = newArchiveId()
-    await using writer = await spool.writer(id, { logBytes: 0, parts: new Set() })
+    await using writer = await spool.writer(id, new Map())
     const part = await writer.createPart()
     for (const each of ['', id, `${id}/log`, `${id}/${part.file}`]) {
       expect((await stat(join(path, each))).mode & 0o077).toBe(0)
@@ -117,7 +117,8 @@ describe('a disk spool', () => {
     const id = newArchiveId()
     await mkdir(join(directory.path, id, 'folder'), { recursive: true })
     await writeFile(join(directory.path, id, 'part-7'), 'left over')
-    await using _ = await spool.writer(id, { logBytes: 0, parts: new Set() })
+    await using writer = await spool.writer(id, new Map())
+    await writer.discardRest()
     expect(await readdir(join(directory.path, id))).toEqual(['log'])
   })
 })

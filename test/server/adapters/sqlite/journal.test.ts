@@ -38,20 +38,25 @@ const root = fileURLToPath(new URL('../../../..', import.meta.url))
 async function writeJournal(file: string): Promise<string> {
   await using journal = createSqliteJournal({ file })
   const request = requestOf()
-  await journal.accept(request, ['http://a.test/'])
+  await journal.accept(request, ['http://a.test/'], '')
   const facts = Array.from({ length: 500 }, (_, index) => failedFact(index))
   await journal.append(request.archiveId, 1, facts)
   return request.archiveId
 }
 
+async function writeOldJournal(file: string): Promise<void> {
+  const db = new DatabaseSync(file)
+  db.exec(await readFile(new URL('../../../fixtures/journal-v2.sql', import.meta.url), 'utf8'))
+  db.close()
+}
+
 /** Opens the file, which must be moved aside for it, and shows that the new one works. */
 async function openDamaged(file: string): Promise<string> {
   const moved: string[] = []
-  await using journal = createSqliteJournal({ file, onQuarantine: (movedTo) => moved.push(movedTo) })
-  expect(await journal.kept()).toEqual([])
+  await using journal = createSqliteJournal({ file, onQuarantine: ({ movedTo }) => moved.push(movedTo) })
   const request = requestOf()
-  await journal.accept(request, [])
-  expect(await journal.kept()).toEqual([request.archiveId])
+  await journal.accept(request, [], '')
+  expect(await journal.kept()).toContain(request.archiveId)
   expect(moved).toHaveLength(1)
   return moved[0]!
 }
@@ -62,7 +67,7 @@ describe('a journal file', () => {
     const file = join(directory.path, 'journal.db')
     const first = createSqliteJournal({ file })
     const id = requestOf().archiveId
-    await first.accept(requestOf({ archiveId: id }), [])
+    await first.accept(requestOf({ archiveId: id }), [], '')
     expect(() => createSqliteJournal({ file })).toThrow(JournalLockedError)
     const script = `
       import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
@@ -83,7 +88,7 @@ describe('a journal file', () => {
     expect(await readFile(aside, 'utf8')).toMatch(/^a diary/)
   })
 
-  it('is moved aside when it is cut short', async () => {
+  it('is kept aside when it is cut short', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -91,7 +96,7 @@ describe('a journal file', () => {
     await openDamaged(file)
   })
 
-  it('is moved aside when a page in its middle is overwritten', async () => {
+  it('is kept aside when pages in its middle are overwritten', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -112,14 +117,73 @@ describe('a journal file', () => {
     aside.close()
   })
 
+  it('of the version before is brought up to date in place, with all it holds', async () => {
+    await using directory = await tempDirectory()
+    const file = join(directory.path, 'journal.db')
+    await writeOldJournal(file)
+    await using journal = createSqliteJournal({ file, onQuarantine: () => expect.unreachable() })
+    const [unfinished] = await journal.unfinished()
+    expect(unfinished).toMatchObject({ name: 'unfinished.zip', nonce: '', client: '', lastSeq: 4, totalEntries: 3 })
+    const { archiveId } = unfinished!
+    const [manifest, facts] = [await journal.manifest(archiveId), await journal.facts(archiveId, 1, 10)]
+    expect([manifest.length, facts.map(({ type }) => type)]).toEqual([
+      3,
+      ['entry-staged', 'entry-sealed', 'entry-failed'],
+    ])
+    const states = (await journal.holdings()).map(({ state, journalBytes }) => [state, journalBytes > 0])
+    expect(states.sort()).toEqual([
+      ['aborted', true],
+      ['sealed', true],
+      ['unfinished', true],
+    ])
+    const texts =
+      JSON.stringify(manifest).length + facts.reduce((sum, { seq: _, ...fact }) => sum + JSON.stringify(fact).length, 0)
+    // Beside the facts, the brackets and commas of the rows that they lie in.
+    expect(unfinished!.journalBytes - texts).toBe(5)
+    await journal.append(archiveId, 4, [failedFact(2)])
+    await journal.addUsage('a', 1, 1)
+    expect(await journal.reclaim()).toBe(false)
+  })
+
+  it('shrinks again after a flood, one brief step at a time, also one of the version before', async () => {
+    await using directory = await tempDirectory()
+    for (const old of [false, true]) {
+      const file = join(directory.path, `${old}.db`)
+      if (old) await writeOldJournal(file)
+      const journal = createSqliteJournal({ file })
+      const kept = requestOf()
+      await journal.accept(kept, ['kept'], '')
+      const facts = Array.from({ length: 5_000 }, (_, index) => failedFact(index))
+      const flood = Array.from({ length: 10 }, () => requestOf())
+      for (const request of flood) {
+        await journal.accept(request, ['x'.repeat(1_000_000)], '')
+        await journal.append(request.archiveId, 1, facts)
+      }
+      for (const { archiveId } of flood) await journal.bury(archiveId, 1)
+      const steps: number[] = []
+      for (let more = true; more; ) {
+        const startedMs = performance.now()
+        more = await journal.reclaim()
+        steps.push(performance.now() - startedMs)
+      }
+      expect(steps.length).toBeGreaterThan(5)
+      expect(steps.sort((a, b) => a - b)[steps.length >> 1]).toBeLessThan(50)
+      expect(await journal.manifest(kept.archiveId)).toEqual(['kept'])
+      const { size } = await stat(file)
+      expect([old, size < 200_000 || size]).toEqual([old, true])
+      expect((await stat(`${file}-wal`)).size).toBeLessThan(9_000_000)
+      await journal[Symbol.asyncDispose]()
+    }
+  })
+
   it('of a later version is refused and left where it is', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
     const db = new DatabaseSync(file)
-    db.exec('PRAGMA user_version = 3')
+    db.exec('PRAGMA user_version = 99')
     db.close()
-    expect(() => createSqliteJournal({ file })).toThrow('schema 3')
+    expect(() => createSqliteJournal({ file })).toThrow('schema 99')
     expect(await readdir(directory.path)).toEqual(['journal.db'])
   })
 
@@ -130,14 +194,14 @@ describe('a journal file', () => {
       import { failedFact, requestOf } from './test/support/archives.ts'
       await using journal = createSqliteJournal({ file: process.env.TMPDIR + '/journal.db' })
       const request = requestOf()
-      await journal.accept(request, ['http://a.test/'])
+      await journal.accept(request, ['http://a.test/'], '')
       const hog = (size: number) => process.env.TMPDIR + '/hog-' + size
       const sizes = Array.from({ length: 20 }, (_, power) => 1 << (19 - power))
       for (const size of sizes) { try { writeFileSync(hog(size), Buffer.alloc(size)) } catch {} }
       const failed = (work: Promise<unknown>) => work.then(() => 'done', (error) => error.name)
       const many = Array.from({ length: 300 }, (_, index) => failedFact(index))
       tell(await failed(journal.append(request.archiveId, 1, many)))
-      tell(await failed(journal.accept(requestOf(), ['x'.repeat(20_000)])))
+      tell(await failed(journal.accept(requestOf(), ['x'.repeat(20_000)], '')))
       tell([(await journal.kept()).length, (await journal.get(request.archiveId))?.lastSeq])
       for (const size of sizes) rmSync(hog(size), { force: true })
       tell(await failed(journal.append(request.archiveId, 1, many)))
@@ -162,7 +226,7 @@ describe('a journal file', () => {
       import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
       const journal = createSqliteJournal({ file: process.env.JOURNAL })
       const request = ${JSON.stringify(request)}
-      await journal.accept(request, ['http://a.test/'])
+      await journal.accept(request, ['http://a.test/'], '')
       const fact = (index) => ({ type: 'entry-failed', index, code: 'HTTP_STATUS', attempts: 1, httpStatus: 404 })
       for (let seq = 1; ; seq += 7) {
         await journal.append(request.archiveId, seq, Array.from({ length: 7 }, (_, n) => fact(seq + n)))

@@ -1,0 +1,70 @@
+// Reads one archive's files in the spool: several readers at a time are fine, and each keeps few files open.
+import { readSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LOG, type SpoolReader } from '../../ports/spool.ts'
+import { asPort, whenDescriptorsAllow } from './files.ts'
+
+export function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): SpoolReader {
+  // The log, and of parts only the last one read, stay open: a reader walks them in order.
+  const handles = new Map<string, FileHandle>()
+  /** Reads take turns, so that none closes the file of another. */
+  let turn: Promise<unknown> = Promise.resolve()
+  let reading = 0
+  let isOpening = false
+  const closed = new AbortController()
+
+  async function handleOf(file: string): Promise<FileHandle> {
+    if (closed.signal.aborted) throw new Error('the reader is closed')
+    const known = handles.get(file)
+    if (known !== undefined) return known
+    const handle = await whenDescriptorsAllow(() => open(join(folder, file), 'r'), closed)
+    handles.set(file, handle)
+    if (file !== LOG) await closeAll((other) => other !== LOG && other !== file)
+    return handle
+  }
+
+  /** The log that is being written is open already, by its writer. Our own is opened for the time after that. */
+  function borrowedLog(): FileHandle | undefined {
+    const log = openLogs.get(folder)
+    if (log === undefined || isOpening) return log
+    isOpening = true
+    turn = turn.then(() => handleOf(LOG)).catch(() => {})
+    return log
+  }
+
+  async function closeAll(matches: (file: string) => boolean): Promise<void> {
+    const closing = [...handles].filter(([file]) => matches(file))
+    for (const [file] of closing) handles.delete(file)
+    await Promise.all(closing.map(([, handle]) => handle.close()))
+  }
+
+  return {
+    read(file, offset, target) {
+      reading++
+      const result = turn.then(async () => {
+        try {
+          const handle = await handleOf(file)
+          return (await asPort(handle.read(target, 0, target.length, offset))).bytesRead
+        } finally {
+          // Before whoever waits for it goes on, as the next bytes may be at hand.
+          reading--
+        }
+      })
+      turn = result.catch(() => {})
+      return result
+    },
+    // From the page cache it takes a few microseconds; to ask a thread for it takes a hundred.
+    readRecent(file, offset, target) {
+      if (reading > 0 || closed.signal.aborted) return null
+      const handle = handles.get(file) ?? (file === LOG ? borrowedLog() : undefined)
+      if (handle === undefined) return null
+      return readSync(handle.fd, target, 0, target.length, offset)
+    },
+    async [Symbol.asyncDispose]() {
+      closed.abort()
+      await turn
+      await closeAll(() => true)
+    },
+  }
+}
