@@ -8,6 +8,7 @@ import type { Log } from '../lib/log.ts'
 import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts'
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { Spool, SpoolRoom } from '../ports/spool.ts'
+import { type Admission, NO_SPACE_RETRY_MS } from './admission.ts'
 import type { Attendance } from './attendance.ts'
 import { pageOfEntries } from './list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
@@ -25,10 +26,7 @@ export interface ServiceOptions {
   clock: Clock
   log: Log
   info: ServerInfo
-  /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
-  maxUnfinished: number
-  /** Of these, from one client address. */
-  maxPerClient: number
+  admission: Admission
 }
 
 export interface ArchiveService extends ArchiveApi {
@@ -40,11 +38,9 @@ export interface ArchiveService extends ArchiveApi {
 
 /** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
 const LEAST_ROOM_BYTES = 1024 * 1024
-/** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
-const NO_SPACE_RETRY_MS = 10_000
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, planner, clock, log, info, maxUnfinished, maxPerClient } = options
+  const { journal, spool, runner, attendance, planner, clock, log, info, admission } = options
   const { limits } = info
   let draining = false
 
@@ -96,8 +92,8 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const manifestHash = manifestHashOf(input)
       let record = await journal.get(archiveId)
       if (record === null) {
-        if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
         const { entries, ...asked } = withDefaults(input)
+        using _ = admission.reserve(archiveId, caller.address, manifestBytes(entries), entries.length)
         const acceptedAtMs = clock.wallMs()
         const request: ArchiveRequest = {
           archiveId,
@@ -109,6 +105,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
         }
         const accepted = await accept(request, entries, caller.address)
         record = accepted.record
+        admission.accepted(record)
         if (accepted.created)
           log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })
       }

@@ -1,5 +1,6 @@
 // Clears away what nobody may want any more: expired archives, old tombstones, and at the start what no fact speaks of.
 
+import type { ArchiveId } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
@@ -16,6 +17,8 @@ export interface SweeperOptions {
   /** How long a swept archive's key is answered with GONE. */
   tombstoneMs: number
   everyMs: number
+  /** An archive is nothing but a tombstone now. */
+  swept(archiveId: ArchiveId): void
 }
 
 export interface Sweeper extends AsyncDisposable {
@@ -32,6 +35,7 @@ export function createSweeper({
   log,
   tombstoneMs,
   everyMs,
+  swept,
 }: SweeperOptions): Sweeper {
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> = Promise.resolve()
@@ -51,6 +55,7 @@ export function createSweeper({
         await journal.bury(archiveId, nowMs)
       }
       await spool.remove(archiveId)
+      swept(archiveId)
       log.info('archive expired', { archive: archiveId })
     }
     await journal.forget(nowMs - tombstoneMs)

@@ -42,7 +42,16 @@ it.each([
   using attendance = createAttendance({ abandonMs: RETENTION_MS, abandoned() {} })
   const log = createLog('silent')
   const clock = systemClock
-  await using sweeper = createSweeper({ journal, spool, attendance, clock, log, tombstoneMs: DAY_MS / 2, everyMs: 20 })
+  await using sweeper = createSweeper({
+    journal,
+    spool,
+    attendance,
+    clock,
+    log,
+    tombstoneMs: DAY_MS / 2,
+    everyMs: 20,
+    swept() {},
+  })
   sweeper.start()
   const expiringLater = await sealedFor(400)
   // The later one shows that the sweeper came by after the jump, and more than once.
