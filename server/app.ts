@@ -5,9 +5,11 @@ import type { ServerInfo } from '#contracts/api.ts'
 import pkg from '../package.json' with { type: 'json' }
 import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
+import { createAdmission } from './archives/admission.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build-parts.ts'
 import { createExpiry, type Expiry } from './archives/expiry.ts'
+import { createHoldings, dayOf, type Holdings, type HoldingsLimits } from './archives/holdings.ts'
 import { isIntact } from './archives/manifest.ts'
 import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
@@ -30,6 +32,7 @@ import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/d
 import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
 import type { Journal } from './ports/journal.ts'
+import type { SpoolRoom } from './ports/spool.ts'
 import { createDeflater } from './zip/deflate.ts'
 
 /** The data directory is none, or cannot be written to. */
@@ -72,12 +75,33 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     }),
   )
   const { clock, expiry } = await openClock(journal, log)
+  let holdings: Holdings | null = null
+  const usage = await journal.usageSince(dayOf(clock.wallMs()))
   const spool = opened.use(
     await createDiskSpool({
       directory: spoolDirectory(config),
       maxBytes: config.SHEAF_SPOOL_MAX_BYTES || Number.POSITIVE_INFINITY,
+      // What one client may hold is known only once the spool has said how much there is.
+      otherBytes: () => holdings?.journalBytes ?? 0,
       reserveBytes: config.SHEAF_SPOOL_RESERVE_BYTES,
       maxOpenParts: most.parts,
+    }),
+  )
+  holdings = createHoldings({ limits: await holdingLimits(config, spool), wallMs: clock.wallMs, usage })
+  const admission = opened.use(
+    createAdmission({
+      places: createQuota({
+        perKey: config.SHEAF_MAX_ARCHIVES_PER_CLIENT,
+        inAll: config.SHEAF_MAX_UNFINISHED_ARCHIVES,
+      }),
+      holdings,
+      journal,
+      spool,
+      clock,
+      log,
+      async overdrawn(archiveId) {
+        await runner.get(archiveId)?.abort('NO_SPACE')
+      },
     }),
   )
   const samples = await openSamples(config, log)
@@ -103,7 +127,11 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       expiry,
       log,
       tombstoneMs: TOMBSTONE_MS,
-      everyMs: Math.min(60_000, Math.max(250, config.SHEAF_RETENTION_MS / 4)),
+      everyMs: Math.min(
+        60_000,
+        Math.max(250, Math.min(config.SHEAF_RETENTION_MS, config.SHEAF_ABORTED_RETENTION_MS) / 4),
+      ),
+      swept: (archiveId) => admission.swept(archiveId),
     }),
   )
   const runner = opened.use(
@@ -119,6 +147,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         limits: buildLimits(config),
       },
       maxActive: most.archives,
+      ended(build) {
+        admission
+          .ended(build.archiveId)
+          .catch((error) =>
+            log.warn('an archive counts as it stood', { archive: build.archiveId, error: describe(error) }),
+          )
+      },
     }),
   )
   const service = createArchiveService({
@@ -131,14 +166,15 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     expiry,
     log,
     info: infoOf(config, samples?.urls ?? []),
-    maxUnfinished: config.SHEAF_MAX_UNFINISHED_ARCHIVES,
-    maxPerClient: config.SHEAF_MAX_ARCHIVES_PER_CLIENT,
+    admission,
+    abortedRetentionMs: buildLimits(config).abortedRetentionMs,
   })
 
   await sweeper.sweepOrphans()
+  await admission.restore()
   for (const record of await journal.unfinished()) {
     attendance.touch(record.archiveId)
-    runner.add(record)
+    runner.add(record, record.client)
   }
   sweeper.start()
 
@@ -234,7 +270,19 @@ const buildLimits = (config: Config): BuildLimits => ({
   maxArchiveBytes: config.SHEAF_MAX_ARCHIVE_BYTES,
   archiveTimeoutMs: config.SHEAF_ARCHIVE_TIMEOUT_MS,
   retentionMs: config.SHEAF_RETENTION_MS,
+  abortedRetentionMs: Math.min(config.SHEAF_RETENTION_MS, config.SHEAF_ABORTED_RETENTION_MS),
 })
+
+/** What one client may leave on the disk. */
+async function holdingLimits(config: Config, spool: SpoolRoom): Promise<HoldingsLimits> {
+  const { usedBytes, freeBytes } = await spool.room()
+  const share = config.SHEAF_PUBLIC ? Math.floor(((usedBytes + freeBytes) * 2) / 3) : Number.POSITIVE_INFINITY
+  return {
+    maxHeldBytesPerClient: config.SHEAF_MAX_BYTES_PER_CLIENT || share,
+    maxBytesPerClientADay: config.SHEAF_MAX_BYTES_PER_CLIENT_A_DAY,
+    maxJournalBytes: config.SHEAF_JOURNAL_MAX_BYTES,
+  }
+}
 
 /** Who may come in, and how much of the server anybody may hold. */
 function httpLimits(config: Config, maxSockets: number) {

@@ -43,8 +43,13 @@ const settings = {
   SHEAF_ALLOWED_HOSTS: list.describe('host names this server is reached by, besides localhost and addresses'),
   SHEAF_ALLOWED_ORIGINS: list.describe('web origins whose pages may use this server, besides its own'),
   SHEAF_DATA_DIR: z.string().default('.sheaf').describe('folder for journal and spool; one process each'),
-  SHEAF_SPOOL_MAX_BYTES: count(0, 0).describe('bytes all archives together may take on disk; 0: as many as it has'),
+  SHEAF_SPOOL_MAX_BYTES: count(0, 0).describe(
+    'bytes all archives together may take on disk, journal included; 0: as many as it has',
+  ),
   SHEAF_SPOOL_RESERVE_BYTES: count(256 * MiB, 0).describe('free bytes of the disk that are left alone'),
+  SHEAF_JOURNAL_MAX_BYTES: bytes(4 * GiB).describe(
+    'bytes that manifests and facts of all archives may take; one client alone gets two thirds',
+  ),
   SHEAF_LOG: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -80,6 +85,12 @@ const settings = {
   SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe('archives built at a time; more wait in a queue'),
   SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),
   SHEAF_MAX_ARCHIVES_PER_CLIENT: count(200).describe('of these, from one client address'),
+  SHEAF_MAX_BYTES_PER_CLIENT: count(0, 0).describe(
+    'bytes on disk that the archives of one client address may take, journal included; 0: any number, or with SHEAF_PUBLIC two thirds of what there is',
+  ),
+  SHEAF_MAX_BYTES_PER_CLIENT_A_DAY: bytes(1024 * GiB).describe(
+    'bytes that one client address may have written to the disk in a day (UTC)',
+  ),
   SHEAF_MAX_SOCKETS: count(4_000).describe('connections to this server'),
   SHEAF_MAX_WEBSOCKETS_PER_CLIENT: count(2_000).describe('websockets from one client address'),
   SHEAF_MAX_SUBSCRIPTIONS: count(10_000).describe('watches in all'),
@@ -90,6 +101,9 @@ const settings = {
   SHEAF_TRUST_PROXY: flag.describe('true: the proxy in front says who a client is, by X-Forwarded-For'),
   SHEAF_ABANDON_MS: timerMs(2 * MINUTE).describe('an archive nobody watches or downloads is aborted after this'),
   SHEAF_RETENTION_MS: ms(24 * HOUR).describe('an archive can be downloaded this long after it is complete'),
+  SHEAF_ABORTED_RETENTION_MS: ms(10 * MINUTE).describe(
+    'what became of an archive that was aborted can be read this long',
+  ),
   SHEAF_SLOW_READER_MS: timerMs(30 * SECOND).describe(
     'a client that does not read its events for this long is dropped',
   ),

@@ -11,6 +11,8 @@ export interface BuildLimits {
   readonly maxArchiveBytes: number
   readonly archiveTimeoutMs: number
   readonly retentionMs: number
+  /** Of what became of an archive that was aborted. */
+  readonly abortedRetentionMs: number
 }
 
 export interface BuildParts {

@@ -338,7 +338,7 @@ export class Build {
 
   async #discard(code: AbortCode): Promise<void> {
     const { spool, clock, limits, log } = this.#parts
-    const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.retentionMs } as const
+    const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.abortedRetentionMs } as const
     try {
       await this.#append([fact])
     } catch (error) {

@@ -10,6 +10,8 @@ export interface RunnerOptions {
   parts: BuildParts
   /** Archives built at the same time. */
   maxActive: number
+  /** A build is over: the archive has ended, or was stopped where it stood. */
+  ended?(build: Build): void
 }
 
 export interface Runner extends AsyncDisposable {
@@ -17,10 +19,6 @@ export interface Runner extends AsyncDisposable {
   get(archiveId: ArchiveId): Build | null
   /** Builds the archive, unless that is under way. `client` is whose turn it takes. */
   add(record: ArchiveRecord, client?: string): Build
-  /** Builds, queued ones included. */
-  readonly size: number
-  /** Those of one client. */
-  countOf(client: string): number
 }
 
 interface Seat {
@@ -28,7 +26,7 @@ interface Seat {
   readonly client: string
 }
 
-export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
+export function createRunner({ parts, maxActive, ended }: RunnerOptions): Runner {
   const seats = new Map<ArchiveId, Seat>()
   const running = new Set<Seat>()
   /** In the order of their turns. */
@@ -62,10 +60,6 @@ export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
 
   return {
     get: (archiveId) => seats.get(archiveId)?.build ?? null,
-    get size() {
-      return seats.size
-    },
-    countOf: (client) => seats.values().reduce((count, seat) => count + (seat.client === client ? 1 : 0), 0),
     add(record, client = '') {
       const known = seats.get(record.archiveId)
       if (known !== undefined) return known.build
@@ -76,6 +70,7 @@ export function createRunner({ parts, maxActive }: RunnerOptions): Runner {
       void build.ended.then(() => {
         seats.delete(record.archiveId)
         queue = queue.filter((waiting) => waiting !== seat)
+        ended?.(build)
         startNext()
       })
       startNext()

@@ -10,6 +10,7 @@ import type { ArchiveRecord, ArchiveRequest, Journal } from '../ports/journal.ts
 import { NoSpaceError } from '../ports/no-space.ts'
 import type { Spool, SpoolRoom } from '../ports/spool.ts'
 import { UnavailableError } from '../ports/unavailable.ts'
+import { type Admission, NO_SPACE_RETRY_MS } from './admission.ts'
 import type { Attendance } from './attendance.ts'
 import type { Expiry } from './expiry.ts'
 import { pageOfEntries } from './list-entries.ts'
@@ -29,10 +30,9 @@ export interface ServiceOptions {
   expiry: Expiry
   log: Log
   info: ServerInfo
-  /** Builds, waiting ones included; beyond it submissions are refused as BUSY. */
-  maxUnfinished: number
-  /** Of these, from one client address. */
-  maxPerClient: number
+  admission: Admission
+  /** What became of an archive that was aborted is kept this long. */
+  abortedRetentionMs: number
 }
 
 export interface ArchiveService extends ArchiveApi {
@@ -44,8 +44,6 @@ export interface ArchiveService extends ArchiveApi {
 
 /** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
 const LEAST_ROOM_BYTES = 1024 * 1024
-/** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
-const NO_SPACE_RETRY_MS = 10_000
 const UNAVAILABLE_RETRY_MS = 2_000
 /** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
 const CANCEL_PATIENCE_MS = 5_000
@@ -64,7 +62,8 @@ function asRefusal(error: unknown): unknown {
 }
 
 export function createArchiveService(options: ServiceOptions): ArchiveService {
-  const { journal, spool, runner, attendance, planner, clock, expiry, log, info, maxUnfinished, maxPerClient } = options
+  const { journal, spool, runner, attendance, planner, clock, expiry, log, info, admission, abortedRetentionMs } =
+    options
   const { limits } = info
   let draining = false
 
@@ -117,8 +116,8 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const manifestHash = manifestHashOf(input)
       let record = await whileAvailable(journal.get(archiveId))
       if (record === null) {
-        if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
         const { entries, ...asked } = withDefaults(input)
+        using _ = admission.reserve(archiveId, caller.address, manifestBytes(entries), entries.length)
         const acceptedAtMs = clock.wallMs()
         const request: ArchiveRequest = {
           archiveId,
@@ -130,6 +129,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
         }
         const accepted = await accept(request, entries, caller.address)
         record = accepted.record
+        admission.accepted(record)
         if (accepted.created)
           log.info('archive accepted', { archive: archiveId, entries: entries.length, from: caller.address })
       }
@@ -164,10 +164,13 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const { archiveId } = record
       const build = runner.get(archiveId)
       if (build !== null && (await answersIn(CANCEL_PATIENCE_MS, build.abort('CANCELLED')))) return true
-      const expiresAtMs = clock.wallMs() + info.retentionMs
+      const expiresAtMs = clock.wallMs() + abortedRetentionMs
       const hasEnded = await whileAvailable(journal.end(archiveId, { type: 'aborted', code: 'CANCELLED', expiresAtMs }))
       // Bytes of a build that still writes go with the next sweep.
-      if (hasEnded && runner.get(archiveId) === null) await spool.remove(archiveId).catch(() => {})
+      if (hasEnded && runner.get(archiveId) === null) {
+        await spool.remove(archiveId).catch(() => {})
+        await admission.ended(archiveId)
+      }
       return hasEnded
     },
 

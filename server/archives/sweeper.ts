@@ -1,5 +1,6 @@
 // Clears away what nobody may want any more: expired archives, old tombstones, and bytes that no fact speaks of.
 
+import type { ArchiveId } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
@@ -18,6 +19,8 @@ export interface SweeperOptions {
   /** How long a swept archive's key is answered with GONE. */
   tombstoneMs: number
   everyMs: number
+  /** An archive is nothing but a tombstone now. */
+  swept(archiveId: ArchiveId): void
 }
 
 export interface Sweeper extends AsyncDisposable {
@@ -36,7 +39,7 @@ const LEAST_ROOM_BYTES = 1024 * 1024
 const SWEEPS_A_LOOK = 10
 
 export function createSweeper(options: SweeperOptions): Sweeper {
-  const { journal, spool, attendance, clock, expiry, log, tombstoneMs, everyMs } = options
+  const { journal, spool, attendance, clock, expiry, log, tombstoneMs, everyMs, swept } = options
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> = Promise.resolve()
   let closing = false
@@ -53,6 +56,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       await spool.remove(archiveId)
       await journal.bury(archiveId, nowMs)
     }
+    swept(archiveId)
     log.info('archive expired', { archive: archiveId })
     await remove(archiveId)
   }

@@ -2,8 +2,10 @@
 
 export interface Quota {
   readonly used: number
-  /** A place until the result is disposed; null where there is none. */
+  /** A place until the result is disposed; null if there is none. */
   take(key: string): Disposable | null
+  /** A place until the result is disposed, also beyond the limits: for what is in use already. */
+  hold(key: string): Disposable
 }
 
 export interface QuotaOptions {
@@ -24,26 +26,31 @@ export function leavesRoom(own: number, used: number, inAll: number): boolean {
 export function createQuota({ perKey, inAll }: QuotaOptions): Quota {
   const byKey = new Map<string, number>()
   let used = 0
+
+  function hold(key: string): Disposable {
+    used++
+    byKey.set(key, (byKey.get(key) ?? 0) + 1)
+    let held = true
+    return {
+      [Symbol.dispose]() {
+        if (!held) return
+        held = false
+        used--
+        const left = byKey.get(key)! - 1
+        if (left === 0) byKey.delete(key)
+        else byKey.set(key, left)
+      },
+    }
+  }
+
   return {
     get used() {
       return used
     },
     take(key) {
       const own = byKey.get(key) ?? 0
-      if (own >= perKey || !leavesRoom(own, used, inAll)) return null
-      used++
-      byKey.set(key, own + 1)
-      let held = true
-      return {
-        [Symbol.dispose]() {
-          if (!held) return
-          held = false
-          used--
-          const left = byKey.get(key)! - 1
-          if (left === 0) byKey.delete(key)
-          else byKey.set(key, left)
-        },
-      }
+      return own < perKey && leavesRoom(own, used, inAll) ? hold(key) : null
     },
+    hold,
   }
 }

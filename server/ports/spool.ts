@@ -72,7 +72,9 @@ export interface Room {
   readonly freeBytes: number
 }
 
-/** An optional ability of a spool: to say how much more it takes, before anything is written. */
+/** An optional ability of a spool: to say what archives take, and how much more it takes, before anything is written. */
 export interface SpoolRoom {
   room(): Promise<Room>
+  /** What this archive holds. */
+  bytesOf(archiveId: ArchiveId): number
 }

@@ -86,7 +86,13 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
     },
     async start(archiveId, known) {
       const record = known ?? (await journal.get(archiveId))!
-      const limit = { maxArchiveBytes: 2 ** 40, archiveTimeoutMs: 60_000, retentionMs: 60_000, ...limits }
+      const limit = {
+        maxArchiveBytes: 2 ** 40,
+        archiveTimeoutMs: 60_000,
+        retentionMs: 60_000,
+        abortedRetentionMs: 60_000,
+        ...limits,
+      }
       const build = new Build(record, {
         journal,
         spool,

@@ -8,8 +8,10 @@ import { asPort } from './files.ts'
 
 export interface SpaceOptions {
   directory: string
-  /** Bytes of all files together. */
+  /** Bytes of all files together, and of what `otherBytes` says. */
   maxBytes: number
+  /** What else counts towards `maxBytes`. */
+  otherBytes: () => number
   /** Free bytes of the file system that are left to others, the journal among them. 0: only a full disk is one. */
   reserveBytes: number
 }
@@ -26,13 +28,14 @@ export interface Space {
   give(archiveId: ArchiveId, bytes: number): void
   /** Everything of the archive is removed. */
   clear(archiveId: ArchiveId): void
+  bytesOf(archiveId: ArchiveId): number
   room(): Promise<Room>
 }
 
 /** The file system is asked anew after this; what is written here in between is counted. */
 const MEASURED_FOR_MS = 1_000
 
-export function createSpace({ directory, maxBytes, reserveBytes }: SpaceOptions): Space {
+export function createSpace({ directory, maxBytes, otherBytes, reserveBytes }: SpaceOptions): Space {
   const held = new Map<ArchiveId, number>()
   let usedBytes = 0
   /** At the last measurement, less what was taken since. */
@@ -66,7 +69,8 @@ export function createSpace({ directory, maxBytes, reserveBytes }: SpaceOptions)
       measuredAtMs = Number.NEGATIVE_INFINITY
     },
     async take(archiveId, bytes) {
-      if (usedBytes + bytes > maxBytes) throw new NoSpaceError(`the spool holds ${usedBytes} bytes of ${maxBytes}`)
+      const allBytes = usedBytes + otherBytes()
+      if (allBytes + bytes > maxBytes) throw new NoSpaceError(`spool and journal hold ${allBytes} bytes of ${maxBytes}`)
       // Counted before the disk is asked: others take meanwhile.
       add(archiveId, bytes)
       if (reserveBytes === 0) return
@@ -86,9 +90,10 @@ export function createSpace({ directory, maxBytes, reserveBytes }: SpaceOptions)
       give(archiveId, held.get(archiveId) ?? 0)
       held.delete(archiveId)
     },
+    bytesOf: (archiveId) => held.get(archiveId) ?? 0,
     async room() {
       if (isStale()) await measure()
-      return { usedBytes, freeBytes: Math.max(0, Math.min(maxBytes - usedBytes, diskBytes)) }
+      return { usedBytes, freeBytes: Math.max(0, Math.min(maxBytes - usedBytes - otherBytes(), diskBytes)) }
     },
   }
 }

@@ -16,6 +16,8 @@ export interface DiskSpoolOptions {
   directory: string
   /** What all archives together may take. @default Infinity: as much as the disk has */
   maxBytes?: number
+  /** What else counts towards `maxBytes`, now. @default nothing */
+  otherBytes?: () => number
   /** Free bytes of the file system that are left alone; costs one `statfs` a second. @default 0 */
   reserveBytes?: number
   /** Parts open for writing at a time; a part beyond it costs an open and a close with each write. @default 64 */
@@ -23,11 +25,12 @@ export interface DiskSpoolOptions {
 }
 
 export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool & SpoolRoom> {
-  const { directory, maxBytes = Number.POSITIVE_INFINITY, reserveBytes = 0, maxOpenParts = 64 } = options
+  const { directory, maxBytes = Number.POSITIVE_INFINITY, otherBytes = () => 0 } = options
+  const { reserveBytes = 0, maxOpenParts = 64 } = options
   await mkdir(directory, { recursive: true, mode: 0o700 })
   // Its own name, and that of the folder it is in.
   for (const path of [dirname(directory), dirname(dirname(directory))]) syncFolder(path)
-  const space = createSpace({ directory, maxBytes, reserveBytes })
+  const space = createSpace({ directory, maxBytes, otherBytes, reserveBytes })
   const pool = createFilePool(maxOpenParts)
   const folderOf = (archiveId: ArchiveId) => join(directory, archiveIdSchema.parse(archiveId))
   /** By their folder: of archives that are being written. */
@@ -79,6 +82,7 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
     },
     list,
     room: () => space.room(),
+    bytesOf: (archiveId) => space.bytesOf(archiveId),
     async [Symbol.asyncDispose]() {},
   }
 }

@@ -51,6 +51,7 @@ it.each([
     log,
     tombstoneMs: DAY_MS / 2,
     everyMs: 20,
+    swept() {},
   })
   sweeper.start()
   const expiringLater = await sealedFor(400)

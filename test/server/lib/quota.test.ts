@@ -28,6 +28,17 @@ describe('a quota', () => {
     expect(quota.used).toBe(9)
   })
 
+  it('counts what is in use already, also beyond the limits, and lets nobody in until it is below them', () => {
+    const quota = createQuota({ perKey: 1, inAll: 2 })
+    const held = ['a', 'a', 'b'].map((key) => quota.hold(key))
+    expect(quota.used).toBe(3)
+    held.pop()![Symbol.dispose]()
+    expect(quota.take('c')).toBeNull()
+    held.pop()![Symbol.dispose]()
+    expect(quota.take('a')).toBeNull()
+    expect(quota.take('c')).not.toBeNull()
+  })
+
   it('gives the only place there is', () => {
     const quota = createQuota({ perKey: 5, inAll: 1 })
     expect(quota.take('a')).not.toBeNull()
