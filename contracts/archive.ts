@@ -33,9 +33,55 @@ export type Compression = z.infer<typeof compressionSchema>
 /** The name that the report has in an archive that was asked to hold one; no entry gets it then. */
 export const REPORT_NAME = 'sheaf-report.json'
 
-/** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken here. */
-export const entryInputSchema = z.union([z.string(), z.object({ url: z.string(), name: z.string().optional() })])
-export type EntryInput = z.infer<typeof entryInputSchema>
+/** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken as a URL. */
+export type EntryInput = string | { url: string; name?: string | undefined }
+
+/** More entries are not looked at; how many a server takes is told by its `limits.maxEntries`. */
+export const MAX_ENTRIES = 1_000_000
+/** Longest name that may be asked for, in UTF-16 units; what it becomes is 1 024 bytes of UTF-8 at most. */
+export const MAX_NAME_LENGTH = 4096
+
+interface Fault {
+  path: (string | number)[]
+  message: string
+}
+
+function entryFault(entry: unknown): Fault | null {
+  if (typeof entry === 'string') return null
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+    return { path: [], message: 'must be a URL, or an object with a url' }
+  }
+  const { url, name } = entry as Record<string, unknown>
+  if (typeof url !== 'string') return { path: ['url'], message: 'must be text' }
+  if (name === undefined) return null
+  if (typeof name !== 'string') return { path: ['name'], message: 'must be text' }
+  return name.length > MAX_NAME_LENGTH ? { path: ['name'], message: `at most ${MAX_NAME_LENGTH} characters` } : null
+}
+
+function entriesFault(entries: unknown): Fault | null {
+  if (!Array.isArray(entries)) return { path: [], message: 'must be a list of entries' }
+  if (entries.length === 0) return { path: [], message: 'an archive needs at least one entry' }
+  if (entries.length > MAX_ENTRIES) return { path: [], message: `at most ${MAX_ENTRIES} entries` }
+  for (let index = 0; index < entries.length; index++) {
+    const fault = entryFault(entries[index])
+    if (fault !== null) return { path: [index, ...fault.path], message: fault.message }
+  }
+  return null
+}
+
+const judgedBy = <T>(faultOf: (value: unknown) => Fault | null) =>
+  z.custom<T>().check(({ value, issues }) => {
+    const fault = faultOf(value)
+    if (fault !== null) issues.push({ code: 'custom', input: undefined, ...fault })
+  })
+
+export const entryInputSchema = judgedBy<EntryInput>(entryFault)
+
+/**
+ * Counted first, then judged up to the first fault: `z.array` visits every item whatever came before, and a union keeps a
+ * tree of issues for each one that fits none of it.
+ */
+const entriesSchema = judgedBy<EntryInput[]>(entriesFault)
 
 /** The decimal number of an event, or nothing: from the beginning. */
 const lastEventIdSchema = z
@@ -45,7 +91,7 @@ const lastEventIdSchema = z
 
 export const createArchiveInputSchema = z.object({
   archiveKey: archiveKeySchema,
-  entries: z.array(entryInputSchema).min(1, 'an archive needs at least one entry'),
+  entries: entriesSchema,
   /** What the archive's file is called, without its extension. @default "archive" */
   name: z.string().max(1024).optional(),
   /** @default "zip" */

@@ -52,7 +52,7 @@ export interface FileFailedEvent {
   index: number
   /** As given, cut to 2 048 characters. */
   url: string
-  /** As asked for in the manifest, else null. */
+  /** As asked for in the manifest, cut to 2 048 characters, else null. */
   name: string | null
   code: EntryFailureCode
   message: string

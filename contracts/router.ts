@@ -12,7 +12,7 @@ import {
   watchArchiveInputSchema,
 } from './archive.ts'
 import { Refusal, type RefusalData, refusals } from './failures.ts'
-import { transformer } from './wire.ts'
+import { openEnvelope, transformer, UNFIT } from './wire.ts'
 
 export interface RouterContext {
   api: ArchiveApi
@@ -25,29 +25,8 @@ export interface RouterContext {
   readyForNext(signal: AbortSignal): Promise<void>
 }
 
-/** Events on their way out. */
-const outgoing = new WeakSet<object>()
-
-const isOutgoing = (value: unknown) => typeof value === 'object' && value !== null && outgoing.has(value)
-
-/**
- * Events are JSON-native by contract, so superjson would hand them out as they are, after a walk through every value: that
- * costs more than all the rest of telling one to a client.
- */
-const eventsAsTheyAre = {
-  input: transformer,
-  output: {
-    // A websocket puts the event under `data`, beside its id; SSE hands over the event itself.
-    serialize: (value: unknown) =>
-      isOutgoing(value) || isOutgoing((value as { data?: unknown } | null | undefined)?.data)
-        ? { json: value }
-        : transformer.serialize(value),
-    deserialize: transformer.deserialize,
-  },
-}
-
 const t = initTRPC.context<RouterContext>().create({
-  transformer: eventsAsTheyAre,
+  transformer: { input: { ...transformer, deserialize: openEnvelope }, output: transformer },
   isDev: false,
   sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 60_000 } },
   errorFormatter({ shape, error }) {
@@ -55,11 +34,11 @@ const t = initTRPC.context<RouterContext>().create({
     const masked = refusal === null && error.code === 'INTERNAL_SERVER_ERROR'
     return {
       code: shape.code,
-      message: refusal?.message ?? (masked ? 'internal error' : shape.message),
+      message: refusal?.message ?? (masked ? 'internal error' : shape.message.slice(0, MAX_TOLD_LENGTH)),
       data: {
         code: shape.data.code,
         httpStatus: refusal === null ? shape.data.httpStatus : refusals[refusal.code].httpStatus,
-        path: shape.data.path,
+        path: shape.data.path?.slice(0, MAX_TOLD_LENGTH),
         /** Set when the call was refused on purpose; the typed reason. */
         refusal,
       },
@@ -74,12 +53,14 @@ function refusalOf(error: TRPCError): RefusalData | null {
   return error.code === 'BAD_REQUEST' || error.code === 'PARSE_ERROR' ? new Refusal('BAD_INPUT').toData() : null
 }
 
-/** A list of thousands of bad entries must not be answered by a message of megabytes. */
+/** What is wrong must not be answered at the length it was sent. */
+const MAX_TOLD_LENGTH = 500
+
 function firstIssues({ issues }: ZodError): string {
   const told = issues
     .slice(0, 3)
     .map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message))
-  return told.join('; ').slice(0, 500)
+  return told.join('; ').slice(0, MAX_TOLD_LENGTH)
 }
 
 const trpcCodes = {
@@ -98,9 +79,13 @@ function asTrpcError(cause: unknown): unknown {
   return new TRPCError({ code: trpcCodes[refusals[cause.code].httpStatus], message: cause.message, cause })
 }
 
-const procedure = t.procedure.use(async ({ ctx, next }) => {
+const procedure = t.procedure.use(async ({ ctx, next, getRawInput }) => {
   if (ctx.protocol !== null && ctx.protocol !== String(PROTOCOL)) {
     throw asTrpcError(new Refusal('PROTOCOL_MISMATCH', `this server speaks protocol ${PROTOCOL}`))
+  }
+  const input = await getRawInput()
+  if (typeof input === 'object' && input !== null && UNFIT in input) {
+    throw asTrpcError(new Refusal('BAD_INPUT', String(input[UNFIT])))
   }
   const result = await next()
   if (!result.ok && result.error.cause instanceof Refusal) throw asTrpcError(result.error.cause)
@@ -112,7 +97,6 @@ async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContex
   try {
     for await (const { id, event } of events) {
       await ctx.readyForNext(signal)
-      outgoing.add(event)
       yield tracked(id, event)
     }
   } catch (error) {

@@ -12,6 +12,8 @@ import type { StagingMemory } from './staging-memory.ts'
 /** One write and one transaction take in at most this much. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
 const MAX_BATCH_FACTS = 1_000
+/** UTF-16 units of names: what it costs to clean them is some 40 ns each, and up to 300 for what is made to be dear. */
+const MAX_BATCH_NAMES = 128 * 1024
 /** Whole bodies wait this long in memory for their turn; then they are written, so that a crash does not lose them. */
 const SPILL_AFTER_MS = 500
 
@@ -23,6 +25,8 @@ export interface Batch {
   readonly extents: GrowingExtent[]
   /** Of the bodies in it, as they were received. */
   bodyBytes: number
+  /** Length of the names given in it. */
+  nameLength: number
   sealedEntries: number
   failedEntries: number
 }
@@ -81,6 +85,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       const placed = sealer.place(body, log, logBytes + batch.log.bytes, at, batch.log.allocate)
       if (entry.state === 'whole') takeMemory(batch, head, entry)
       if (format === 'zip') for (const extent of placed.extents) appendExtent(batch.extents, extent)
+      batch.nameLength += proposedName.length
       batch.facts.push(placed.fact)
       batch.sealedEntries++
       entries[head] = SEALED
@@ -156,6 +161,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
         facts: [],
         log: new LogBytes(staging),
         bodyBytes: 0,
+        nameLength: 0,
         extents: [],
         sealedEntries: 0,
         failedEntries: 0,
@@ -176,6 +182,6 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
   }
 }
 
-function isFull({ log, facts }: Batch): boolean {
-  return log.bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS
+function isFull({ log, facts, nameLength }: Batch): boolean {
+  return log.bytes >= MAX_BATCH_BYTES || facts.length >= MAX_BATCH_FACTS || nameLength >= MAX_BATCH_NAMES
 }

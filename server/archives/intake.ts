@@ -250,8 +250,11 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 }
 
+/** Of the longest form of a date, and some room for how others write it. */
+const MAX_DATE_LENGTH = 64
+
 /** HTTP-date, RFC 9110 section 5.6.7; null where it is none. */
 function parseHttpDate(text: string | null): number | null {
-  const ms = text === null ? Number.NaN : Date.parse(text)
+  const ms = text === null || text.length > MAX_DATE_LENGTH ? Number.NaN : Date.parse(text)
   return Number.isNaN(ms) ? null : ms
 }

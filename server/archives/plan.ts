@@ -25,8 +25,8 @@ export interface PlannerOptions {
 export type Planner = (input: PlanArchiveInput, caller: Caller, signal: AbortSignal) => Promise<ArchivePlan>
 
 const DEADLINE_MS = 45_000
-/** So many names are found at once; then others have a turn. */
-const NAMES_AT_A_TIME = 500
+/** So long names are found; then others have a turn. By time, as a name can cost some ten or a thousand microseconds. */
+const TURN_MS = 10
 
 export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }: PlannerOptions): Planner {
   /** What may be asked for, or why not, without asking anybody: names are not resolved. */
@@ -58,8 +58,12 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
     const namer = createNamer()
     if (report) namer.take(REPORT_NAME)
     const planned: PlannedEntry[] = []
+    let turnEndsMs = 0
     for (const [index, input] of entries.entries()) {
-      if (index % NAMES_AT_A_TIME === 0) await breathe()
+      if (performance.now() > turnEndsMs) {
+        await breathe()
+        turnEndsMs = performance.now() + TURN_MS
+      }
       signal.throwIfAborted()
       const answer = answers.get(index)
       const asked = answer !== undefined

@@ -6,8 +6,6 @@ import type { ArchiveRecord, EntryFact } from '../ports/journal.ts'
 import { urlOf } from './manifest.ts'
 import type { BuildJournal } from './patience.ts'
 
-/** Beyond what a list may come back as; longer URLs are cut, as in events. */
-const MAX_TOLD_URL_LENGTH = 2048
 const PAGE = 1_000
 
 /** The report's bytes, in pieces. Times, attempts and queries are left out: they differ from run to run, or are secret. */
@@ -33,7 +31,7 @@ export async function reportOf(journal: BuildJournal, { archiveId, name, format 
 /** Null for what is no URL that could be fetched: it may hold a password or anything else. */
 function toldUrl(text: string): string | null {
   const url = parseSource(text)
-  return url === null ? null : withoutQuery(url).slice(0, MAX_TOLD_URL_LENGTH)
+  return url === null ? null : withoutQuery(url)
 }
 
 function outcomeOf(fact: EntryFact | undefined): object {

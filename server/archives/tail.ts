@@ -5,14 +5,15 @@ import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEv
 import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
 import { archiveAddress, archiveHref } from '#contracts/wire.ts'
 import { assertNever, present } from '../lib/assert.ts'
+import { cutEnd } from '../lib/text.ts'
 import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../ports/journal.ts'
 import type { Build } from './build.ts'
 import type { Snapshot } from './build-parts.ts'
 import { nameOf, urlOf } from './manifest.ts'
 
 const FAILURES_PAGE = 500
-/** A URL longer than this is cut in events: a failed list must not come back larger than it was sent. */
-const MAX_TOLD_URL_LENGTH = 2048
+/** A longer URL or name is cut in events: a failed list must not come back larger than it was sent. */
+const MAX_TOLD_LENGTH = 2048
 
 export interface TailOptions {
   journal: Journal
@@ -90,8 +91,10 @@ type FailedFact = Stored<Extract<Fact, { type: 'entry-failed' }>>
 
 export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, input: EntryInput): FileFailedEvent {
   const { publicMessage: message, retryable } = entryFailures[code]
-  const url = urlOf(input).slice(0, MAX_TOLD_URL_LENGTH)
-  return { type: 'file-failed', index, url, name: nameOf(input), code, message, retryable, attempts, httpStatus }
+  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
+  const asked = nameOf(input)
+  const name = asked === null ? null : cutEnd(asked, MAX_TOLD_LENGTH)
+  return { type: 'file-failed', index, url, name, code, message, retryable, attempts, httpStatus }
 }
 
 /** Never stands for other bytes: another archive of the same id has another nonce, one that lost bytes another generation. */

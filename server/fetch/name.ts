@@ -1,6 +1,8 @@
-// Proposes what an entry is called, from what the client asked for and what the origin said. Raw: it cleans nothing.
+// Proposes what an entry is called, from what the client asked for and what the origin said. Raw: it cleans nothing, but cuts.
 import { decodeExtended, parse } from 'content-disposition'
 import mime from 'mime'
+import { MAX_NAME_LENGTH } from '#contracts/archive.ts'
+import { cutEnd, cutMiddle } from '../lib/text.ts'
 
 export interface NameSources {
   /** From the manifest; may hold folders. */
@@ -16,6 +18,8 @@ export interface NameSources {
 
 /** A longer Content-Disposition is not read. Above what HTTP parsers let through by default there is none anyway. */
 const MAX_DISPOSITION_LENGTH = 16_384
+/** Longer than any media type (RFC 6838 section 4.2: twice 127) with some parameters. */
+const MAX_TYPE_LENGTH = 512
 
 /** A file like ".htaccess" needs no other one. */
 const EXTENSION = /\.[A-Za-z0-9]{1,16}$/
@@ -27,17 +31,23 @@ const extensionOverrides: Readonly<Record<string, string | null>> = {
   'video/quicktime': 'mov',
 }
 
-/** The first source that has a name: the manifest, Content-Disposition, the URL's path, the entry's number. */
+/**
+ * The first source that has a name: the manifest, Content-Disposition, the URL's path, the entry's number. At most
+ * `MAX_NAME_LENGTH` and an extension: it is journalled.
+ */
 export function proposeName({ requested, contentDisposition, finalUrl, contentType, index }: NameSources): string {
-  if (requested != null && requested.trim() !== '') return requested
+  const asked = cutMiddle(requested ?? '', MAX_NAME_LENGTH)
+  if (asked.trim() !== '') return asked
   const name =
-    nameFromDisposition(contentDisposition ?? '') ??
-    nameFromUrl(finalUrl) ??
+    cutName(nameFromDisposition(contentDisposition ?? '')) ??
+    cutName(nameFromUrl(finalUrl)) ??
     `file-${String(index + 1).padStart(4, '0')}`
   if (EXTENSION.test(name)) return name
   const extension = extensionOf(contentType ?? '')
   return extension === null ? name : `${name}.${extension}`
 }
+
+const cutName = (name: string | null) => (name === null ? null : cutMiddle(name, MAX_NAME_LENGTH))
 
 /** RFC 6266 4.3: filename* wins over filename, and only the last path segment of either is taken. */
 function nameFromDisposition(header: string): string | null {
@@ -82,7 +92,7 @@ function lastSegment(path: string): string | null {
 }
 
 function extensionOf(contentType: string): string | null {
-  const type = contentType.split(';', 1)[0]!.trim().toLowerCase()
+  const type = cutEnd(contentType, MAX_TYPE_LENGTH).split(';', 1)[0]!.trim().toLowerCase()
   if (Object.hasOwn(extensionOverrides, type)) return extensionOverrides[type]!
   return type === '' ? null : mime.getExtension(type)
 }

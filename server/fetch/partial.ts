@@ -1,8 +1,13 @@
 // Judges partial responses: when a body may be continued, so that none is ever spliced from two versions. No I/O.
 
+/** A longer one is not used: it is journalled with every checkpoint, and sent with every request. */
+const MAX_ETAG_LENGTH = 1024
+
 /** Strong validators only: RFC 9110 section 13.1.5 forbids If-Range with a weak one. */
 export function strongEtag(etag: string | undefined): string | null {
-  return etag !== undefined && /^"[\x21\x23-\x7e\x80-\xff]*"$/.test(etag) ? etag : null
+  return etag !== undefined && etag.length <= MAX_ETAG_LENGTH && /^"[\x21\x23-\x7e\x80-\xff]*"$/.test(etag)
+    ? etag
+    : null
 }
 
 export interface ContentRange {

@@ -1,4 +1,6 @@
 // Makes any text a name that every system can extract, and makes the names of one archive unique. No I/O.
+import { MAX_NAME_LENGTH } from '#contracts/archive.ts'
+import { cutEnd, cutMiddle } from '../lib/text.ts'
 
 const MAX_SEGMENT_BYTES = 255
 const MAX_NAME_BYTES = 1024
@@ -14,26 +16,46 @@ const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout
 /** With the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
 const EXTENSION = /(?:\.tar)?\.[^. ]{1,16}$/i
 
+/** UTF-16 units in a row; no language needs so many (UAX 15, Stream-Safe Text Format). */
+const MAX_MARKS = 30
+const MARKS = /\p{M}+/gu
+const TWO_MARKS = /\p{M}\p{M}/u
+
 /** What most names are: clean already, unless they name a device. */
 const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/
 const ASCII = /^[\0-\x7f]*$/
 
 /**
  * A relative, "/"-separated name in NFC, at most 1024 bytes of UTF-8 in segments of at most 255, none of them empty,
- * "." or "..". What is clean already stays as it is. `index` is the entry's place in the manifest, for a name of
- * nothing.
+ * "." or "..". What is clean already stays as it is. Of a longer name than can be asked for, beginning and end are looked
+ * at: earlier versions journalled any. `index` is the entry's place in the manifest, for a name of nothing.
  */
 export function cleanEntryName(raw: string, index: number): string {
   if (raw.length <= MAX_SEGMENT_BYTES && PLAIN.test(raw) && !DEVICE.test(raw)) return raw
   // NFC comes last of all that can bring two characters together, and before anything is judged or measured.
-  const segments = withoutRoot(raw.replace(UNSEEN, '').normalize('NFC'))
-    .map(cleanSegment)
-    .filter((segment) => segment !== '')
-  const leaf = segments.pop() ?? `file-${String(index + 1).padStart(4, '0')}`
-  const folders = segments.slice(0, MAX_FOLDERS)
+  const segments = withoutRoot(compose(cutMiddle(raw, MAX_NAME_LENGTH).replace(UNSEEN, '')))
+  let leaf = ''
+  while (leaf === '' && segments.length > 0) leaf = cleanSegment(segments.pop()!)
+  if (leaf === '') leaf = `file-${String(index + 1).padStart(4, '0')}`
+  const folders: string[] = []
+  for (const segment of segments) {
+    if (folders.length === MAX_FOLDERS) break
+    const folder = cleanSegment(segment)
+    if (folder !== '') folders.push(folder)
+  }
   let nameBytes = Buffer.byteLength([...folders, leaf].join('/'))
   while (nameBytes > MAX_NAME_BYTES) nameBytes -= Buffer.byteLength(folders.pop()!) + 1
   return [...folders, leaf].join('/')
+}
+
+/** NFC in linear time: it sorts runs of marks, in the square of their length. Again after it: one mark can become two. */
+function compose(text: string): string {
+  return ASCII.test(text) ? text : withFewMarks(withFewMarks(text).normalize('NFC'))
+}
+
+function withFewMarks(text: string): string {
+  if (!TWO_MARKS.test(text)) return text
+  return text.replace(MARKS, (run) => (run.length <= MAX_MARKS ? run : cutEnd(run, MAX_MARKS)))
 }
 
 /** Segments without `\\server\share`, a drive letter or leading separators. */
@@ -47,6 +69,7 @@ function withoutRoot(path: string): string[] {
 
 /** Empty where nothing is left. */
 function cleanSegment(segment: string): string {
+  if (segment === '') return segment
   const fitted = fitSegment(withoutTail(segment.replace(RESERVED, '_')))
   return DEVICE.test(fitted) ? fitSegment(`_${fitted}`) : fitted
 }

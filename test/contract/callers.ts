@@ -13,7 +13,7 @@ import type { WatchArchiveInput } from '#contracts/archive.ts'
 import { isTerminal } from '#contracts/events.ts'
 import type { RefusalData } from '#contracts/failures.ts'
 import type { AppRouter } from '#contracts/router.ts'
-import { PROTOCOL_HEADER, paths, transformer } from '#contracts/wire.ts'
+import { transformer as ours, PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import type { Told } from '../support/event-schemas.ts'
 
 export type TransportName = 'websocket' | 'http'
@@ -30,7 +30,8 @@ export interface Watching {
   leave(): void
 }
 
-export function call(name: TransportName, url: string, protocol = '1'): Caller {
+/** `transformer` is ours, or superjson as it comes. */
+export function call(name: TransportName, url: string, protocol = '1', transformer = ours): Caller {
   const params = { [PROTOCOL_HEADER]: protocol }
   const socket = createWSClient({
     url: url.replace(/^http/, 'ws') + paths.trpc,

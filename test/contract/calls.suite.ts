@@ -1,4 +1,5 @@
 // Procedures and refusals, each over both transports.
+import superjson from 'superjson'
 import { describe, expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
 import { ask } from '../support/ask.ts'
@@ -24,6 +25,17 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(info).toMatchObject({ protocol: 1, formats: ['zip', 'tar', 'tar.gz'], version: expect.any(String) })
       for (const limit of Object.values(info.limits)) expect(limit).toBeGreaterThan(0)
       expect(info.limits.maxManifestBytes).toBeGreaterThan(0)
+    })
+
+    it('is understood by a client that has superjson as it comes, and leaves fields empty', async () => {
+      await using server = call(transport, deployment().url, '1', superjson as never)
+      const archiveKey = newArchiveKey()
+      expect((await server.trpc.serverInfo.query()).protocol).toBe(1)
+      const entries = [{ url: file(), name: undefined }]
+      const input = { archiveKey, entries, name: undefined, format: undefined }
+      expect(await server.trpc.submitArchive.mutate(input)).toMatchObject({ type: 'accepted', name: 'archive.zip' })
+      const told = await server.watch({ archiveKey, lastEventId: undefined }).ended
+      expect(told.at(-1)?.event.type).toBe('complete')
     })
 
     it('accepts a manifest, and tells its events until it is complete', async () => {
@@ -269,6 +281,7 @@ export function callsSuite(deployment: () => Deployment): void {
         ['a key with other characters', { archiveKey: `${'a'.repeat(30)}/`, entries: ['http://a.test/'] }],
         ['no entries', { archiveKey: newArchiveKey(), entries: [] }],
         ['entries that are none', { archiveKey: newArchiveKey(), entries: [1, null] }],
+        ['thousands of them', { archiveKey: newArchiveKey(), entries: new Array(100_000).fill(0) }],
         ['an unknown format', { archiveKey: newArchiveKey(), entries: ['http://a.test/'], format: 'rar' }],
         ['no input', {}],
       ])('%s', async (_, input) => {
@@ -276,6 +289,38 @@ export function callsSuite(deployment: () => Deployment): void {
         const refusal = await refusalOf(server.trpc.submitArchive.mutate(input as never))
         expect(refusal).toMatchObject({ code: 'BAD_INPUT', retryable: false, httpStatus: 400 })
         expect(refusal.message.length).toBeLessThan(700)
+      })
+
+      it('an entry that does not fit, by its place and field', async () => {
+        await using server = caller()
+        const entries = ['http://a.test/', { url: 'http://a.test/', name: 'n'.repeat(5_000) }]
+        const refusal = await refusalOf(server.trpc.submitArchive.mutate({ archiveKey: newArchiveKey(), entries }))
+        expect(refusal).toMatchObject({ code: 'BAD_INPUT', retryable: false, httpStatus: 400 })
+        expect(refusal.message).toContain('entries.1.name: ')
+        const unfit = ['http://a.test/', 'http://b.test/', 7] as never
+        expect((await refusalOf(server.trpc.planArchive.query({ entries: unfit }))).message).toContain('entries.2: ')
+      })
+
+      it('values that only superjson can tell', async () => {
+        await using server = call(transport, deployment().url, '1', superjson as never)
+        const archiveKey = newArchiveKey()
+        const value = new Date(0) as never
+        const input = { archiveKey, entries: ['http://a.test/'] }
+        const { trpc } = server
+        for (const refused of [
+          trpc.echo.mutate({ text: value }),
+          trpc.submitArchive.mutate({ ...input, name: value }),
+          trpc.planArchive.query({ entries: [value] }),
+          trpc.listEntries.query({ archiveKey, cursor: 10n as never }),
+          trpc.cancelArchive.mutate({ archiveKey, more: new Map() } as never),
+          trpc.serverInfo.query(value),
+          follow((handlers) => trpc.createArchive.subscribe({ ...input, name: value }, handlers)).ended,
+          server.watch({ archiveKey, lastEventId: value }).ended,
+        ]) {
+          const refusal = await refusalOf(refused)
+          expect(refusal).toMatchObject({ code: 'BAD_INPUT', retryable: false, httpStatus: 400 })
+          expect(refusal.message).toContain('meta: ')
+        }
       })
 
       it('compression of entries in a format that has none', async () => {

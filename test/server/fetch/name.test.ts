@@ -1,6 +1,7 @@
 // The name an entry proposes for itself, from its request, its headers and its URL.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MAX_NAME_LENGTH } from '#contracts/archive.ts'
 import { type NameSources, proposeName } from '../../../server/fetch/name.ts'
 
 function propose({ finalUrl = 'https://origin.test/', ...sources }: Sources): string {
@@ -177,5 +178,19 @@ describe('proposeName', () => {
       }),
       { numRuns: 1_000 },
     )
+  })
+
+  it('is never longer than a name that may be asked for, and an extension: it is journalled', () => {
+    const long = '\u0315'.repeat(800_000)
+    const most = MAX_NAME_LENGTH + '.bin'.length
+    expect(propose({ requested: long }).length).toBeLessThanOrEqual(most)
+    expect(propose({ requested: `${long}.txt` })).toMatch(/\.txt$/)
+    const finalUrl = `https://origin.test/${'\u0315'.repeat(8_000)}.txt`
+    expect(propose({ finalUrl }).length).toBeLessThanOrEqual(most)
+    expect(propose({ finalUrl })).toMatch(/\.txt$/)
+    for (const length of [4_000, 5_000, 60_000]) {
+      const contentDisposition = `attachment; filename="${'a'.repeat(length)}"`
+      expect(propose({ contentDisposition, contentType: `${'a/'.repeat(50_000)};` }).length).toBeLessThanOrEqual(most)
+    }
   })
 })

@@ -81,6 +81,9 @@ function expectPlain(url: URL): void {
   expect(new URL(url.href).href).toBe(url.href)
 }
 
+/** 253 characters, as many as a name may have. */
+const LONGEST_HOST = `${'a23456789.'.repeat(25)}com`
+
 const padded = (length: number) => 'http://a.test/'.padEnd(length, 'x')
 
 describe('parseSource', () => {
@@ -94,6 +97,7 @@ describe('parseSource', () => {
     ['http:a.test', 'http://a.test/'],
     [' http://a.test/ ', 'http://a.test/'],
     [padded(MAX_URL_LENGTH), padded(MAX_URL_LENGTH)],
+    [`http://${LONGEST_HOST}:8080/?${'a'.repeat(600)}`, `http://${LONGEST_HOST}:8080/?${'a'.repeat(600)}`],
   ])('takes %.40j in its canonical form', (text, href) => {
     expect(parseSource(text)?.href).toBe(href)
   })
@@ -123,6 +127,10 @@ describe('parseSource', () => {
     'http://a.test/\u0000',
     'http://a.test/\u007f',
     padded(MAX_URL_LENGTH + 1),
+    `http://${'a.'.repeat(300)}test/`,
+    `http:${'a.'.repeat(300)}test/`,
+    `http:\\\\${'\u0315'.repeat(4_000)}/`,
+    ` http:///${'\u0315'.repeat(4_000)}?`,
   ])('refuses %.40j', (text) => {
     expect(parseSource(text)).toBeNull()
   })
@@ -165,12 +173,27 @@ describe('parseRedirect', () => {
     expect(parseRedirect(location, from)?.href).toBe(href)
   })
 
-  it.each(['ftp://a.test/', 'file:///x', 'http://u:p@b.test/', 'http://', padded(MAX_URL_LENGTH + 1)])(
-    'does not follow %.40j',
-    (location) => {
-      expect(parseRedirect(location, from)).toBeNull()
-    },
-  )
+  it.each([
+    ['a long folder', `${'a'.repeat(600)}/b`, `https://a.test/folder/${'a'.repeat(600)}/b`],
+    ['a long root', `/${'a'.repeat(600)}`, `https://a.test/${'a'.repeat(600)}`],
+    ['a long query', `?${'a:/'.repeat(300)}`, `https://a.test/folder/file?${'a:/'.repeat(300)}`],
+  ])('follows %s, which is no host', (_, location, href) => {
+    expect(parseRedirect(location, from)?.href).toBe(href)
+  })
+
+  it.each([
+    'ftp://a.test/',
+    'file:///x',
+    'http://u:p@b.test/',
+    'http://',
+    padded(MAX_URL_LENGTH + 1),
+    `//${'\u0315'.repeat(4_000)}/`,
+    `/\\${'\u0315'.repeat(4_000)}/`,
+    `/\t/${'\u0315'.repeat(4_000)}/`,
+    `http:${'\u0315'.repeat(4_000)}/`,
+  ])('does not follow %.40j', (location) => {
+    expect(parseRedirect(location, from)).toBeNull()
+  })
 })
 
 it('parseRedirect makes of any location nothing, or a URL of which all of that holds, wherever it stood', () => {
@@ -184,6 +207,30 @@ it('parseRedirect makes of any location nothing, or a URL of which all of that h
   })
   fc.assert(property, { numRuns: 3_000 })
   expect(taken).toBeGreaterThan(300)
+})
+
+it('parseRedirect keeps a path from growing, redirect by redirect', () => {
+  let url: URL | null = new URL('http://a.test/')
+  for (let hops = 0; hops < 100 && url !== null; hops++) url = parseRedirect(`${'\u4e2d'.repeat(2_000)}/x`, url)
+  expect(url).toBeNull()
+})
+
+it('parseSource and parseRedirect never work long on a host, whatever it is made of', () => {
+  const startedAt = performance.now()
+  const from = new URL('http://a.test/')
+  const marks = `${'\u0315'.repeat(4_000)}${'\u0316'.repeat(4_000)}`
+  // Some 20 ms each, where they are worked on.
+  for (let round = 0; round < 250; round++) {
+    for (const lead of ['http://', 'http:', 'https:\\', ' //', '///']) {
+      parseSource(`${lead}${marks}/`)
+      parseRedirect(`${lead}${marks}/`, from)
+    }
+  }
+  expect(performance.now() - startedAt).toBeLessThan(2_000)
+})
+
+it('withoutQuery cuts what is longer than a line of a log should be', () => {
+  expect(withoutQuery(new URL(padded(8_000)))).toHaveLength(2048)
 })
 
 it('withoutQuery leaves out what may be secret', () => {

@@ -139,10 +139,42 @@ describe('cleanEntryName', () => {
     ['folders', 'a/'.repeat(500_000)],
     ['drives', 'C:'.repeat(500_000)],
     ['combining marks', `a${'\u0301'.repeat(100_000)}`],
+    // NFC sorts them, in the square of their number: minutes for so many.
+    ['marks out of order', `a${'\u0315'.repeat(200_000)}${'\u0316'.repeat(200_000)}`],
+    ['marks that become two', `a${'\u0344'.repeat(200_000)}`],
+    ['marks between what is not seen', `a${'\u0315\u200e'.repeat(100_000)}${'\u0316\u200e'.repeat(100_000)}`],
   ])('cleans a name of very many %s in no time', (_what, raw) => {
     const startedAt = performance.now()
     clean(raw)
     expect(performance.now() - startedAt).toBeLessThan(1000)
+  })
+})
+
+describe('cleanEntryName, of a name that is longer than can be asked for', () => {
+  it('keeps the folders it begins with and the extension it ends in', () => {
+    const name = clean(`outer/inner/${'x/'.repeat(100_000)}${'\u4e2d'.repeat(10_000)}.tar.gz`)
+    expect(name).toMatch(/^outer\/inner\/x\//)
+    expect(name).toMatch(/\u4e2d\.tar\.gz$/)
+    expect(Buffer.byteLength(name)).toBeLessThanOrEqual(1024)
+  })
+
+  it('leaves no half of a character where it is cut', () => {
+    for (const before of ['', 'a']) expect(clean(`${before}${'\u{1f600}'.repeat(5_000)}.txt`)).not.toMatch(/\p{Cs}/u)
+  })
+})
+
+describe('cleanEntryName, of marks', () => {
+  it('keeps as many as any language has, and the same again when it is cleaned again', () => {
+    const vietnamese = 'Tie\u0302\u0301ng Vie\u0323\u0302t'
+    expect(clean(vietnamese)).toBe(vietnamese.normalize('NFC'))
+    const many = `o${'\u0301\u0316'.repeat(15)}`
+    expect(clean(many)).toBe(many.normalize('NFC'))
+    for (const mark of ['\u0301', '\u0344', '\u{1d165}', '\u0f73']) {
+      const name = clean(`q${mark.repeat(100)}y`)
+      expect(name).toMatch(/^q\p{M}{1,30}y$/u)
+      expect(name).toBe(name.normalize('NFC'))
+      expect(clean(name)).toBe(name)
+    }
   })
 })
 
