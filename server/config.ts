@@ -81,6 +81,9 @@ const settings = {
   SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),
   SHEAF_MAX_ARCHIVES_PER_CLIENT: count(200).describe('of these, from one client address'),
   SHEAF_MAX_SOCKETS: count(4_000).describe('connections to this server'),
+  SHEAF_MAX_SOCKETS_PER_CLIENT: count(2_500).describe(
+    'of these, from one client address; not of a trusted proxy, which has them all',
+  ),
   SHEAF_MAX_WEBSOCKETS_PER_CLIENT: count(2_000).describe('websockets from one client address'),
   SHEAF_MAX_SUBSCRIPTIONS: count(10_000).describe('watches in all'),
   SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT: count(2_000).describe('watches from one client address'),
@@ -91,7 +94,7 @@ const settings = {
   SHEAF_ABANDON_MS: timerMs(2 * MINUTE).describe('an archive nobody watches or downloads is aborted after this'),
   SHEAF_RETENTION_MS: ms(24 * HOUR).describe('an archive can be downloaded this long after it is complete'),
   SHEAF_SLOW_READER_MS: timerMs(30 * SECOND).describe(
-    'a client that does not read its events for this long is dropped',
+    'a client that takes nothing, or next to nothing, of what waits for it for this long is dropped',
   ),
   SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: timerMs(MINUTE).describe('a download that takes no bytes for this long is cut off'),
   SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: count(1_000, 0).describe(
