@@ -114,6 +114,14 @@ function refusePassive({ mayAct }: RouterContext, what: string): void {
   if (!mayAct) throw new TRPCError({ code: 'METHOD_NOT_SUPPORTED', message: `${what} is not for GET` })
 }
 
+/** tRPC keeps what a client sent as long as its subscription lasts. */
+const holding = procedure.use(async ({ getRawInput, next }) => next({ ctx: { sent: await getRawInput() } }))
+
+/** A manifest that is durable is needed no more. */
+function letGo(sent: unknown): void {
+  if (typeof sent === 'object' && sent !== null && 'entries' in sent) sent.entries = []
+}
+
 /** Hands events out as fast as the client reads them, each under its cursor. */
 async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContext, signal: AbortSignal) {
   try {
@@ -150,7 +158,7 @@ const neverAborted = () => new AbortController().signal
 export function createRouter() {
   return t.router({
     /** Submits the manifest, then watches it: the main road over the websocket. */
-    createArchive: procedure.input(createArchiveInputSchema).subscription(async function* ({
+    createArchive: holding.input(createArchiveInputSchema).subscription(async function* ({
       input,
       ctx,
       signal = neverAborted(),
@@ -159,6 +167,7 @@ export function createRouter() {
       const { archiveKey, lastEventId } = input
       async function* events() {
         await ctx.api.submit(input, ctx.caller)
+        for (const sent of [input, ctx.sent]) letGo(sent)
         yield* ctx.api.watch({ archiveKey, lastEventId }, ctx.caller, signal)
       }
       yield* numbered(events(), ctx, signal)

@@ -4,9 +4,8 @@ import { entryFailures } from '#contracts/failures.ts'
 import { parseSource, withoutQuery } from '../fetch/source.ts'
 import type { ArchiveRecord, EntryFact, Journal } from '../ports/journal.ts'
 import { urlOf } from './manifest.ts'
+import { MAX_TOLD_URL_LENGTH } from './tail.ts'
 
-/** Beyond what a list may come back as; longer URLs are cut, as in events. */
-const MAX_TOLD_URL_LENGTH = 2048
 const PAGE = 1_000
 
 /** The report's bytes, in pieces. Times, attempts and queries are left out: they differ from run to run, or are secret. */

@@ -3,12 +3,14 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
-import { RESPONSE_BYTES, UNCOUNTED_BYTES } from './ledger.ts'
+import { UNCOUNTED_BYTES } from './ledger.ts'
 
 /** Where the answers of one connection, or of one HTTP request, go. */
 export interface Outlet {
   /** Holds what was made and not taken. */
   readonly account: ByteAccount
+  /** Of what it may hold. */
+  readonly maxBytes: number
   /** Resolves once the next answer may be made; rejects once nobody waits for one. */
   ready(): Promise<void>
   /** Resolves once what was made has been taken, as far as the next answer has to wait for that. */
@@ -40,8 +42,11 @@ export function boundAnswers(api: ArchiveApi, outlet: Outlet): ArchiveApi {
   function count<T>(answer: T): T {
     const bytes = Buffer.byteLength(JSON.stringify(answer))
     if (bytes <= UNCOUNTED_BYTES) return answer
-    const all = outlet.account.bytes + bytes
-    if (all > RESPONSE_BYTES || !outlet.account.hold(all)) throw new Refusal('BUSY', 'too many answers wait to be read')
+    const { account, maxBytes } = outlet
+    // Pages are far smaller: only a plan grows with its manifest.
+    if (bytes > maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', 'the answer would be too large')
+    const all = account.bytes + bytes
+    if (all > maxBytes || !account.hold(all)) throw new Refusal('BUSY', 'too many answers wait to be read')
     return answer
   }
 

@@ -8,7 +8,8 @@ const MiB = 1024 * KiB
  * ----------------------------------------------- ------------------------------------ --------------------------------
  * bodies and messages that are being received,    RECEIVING_BYTES, or eight of the     SHEAF_MAX_MANIFEST_BYTES
  *   wait, or are being answered                     largest messages
- * answers that are made and not taken             ANSWERS_BYTES; RESPONSE_BYTES of one
+ * answers that are made and not taken             ANSWERS_BYTES, or four of the        SHEAF_MAX_MANIFEST_BYTES
+ *                                                   largest messages
  * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
  * events that are told and not taken              BACKLOG_BYTES a socket               SHEAF_MAX_SOCKETS
  * heads of requests                               16 KiB a socket (Node)               SHEAF_MAX_SOCKETS

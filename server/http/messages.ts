@@ -59,12 +59,13 @@ export interface MessagesOptions {
   /** Hold what was received and is not answered, and what was made and is not taken. */
   readonly incoming: ByteAccount
   readonly answers: ByteAccount
+  readonly maxAnswerBytes: number
   /** A message has come. */
   onMessage(): void
 }
 
 export function screenMessages(client: ScreenedSocket, req: IncomingMessage, options: MessagesOptions): Messages {
-  const { limits, incoming, answers, onMessage } = options
+  const { limits, incoming, answers, maxAnswerBytes, onMessage } = options
   const socket: Socket = req.socket
   const meter = createFrameMeter()
   const waiting: { data: Buffer; isBinary: boolean }[] = []
@@ -182,6 +183,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
 
   const outlet: Outlet = {
     account: answers,
+    maxBytes: maxAnswerBytes,
     async ready() {
       while (client.bufferedAmount > BACKLOG_BYTES) await sleep(50)
       if (client.readyState !== WebSocket.OPEN) throw new DOMException('the client has left', 'AbortError')

@@ -14,7 +14,7 @@ import { createQuota, type Quota } from '../lib/quota.ts'
 import { boundAnswers, type Outlet } from './answers.ts'
 import { clientOf } from './clients.ts'
 import { discard, GoneError, type IncomingLimits, receiveCall } from './incoming.ts'
-import { ANSWERS_BYTES, BACKLOG_BYTES, RECEIVING_BYTES } from './ledger.ts'
+import { ANSWERS_BYTES, BACKLOG_BYTES, RECEIVING_BYTES, RESPONSE_BYTES } from './ledger.ts'
 import { type HttpLimits, limitWatches } from './limits.ts'
 import { type Messages, type ScreenedSocket, screenMessages } from './messages.ts'
 import type { Sockets } from './sockets.ts'
@@ -63,7 +63,8 @@ export function createTrpcEndpoints(
 ): TrpcEndpoints {
   const router = createRouter()
   const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 8 * incoming.maxBytes))
-  const answers = createByteBudget(ANSWERS_BYTES)
+  const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
+  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 4 * maxAnswerBytes))
   const connections = new Set<Connection>()
 
   function contextOf({ address, protocol, mayAct, outlet, watches, backlog, gone }: Caller): RouterContext {
@@ -134,7 +135,12 @@ export function createTrpcEndpoints(
             protocol: typeof header === 'string' ? header : (info.connectionParams?.[PROTOCOL_HEADER] ?? null),
             mayAct: req.method === 'POST',
             // It goes out in one piece: all of it waits until the response is over.
-            outlet: { account: made, ready: async () => info.signal.throwIfAborted(), taken: async () => {} },
+            outlet: {
+              account: made,
+              maxBytes: maxAnswerBytes,
+              ready: async () => info.signal.throwIfAborted(),
+              taken: async () => {},
+            },
             watches: createWatches(),
             backlog: () => res.writableLength,
             gone: info.signal,
@@ -151,6 +157,7 @@ export function createTrpcEndpoints(
         limits: incoming,
         incoming: receiving.open(address),
         answers: answers.open(address),
+        maxAnswerBytes,
         onMessage: () => sockets.setBusy(req.socket, 1),
       })
       const connection = { client, req, messages, watches }
