@@ -19,6 +19,8 @@ export interface RouterContext {
   caller: Caller
   /** The protocol the client said it speaks; null when it said nothing. */
   protocol: string | null
+  /** False for what a mere link or picture can send, a GET: it may read and watch, and set nothing going. */
+  mayAct: boolean
   /** Aborts when the connection is gone: tRPC tells that to no query over a websocket. */
   gone: AbortSignal
   /** Resolves once the client has read enough for the next event; rejects when it is dropped for reading too slowly. */
@@ -74,7 +76,7 @@ const trpcCodes = {
 } as const satisfies Record<(typeof refusals)[keyof typeof refusals]['httpStatus'], TRPCError['code']>
 
 /** Gives a refusal its transport code, so that HTTP answers with the right status. */
-function asTrpcError(cause: unknown): unknown {
+export function asTrpcError(cause: unknown): unknown {
   if (!(cause instanceof Refusal)) return cause
   return new TRPCError({ code: trpcCodes[refusals[cause.code].httpStatus], message: cause.message, cause })
 }
@@ -91,6 +93,19 @@ const procedure = t.procedure.use(async ({ ctx, next, getRawInput }) => {
   if (!result.ok && result.error.cause instanceof Refusal) throw asTrpcError(result.error.cause)
   return result
 })
+
+/** @throws TRPCError, 405 */
+function refusePassive({ mayAct }: RouterContext, what: string): void {
+  if (!mayAct) throw new TRPCError({ code: 'METHOD_NOT_SUPPORTED', message: `${what} is not for GET` })
+}
+
+/** tRPC keeps what a client sent as long as its subscription lasts. */
+const holding = procedure.use(async ({ getRawInput, next }) => next({ ctx: { sent: await getRawInput() } }))
+
+/** A manifest that is durable is needed no more. */
+function letGo(sent: unknown): void {
+  if (typeof sent === 'object' && sent !== null && 'entries' in sent) sent.entries = []
+}
 
 /** Hands events out as fast as the client reads them, each under its cursor. */
 async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContext, signal: AbortSignal) {
@@ -127,14 +142,16 @@ const neverAborted = () => new AbortController().signal
 export function createRouter() {
   return t.router({
     /** Submits the manifest, then watches it: the main road over the websocket. */
-    createArchive: procedure.input(createArchiveInputSchema).subscription(async function* ({
+    createArchive: holding.input(createArchiveInputSchema).subscription(async function* ({
       input,
       ctx,
       signal = neverAborted(),
     }) {
+      refusePassive(ctx, 'createArchive')
       const { archiveKey, lastEventId } = input
       async function* events() {
         await ctx.api.submit(input, ctx.caller)
+        for (const sent of [input, ctx.sent]) letGo(sent)
         yield* ctx.api.watch({ archiveKey, lastEventId }, ctx.caller, signal)
       }
       yield* numbered(events(), ctx, signal)
@@ -162,11 +179,10 @@ export function createRouter() {
     })),
 
     /** A dry run: what would be in the archive, under which names, and how large. */
-    planArchive: procedure
-      .input(planArchiveInputSchema)
-      .query(({ input, ctx, signal = neverAborted() }) =>
-        whileThere(ctx, signal, (gone) => ctx.api.plan(input, ctx.caller, gone)),
-      ),
+    planArchive: procedure.input(planArchiveInputSchema).query(({ input, ctx, signal = neverAborted() }) => {
+      if (input.head) refusePassive(ctx, 'a plan that asks origins')
+      return whileThere(ctx, signal, (gone) => ctx.api.plan(input, ctx.caller, gone))
+    }),
 
     /** Logs the text and sends it back: a first sign of life. */
     echo: procedure

@@ -11,6 +11,7 @@ import type { BuildLimits } from './archives/build-parts.ts'
 import { createExpiry, type Expiry } from './archives/expiry.ts'
 import { createHoldings, dayOf, type Holdings, type HoldingsLimits } from './archives/holdings.ts'
 import { isIntact } from './archives/manifest.ts'
+import { withRecentManifests } from './archives/manifests.ts'
 import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
@@ -55,24 +56,30 @@ const MAX_PLANS = { perKey: 4, inAll: 16 }
 const PAGE_DIRECTORY = fileURLToPath(new URL('../client-web/dist', import.meta.url))
 /** Beside the manifest a message holds its JSON punctuation and what tRPC stands around it. */
 const MESSAGE_OVERHEAD = 2
+/** Of a message's JSON: a manifest in a batch is six deep, an entry of it has five values and keys. */
+const JSON_DEPTH = 32
+const ENTRY_TOKENS = 10
+const OTHER_TOKENS = 5_000
 
 export async function startApp(config: Config, log: Log): Promise<App> {
   await using opened = new AsyncDisposableStack()
   const most = await fitDescriptors(config, log)
 
   await openDataDirectory(config.SHEAF_DATA_DIR)
-  const journal = opened.use(
-    createSqliteJournal({
-      file: journalFile(config),
-      isIntact,
-      retentionMs: config.SHEAF_RETENTION_MS,
-      onQuarantine: ({ movedTo, salvaged }, cause) =>
-        log.error('journal was damaged; kept aside, and what can be read of it goes on', {
-          movedTo,
-          ...salvaged,
-          cause: describe(cause),
-        }),
-    }),
+  const journal = withRecentManifests(
+    opened.use(
+      createSqliteJournal({
+        file: journalFile(config),
+        isIntact,
+        retentionMs: config.SHEAF_RETENTION_MS,
+        onQuarantine: ({ movedTo, salvaged }, cause) =>
+          log.error('journal was damaged; kept aside, and what can be read of it goes on', {
+            movedTo,
+            ...salvaged,
+            cause: describe(cause),
+          }),
+      }),
+    ),
   )
   const { clock, expiry } = await openClock(journal, log)
   let holdings: Holdings | null = null
@@ -291,8 +298,12 @@ function httpLimits(config: Config, maxSockets: number) {
       allowedHosts: new Set(config.SHEAF_ALLOWED_HOSTS),
       allowedOrigins: new Set(config.SHEAF_ALLOWED_ORIGINS),
     },
-    maxMessageBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
+    incoming: {
+      maxBytes: MESSAGE_OVERHEAD * config.SHEAF_MAX_MANIFEST_BYTES,
+      json: { maxDepth: JSON_DEPTH, maxTokens: ENTRY_TOKENS * config.SHEAF_MAX_ENTRIES + OTHER_TOKENS },
+    },
     maxSockets,
+    maxSocketsPerClient: config.SHEAF_MAX_SOCKETS_PER_CLIENT,
     limits: {
       // Sockets in all are bounded where they are accepted.
       websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: maxSockets }),

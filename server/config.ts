@@ -92,6 +92,9 @@ const settings = {
     'bytes that one client address may have written to the disk in a day (UTC)',
   ),
   SHEAF_MAX_SOCKETS: count(4_000).describe('connections to this server'),
+  SHEAF_MAX_SOCKETS_PER_CLIENT: count(2_500).describe(
+    'of these, from one client address; not of a trusted proxy, which has them all',
+  ),
   SHEAF_MAX_WEBSOCKETS_PER_CLIENT: count(2_000).describe('websockets from one client address'),
   SHEAF_MAX_SUBSCRIPTIONS: count(10_000).describe('watches in all'),
   SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT: count(2_000).describe('watches from one client address'),
@@ -105,7 +108,7 @@ const settings = {
     'what became of an archive that was aborted can be read this long',
   ),
   SHEAF_SLOW_READER_MS: timerMs(30 * SECOND).describe(
-    'a client that does not read its events for this long is dropped',
+    'a client that takes nothing, or next to nothing, of what waits for it for this long is dropped',
   ),
   SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: timerMs(MINUTE).describe('a download that takes no bytes for this long is cut off'),
   SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: count(1_000, 0).describe(

@@ -5,6 +5,12 @@ import { entryFailures } from '#contracts/failures.ts'
 import type { EntryFact, Journal, Stored } from '../ports/journal.ts'
 import type { Build } from './build.ts'
 import { urlOf } from './manifest.ts'
+import { MAX_TOLD_LENGTH } from './tail.ts'
+
+/** Of a page's JSON: it ends before it would be larger. */
+const PAGE_BYTES = 256 * 1024
+/** What stands around the entries. */
+const FRAME_BYTES = 100
 
 export async function pageOfEntries(
   journal: Journal,
@@ -18,10 +24,15 @@ export async function pageOfEntries(
   const latest = new Map<number, Stored<EntryFact>>()
   for (const fact of await journal.entryFacts(archiveId, cursor, to)) latest.set(fact.index, fact)
   const entries: EntryStatus[] = []
-  for (let index = cursor; index < to; index++) {
-    entries.push(statusOf(index, manifest[index]!, latest.get(index), build))
+  let bytes = FRAME_BYTES
+  let index = cursor
+  for (; index < to; index++) {
+    const status = statusOf(index, manifest[index]!, latest.get(index), build)
+    bytes += Buffer.byteLength(JSON.stringify(status)) + 1
+    if (bytes > PAGE_BYTES && entries.length > 0) break
+    entries.push(status)
   }
-  return { entries, nextCursor: to < manifest.length ? to : null }
+  return { entries, nextCursor: index < manifest.length ? index : null }
 }
 
 function statusOf(
@@ -30,7 +41,8 @@ function statusOf(
   fact: Stored<EntryFact> | undefined,
   build: Build | null,
 ): EntryStatus {
-  const unknown = { index, url: urlOf(input), name: null, sizeBytes: null, crc32: null, failure: null }
+  const url = urlOf(input).slice(0, MAX_TOLD_LENGTH)
+  const unknown = { index, url, name: null, sizeBytes: null, crc32: null, failure: null }
   if (fact?.type === 'entry-failed') {
     const { code, attempts, httpStatus } = fact
     const { publicMessage: message, retryable } = entryFailures[code]

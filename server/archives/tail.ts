@@ -12,8 +12,8 @@ import type { Snapshot } from './build-parts.ts'
 import { nameOf, urlOf } from './manifest.ts'
 
 const FAILURES_PAGE = 500
-/** A longer URL or name is cut in events: a failed list must not come back larger than it was sent. */
-const MAX_TOLD_LENGTH = 2048
+/** A longer URL or name is cut where it is told: a failed list must not come back larger than it was sent. */
+export const MAX_TOLD_LENGTH = 2048
 
 export interface TailOptions {
   journal: Journal
@@ -33,7 +33,6 @@ export async function* tail({
   signal,
 }: TailOptions): AsyncGenerator<NumberedEvent> {
   let cursor = after ?? 0
-  let manifest: readonly EntryInput[] | null = null
   let told: Snapshot | null = null
   /** Everything up to this fact was looked for in the journal. */
   let readSeq = 0
@@ -54,11 +53,12 @@ export async function* tail({
       }
       for (;;) {
         const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
-        if (failures.length > 0) manifest ??= await journal.manifest(archiveId)
-        for (const failure of failures) {
+        // Of the manifest no more is held while the client reads than is told of.
+        const inputs = failures.length > 0 ? await inputsOf(journal, archiveId, failures) : []
+        for (const [at, failure] of failures.entries()) {
           if (signal.aborted) return
           cursor = failure.seq
-          yield { id: String(cursor), event: failedEvent(failure, present(manifest?.[failure.index], 'the entry')) }
+          yield { id: String(cursor), event: failedEvent(failure, present(inputs[at], 'the entry')) }
         }
         if (failures.length < FAILURES_PAGE) break
       }
@@ -76,6 +76,11 @@ export async function* tail({
     }
     await build!.news.passed(seen, signal)
   }
+}
+
+async function inputsOf(journal: Journal, archiveId: string, failures: readonly FailedFact[]) {
+  const manifest = await journal.manifest(archiveId)
+  return failures.map(({ index }) => manifest[index])
 }
 
 export function acceptedEvent(record: ArchiveRecord): AcceptedEvent {

@@ -13,13 +13,15 @@ export interface RequestFacts {
   readonly origin: string | undefined
   /** Sec-Fetch-Site, which browsers send and pages cannot forge. */
   readonly fetchSite: string | undefined
+  /** By which the client reaches us, as far as that is known: TLS ends elsewhere, and only a trusted proxy can tell. */
+  readonly scheme: 'http' | 'https' | null
 }
 
 export type GuardVerdict = 'ok' | { readonly status: 403 | 421; readonly reason: string }
 
 /** `isCall`: the request reaches procedures, not just bytes by an unguessable address. */
 export function judgeRequest(
-  { host, origin, fetchSite }: RequestFacts,
+  { host, origin, fetchSite, scheme }: RequestFacts,
   policy: GuardPolicy,
   isCall: boolean,
 ): GuardVerdict {
@@ -30,7 +32,7 @@ export function judgeRequest(
     return { status: 421, reason: `not served under this host name; SHEAF_ALLOWED_HOSTS lists those that are` }
   }
   if (origin !== undefined) {
-    if (policy.allowedOrigins.has(origin) || URL.parse(origin)?.host === host?.toLowerCase()) return 'ok'
+    if (policy.allowedOrigins.has(origin) || isOwn(origin, host!, scheme)) return 'ok'
     return {
       status: 403,
       reason: 'pages of this origin may not use this server; SHEAF_ALLOWED_ORIGINS lists those that may',
@@ -40,6 +42,13 @@ export function judgeRequest(
     return { status: 403, reason: 'pages of other sites may not call this server' }
   }
   return 'ok'
+}
+
+/** Two schemes are two origins (RFC 6454 section 4); where ours is not known, it is that of the page. */
+function isOwn(origin: string, host: string, scheme: RequestFacts['scheme']): boolean {
+  const page = URL.parse(origin)
+  if (page === null || !['http:', 'https:'].includes(page.protocol)) return false
+  return page.origin === URL.parse(`${scheme ?? page.protocol.slice(0, -1)}://${host}`)?.origin
 }
 
 function knownHost(hostname: string, { allowedHosts }: GuardPolicy): boolean {

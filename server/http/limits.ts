@@ -1,26 +1,16 @@
-// What one client, and all together, may hold of this server: websockets, subscriptions, downloads. And who a client is.
-import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
+// What one client, and all together, may hold of this server: websockets, subscriptions, downloads.
 import type { ArchiveApi, NumberedEvent } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
 import type { Quota } from '../lib/quota.ts'
 
 export interface HttpLimits {
-  /** By client address. */
+  /** By the key of a client. */
   readonly websockets: Quota
   readonly subscriptions: Quota
   readonly downloads: Quota
   readonly maxSubscriptionsPerSocket: number
   /** The peer is our own proxy, which says who the client is. */
   readonly trustProxy: boolean
-}
-
-/** The address that limits count by. Behind a proxy it is the last of X-Forwarded-For: the one our own proxy added. */
-export function clientAddress(req: IncomingMessage, trustProxy: boolean): string {
-  const peer = req.socket.remoteAddress ?? ''
-  if (!trustProxy) return peer
-  const forwarded = [req.headers['x-forwarded-for'] ?? []].flat().join(',').split(',').at(-1)?.trim() ?? ''
-  return isIP(forwarded) !== 0 ? forwarded : peer
 }
 
 /** The same API, but each watch takes a place of every quota under its key, and is refused as BUSY where there is none. */

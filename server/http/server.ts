@@ -1,5 +1,5 @@
 // The one HTTP server: guards first, then procedures, archives, health and the page; websockets by upgrade.
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
@@ -8,11 +8,17 @@ import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
 import { createBlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
+import { clientOf, lastOf } from './clients.ts'
 import { createDownload } from './download.ts'
 import { type GuardPolicy, judgeRequest } from './guards.ts'
-import { clientAddress, type HttpLimits } from './limits.ts'
+import type { IncomingLimits } from './incoming.ts'
+import { DOWNLOAD_BLOCKS_BYTES, HEAD_MS, PIPELINED_REQUESTS, RECEIVE_MS } from './ledger.ts'
+import type { HttpLimits } from './limits.ts'
 import { listenWidely } from './listen.ts'
+import { ScreenedSocket } from './messages.ts'
 import type { Pages } from './pages.ts'
+import { createSockets } from './sockets.ts'
+import { isWebsocket, pathOf, settleTarget } from './target.ts'
 import { createTrpcEndpoints, trpcPath } from './trpc.ts'
 
 export interface HttpServerOptions {
@@ -23,9 +29,10 @@ export interface HttpServerOptions {
   pages: Pages
   guard: GuardPolicy
   log: Log
-  /** Largest message: a manifest and what stands around it. */
-  maxMessageBytes: number
+  /** Of a message: a manifest and what stands around it. */
+  incoming: IncomingLimits
   maxSockets: number
+  maxSocketsPerClient: number
   limits: HttpLimits
   slowReaderMs: number
   downloadIdleTimeoutMs: number
@@ -45,23 +52,30 @@ export interface HttpServer extends AsyncDisposable {
 const CLOSE_GRACE_MS = 3_000
 /** What is read into at a time and written as one; of each download that a client takes quickly, one block is out. */
 const DOWNLOAD_BLOCK_BYTES = 512 * 1024
-const DOWNLOAD_BLOCKS_BYTES = 64 * 1024 * 1024
+/** How often connections are looked at whose time may be over. */
+const LOOK_EVERY_MS = 1_000
+/** Pieces that a websocket message may come in, by its largest size; each is an object of its own. */
+const LEAST_PIECE_BYTES = 1024
+const MAX_FRAGMENTS = 1024
 
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, api, pages, guard, limits, log, maxMessageBytes } = options
+  const { host, api, pages, guard, limits, log, incoming, slowReaderMs } = options
+  const sockets = createSockets({
+    maxSockets: options.maxSockets,
+    maxPerClient: limits.trustProxy ? null : options.maxSocketsPerClient,
+    slowReaderMs,
+    onSlow: (socket) => log.info('slow reader dropped', { from: socket.remoteAddress, backlog: socket.writableLength }),
+  })
   const wss = new WebSocketServer({
     noServer: true,
-    maxPayload: maxMessageBytes,
+    WebSocket: ScreenedSocket,
+    maxPayload: incoming.maxBytes,
+    maxBufferedChunks: Math.ceil(incoming.maxBytes / LEAST_PIECE_BYTES) + MAX_FRAGMENTS,
+    maxFragments: MAX_FRAGMENTS,
     perMessageDeflate: false,
     clientTracking: true,
   })
-  const trpc = createTrpcEndpoints(wss, {
-    api,
-    log,
-    limits,
-    maxBodyBytes: maxMessageBytes,
-    slowReaderMs: options.slowReaderMs,
-  })
+  const trpc = createTrpcEndpoints(wss, { api, log, limits, incoming, sockets })
   const blocks = createBlockPool({ blockBytes: DOWNLOAD_BLOCK_BYTES, maxBytes: DOWNLOAD_BLOCKS_BYTES })
   const download = createDownload({
     openReading: options.openReading,
@@ -71,35 +85,51 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     minBytesPerSecond: options.downloadMinBytesPerSecond,
     maxDurationMs: options.downloadTimeoutMs,
   })
-  const sockets = new Set<Socket>()
   let closing = false
 
   const server = createServer(
-    { requestTimeout: 60_000, headersTimeout: 15_000, keepAliveTimeout: 10_000 },
-    (req, res) => {
-      route(req, res).catch((error) => {
-        log.error('request failed', { path: pathOf(req), error: describe(error) })
-        if (res.headersSent) res.destroy()
-        else plain(res, 500, 'internal error\n')
-      })
+    {
+      requestTimeout: RECEIVE_MS,
+      headersTimeout: HEAD_MS,
+      keepAliveTimeout: 10_000,
+      connectionsCheckingInterval: LOOK_EVERY_MS,
+      shouldUpgradeCallback: isWebsocket,
     },
+    take,
   )
-  server.on('connection', (socket: Socket) => {
-    // By hand, as `maxConnections` would count those of each listening socket apart.
-    if (sockets.size >= options.maxSockets) {
+  server.on('connection', (socket: Socket) => sockets.accept(socket))
+  // The body's receiver asks for it.
+  server.on('checkContinue', take)
+
+  function take(req: IncomingMessage, res: ServerResponse): void {
+    const { socket } = req
+    const busy = sockets.busyOf(socket) + 1
+    if (busy > PIPELINED_REQUESTS) {
       socket.destroy()
       return
     }
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
+    sockets.setBusy(socket, busy)
+    res.once('close', () => sockets.setBusy(socket, sockets.busyOf(socket) - 1))
+    route(req, res).catch((error) => {
+      log.error('request failed', { path: pathOf(req), error: describe(error) })
+      if (res.headersSent) res.destroy()
+      else plain(res, 500, 'internal error\n')
+    })
+  }
 
   async function route(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const badTarget = settleTarget(req)
+    if (badTarget !== null) return plain(res, 400, `${badTarget}\n`)
     const pathname = pathOf(req)
     const procedure = trpcPath(pathname)
-    const verdict = judgeRequest(factsOf(req), guard, procedure !== null)
+    const verdict = judgeRequest(factsOf(req, limits), guard, procedure !== null)
     if (verdict !== 'ok') return plain(res, verdict.status, `${verdict.reason}\n`)
     if (closing) res.setHeader('connection', 'close')
+    // Of the server as a whole (RFC 9110 section 9.3.7).
+    if (pathname === '*') {
+      res.writeHead(204, { allow: 'GET, HEAD, POST, OPTIONS' }).end()
+      return
+    }
     const { origin } = req.headers
     if (origin !== undefined && guard.allowedOrigins.has(origin)) {
       allowOrigin(res, origin)
@@ -111,29 +141,49 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (procedure !== null) return trpc.handleHttp(req, res, procedure)
     if (pathname.startsWith(`${paths.archives}/`)) {
       const [address = '', fileName, more] = pathname.slice(paths.archives.length + 1).split('/')
-      using place = limits.downloads.take(clientAddress(req, limits.trustProxy))
+      using place = limits.downloads.take(clientOf(req, limits.trustProxy))
       if (place === null) {
         res.setHeader('retry-after', '5')
         return plain(res, 429, 'too many downloads at a time\n')
       }
-      return await download(req, res, fileName === undefined || more !== undefined ? '' : address)
+      sockets.setWatched(req.socket, true)
+      try {
+        return await download(req, res, fileName === undefined || more !== undefined ? '' : address)
+      } finally {
+        sockets.setWatched(req.socket, false)
+      }
     }
     if (pathname === paths.health) return plain(res, closing ? 503 : 200, closing ? 'shutting down\n' : 'ok\n')
     pages(req, res, () => plain(res, 404, 'nothing here\n'))
   }
 
-  server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+  server.on('upgrade', (req: IncomingMessage, duplex: Duplex, head: Buffer) => {
+    const socket = duplex as Socket
     socket.on('error', () => socket.destroy())
-    const verdict = judgeRequest(factsOf(req), guard, true)
-    if (pathOf(req) !== paths.trpc) return refuseUpgrade(socket, 404, 'websockets are under /trpc')
+    const badTarget = settleTarget(req)
+    if (badTarget !== null) return refuseUpgrade(socket, 400, badTarget)
+    const verdict = judgeRequest(factsOf(req, limits), guard, true)
     if (verdict !== 'ok') return refuseUpgrade(socket, verdict.status, verdict.reason)
     if (closing) return refuseUpgrade(socket, 503, 'shutting down')
-    const place = limits.websockets.take(clientAddress(req, limits.trustProxy))
+    const place = limits.websockets.take(clientOf(req, limits.trustProxy))
     if (place === null) return refuseUpgrade(socket, 429, 'too many websockets')
     socket.once('close', () => place[Symbol.dispose]())
-    wss.handleUpgrade(req, socket, head, (client) => wss.emit('connection', client, req))
+    wss.handleUpgrade(req, socket, head, (client) => trpc.handleSocket(client, req))
+  })
+  // No proxy: a tunnel is made for nobody (RFC 9110 section 9.3.6).
+  server.on('connect', (_req, socket: Duplex) => {
+    socket.on('error', () => socket.destroy())
+    refuseUpgrade(socket as Socket, 405, 'this is no proxy')
   })
 
+  const looking = setInterval(
+    () => {
+      const nowMs = performance.now()
+      sockets.look(nowMs)
+      trpc.look(nowMs)
+    },
+    Math.min(LOOK_EVERY_MS, slowReaderMs / 4),
+  )
   const listening = await listenWidely(server, { host, port: options.port })
   const { port } = listening
 
@@ -152,32 +202,30 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       server.closeIdleConnections()
       const closed = new Promise<void>((resolve) => {
         const check = setInterval(() => {
-          if (sockets.size > 0) return
+          if (sockets.open.size > 0) return
           clearInterval(check)
           resolve()
         }, 20)
         setTimeout(() => {
-          for (const socket of sockets) socket.destroy()
+          for (const socket of sockets.open) socket.destroy()
         }, CLOSE_GRACE_MS).unref()
       })
       await closed
+      clearInterval(looking)
       blocks[Symbol.dispose]()
     },
   }
 }
 
-function factsOf({ headers }: IncomingMessage) {
+function factsOf({ headers }: IncomingMessage, { trustProxy }: HttpLimits) {
   const fetchSite = headers['sec-fetch-site']
+  const forwarded = trustProxy ? lastOf(headers['x-forwarded-proto']).toLowerCase() : ''
   return {
     host: headers.host,
     origin: headers.origin,
     fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined,
-  }
-}
-
-function pathOf({ url = '/' }: IncomingMessage): string {
-  const end = url.search(/[?#]/)
-  return end < 0 ? url : url.slice(0, end)
+    scheme: forwarded === 'http' || forwarded === 'https' ? forwarded : null,
+  } as const
 }
 
 function plain(res: ServerResponse, status: number, text: string): void {
@@ -192,9 +240,11 @@ function allowOrigin(res: ServerResponse, origin: string): void {
   res.setHeader('access-control-expose-headers', 'content-range, content-disposition, etag')
 }
 
-function refuseUpgrade(socket: Duplex, status: number, reason: string): void {
+function refuseUpgrade(socket: Socket, status: number, reason: string): void {
   const body = `${reason}\n`
-  socket.end(
-    `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  socket.write(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
   )
+  // Whether the client closes its side or not.
+  socket.destroySoon()
 }

@@ -1,76 +1,91 @@
-// Hands tRPC its requests over websocket and HTTP, and adds what its adapters lack: backpressure and dropping slow readers.
+// Hands tRPC its requests over websocket and HTTP, and adds what its adapters lack: what is received and answered is bounded.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
-import { applyWSSHandler } from '@trpc/server/adapters/ws'
-import type { WebSocket, WebSocketServer } from 'ws'
+import { getWSConnectionHandler } from '@trpc/server/adapters/ws'
+import type { WebSocketServer } from 'ws'
 import type { ArchiveApi } from '#contracts/api.ts'
-import { createRouter, type RouterContext } from '#contracts/router.ts'
+import { Refusal } from '#contracts/failures.ts'
+import { asTrpcError, createRouter, type RouterContext } from '#contracts/router.ts'
 import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
+import { createByteBudget } from '../lib/byte-budget.ts'
 import { describe, type Log } from '../lib/log.ts'
-import { createQuota } from '../lib/quota.ts'
-import { clientAddress, type HttpLimits, limitWatches } from './limits.ts'
-
-/** Above this, a client gets nothing new until it has read; progress is merged meanwhile. */
-const HIGH_WATER_BYTES = 1024 * 1024
-/** Frequent enough to keep proxies' idle timers quiet, and to notice a dead peer within a minute. */
-const PING_EVERY_MS = 25_000
-
-/** Close code of a client that was dropped because it did not read; it may come back and resume. */
-export const TOO_SLOW_CLOSE_CODE = 4008
+import { createQuota, type Quota } from '../lib/quota.ts'
+import { boundAnswers, type Outlet } from './answers.ts'
+import { clientOf } from './clients.ts'
+import { discard, GoneError, type IncomingLimits, receiveCall } from './incoming.ts'
+import { ANSWERS_BYTES, BACKLOG_BYTES, RECEIVING_BYTES, RESPONSE_BYTES } from './ledger.ts'
+import { type HttpLimits, limitWatches } from './limits.ts'
+import { type Messages, type ScreenedSocket, screenMessages } from './messages.ts'
+import type { Sockets } from './sockets.ts'
 
 export interface TrpcOptions {
   api: ArchiveApi
   log: Log
   limits: HttpLimits
-  maxBodyBytes: number
-  /** A client that reads nothing of its backlog for this long is dropped. */
-  slowReaderMs: number
+  incoming: IncomingLimits
+  sockets: Sockets
 }
 
 export interface TrpcEndpoints {
   handleHttp(req: IncomingMessage, res: ServerResponse, path: string): Promise<void>
+  handleSocket(client: ScreenedSocket, req: IncomingMessage): void
+  /** Closes websockets that are dead. To be called every second or so. */
+  look(nowMs: number): void
   /** Tells all clients to open a new connection, to wherever the next server listens. */
   askToReconnect(): void
 }
 
+interface Caller {
+  readonly address: string
+  readonly protocol: string | null
+  /** Makes, changes and asks others only if it may: a GET can be sent by a mere link or picture. */
+  readonly mayAct: boolean
+  readonly outlet: Outlet
+  /** Watches on this one connection. */
+  readonly watches: Quota
+  backlog(): number
+  readonly gone: AbortSignal
+}
+
+interface Connection {
+  readonly client: ScreenedSocket
+  readonly req: IncomingMessage
+  readonly messages: Messages
+  readonly watches: Quota
+}
+
+const MAX_BATCH = 32
+
 export function createTrpcEndpoints(
   wss: WebSocketServer,
-  { api, log, limits, maxBodyBytes, slowReaderMs }: TrpcOptions,
+  { api, log, limits, incoming, sockets }: TrpcOptions,
 ): TrpcEndpoints {
   const router = createRouter()
+  const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 8 * incoming.maxBytes))
+  const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
+  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 4 * maxAnswerBytes))
+  const connections = new Set<Connection>()
 
-  const contextOf = (
-    req: IncomingMessage,
-    protocol: string | null,
-    backlog: () => number,
-    drop: () => void,
-    gone: AbortSignal,
-  ): RouterContext => {
-    const address = clientAddress(req, limits.trustProxy)
-    // One context a connection: its own subscriptions are counted here.
-    const own = createQuota({ perKey: limits.maxSubscriptionsPerSocket, inAll: Number.POSITIVE_INFINITY })
+  function contextOf({ address, protocol, mayAct, outlet, watches, backlog, gone }: Caller): RouterContext {
+    const limited = limitWatches(api, [
+      { quota: watches, key: '' },
+      { quota: limits.subscriptions, key: address },
+    ])
     return {
-      api: limitWatches(api, [
-        { quota: own, key: '' },
-        { quota: limits.subscriptions, key: address },
-      ]),
+      api: boundAnswers(limited, outlet),
       caller: { principal: '', address },
       protocol,
+      mayAct,
       gone,
       async readyForNext(signal) {
-        const giveUpAt = performance.now() + slowReaderMs
-        while (backlog() > HIGH_WATER_BYTES) {
-          if (performance.now() > giveUpAt) {
-            log.info('slow reader dropped', { from: address, backlog: backlog() })
-            drop()
-            throw new DOMException('the client reads too slowly', 'AbortError')
-          }
-          await sleep(50, undefined, { signal })
-        }
+        // One that never is ready is cut off by whoever watches the sockets.
+        while (backlog() > BACKLOG_BYTES) await sleep(50, undefined, { signal })
       },
     }
   }
+
+  const createWatches = () => createQuota({ perKey: limits.maxSubscriptionsPerSocket, inAll: Number.POSITIVE_INFINITY })
 
   const onError = ({ error, path }: { error: Error & { code?: string }; path?: string | undefined }) => {
     if (error.code !== 'INTERNAL_SERVER_ERROR') return
@@ -78,56 +93,107 @@ export function createTrpcEndpoints(
     // What ws says of a client that breaks the protocol; that costs the client its socket, and nobody else anything.
     const isClients = String((cause as { code?: unknown }).code).startsWith('WS_ERR_')
     if (isClients) log.info('websocket dropped', { error: describe(cause) })
-    else log.error('procedure failed', { path, error: describe(cause) })
+    else if ((cause as Error).name !== 'AbortError') log.error('procedure failed', { path, error: describe(cause) })
   }
-
-  const handler = applyWSSHandler({
-    wss,
-    router,
-    createContext({ req, res, info }) {
-      const socket = res as WebSocket
-      const protocol = info.connectionParams?.[PROTOCOL_HEADER] ?? null
-      return contextOf(
-        req,
-        protocol,
-        () => socket.bufferedAmount,
-        // The frame waits behind the backlog; ws ends the socket half a minute later if that is never read.
-        () => socket.close(TOO_SLOW_CLOSE_CODE, 'reads too slowly'),
-        info.signal,
-      )
-    },
-    keepAlive: { enabled: true, pingMs: PING_EVERY_MS, pongWaitMs: 10_000 },
-    maxBatchSize: 32,
-    onError,
-  })
 
   return {
     async handleHttp(req, res, path) {
+      const address = clientOf(req, limits.trustProxy)
+      const received = receiving.open(address)
+      const made = answers.open(address)
+      res.once('close', () => {
+        received[Symbol.dispose]()
+        made[Symbol.dispose]()
+      })
+      let refusal: Refusal | null = null
+      let body = ''
+      try {
+        body = await receiveCall(req, res, received, incoming)
+      } catch (error) {
+        if (error instanceof GoneError) return
+        if (!(error instanceof Refusal)) throw error
+        refusal = error
+        if (refusal.retryAfterMs !== null) res.setHeader('retry-after', String(Math.ceil(refusal.retryAfterMs / 1000)))
+        // A client that asked whether to send its body may send it now, or not: nobody can tell what comes next.
+        if (req.headers.expect !== undefined) res.setHeader('connection', 'close')
+        await discard(req, res)
+      }
       const header = req.headers[PROTOCOL_HEADER]
       await nodeHTTPRequestHandler({
-        req,
+        req: Object.assign(req, { body }),
         res,
         path,
         router,
-        maxBodySize: maxBodyBytes,
-        maxBatchSize: 32,
+        maxBatchSize: MAX_BATCH,
         // A query by POST keeps its input, and with it the archive key, out of the URL.
         allowMethodOverride: true,
+        middleware: (_req, _res, next) => next(refusal === null ? undefined : asTrpcError(refusal)),
         createContext({ info }) {
-          // An EventSource sends no header of its own.
-          const protocol = typeof header === 'string' ? header : (info.connectionParams?.[PROTOCOL_HEADER] ?? null)
-          return contextOf(
-            req,
-            protocol,
-            () => res.writableLength,
-            () => res.destroy(),
-            info.signal,
-          )
+          return contextOf({
+            address,
+            // An EventSource sends no header of its own.
+            protocol: typeof header === 'string' ? header : (info.connectionParams?.[PROTOCOL_HEADER] ?? null),
+            mayAct: req.method === 'POST',
+            // It goes out in one piece: all of it waits until the response is over.
+            outlet: {
+              account: made,
+              maxBytes: maxAnswerBytes,
+              ready: async () => info.signal.throwIfAborted(),
+              taken: async () => {},
+            },
+            watches: createWatches(),
+            backlog: () => res.writableLength,
+            gone: info.signal,
+          })
         },
         onError,
       })
     },
-    askToReconnect: () => handler.broadcastReconnectNotification(),
+
+    handleSocket(client, req) {
+      const address = clientOf(req, limits.trustProxy)
+      const watches = createWatches()
+      const messages = screenMessages(client, req, {
+        limits: incoming,
+        incoming: receiving.open(address),
+        answers: answers.open(address),
+        maxAnswerBytes,
+        onMessage: () => sockets.setBusy(req.socket, 1),
+      })
+      const connection = { client, req, messages, watches }
+      connections.add(connection)
+      sockets.setLasting(req.socket)
+      client.once('close', () => connections.delete(connection))
+      const handle = getWSConnectionHandler({
+        wss,
+        router,
+        createContext: ({ info }) =>
+          contextOf({
+            address,
+            protocol: info.connectionParams?.[PROTOCOL_HEADER] ?? null,
+            mayAct: true,
+            outlet: messages.outlet,
+            watches,
+            backlog: () => client.bufferedAmount,
+            gone: info.signal,
+          }),
+        experimental_encoder: messages.encoder,
+        maxBatchSize: MAX_BATCH,
+        onError,
+      })
+      handle(client, req)
+    },
+
+    look(nowMs) {
+      for (const { messages, req, watches } of connections) {
+        messages.look(nowMs)
+        sockets.setBusy(req.socket, messages.calls + watches.used)
+      }
+    },
+
+    askToReconnect() {
+      for (const { client } of connections) client.send('{"id":null,"method":"reconnect"}')
+    },
   }
 }
 

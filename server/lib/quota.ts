@@ -14,13 +14,13 @@ export interface QuotaOptions {
 }
 
 /**
- * Whether somebody who holds `own` of `used` places may take one more of `inAll`: always the first, then at most twice
+ * Whether somebody who holds `own` of `used` places may take `amount` more of `inAll`: always the first, then at most twice
  * what stays free. Whoever comes alone gets two thirds, the next one two thirds of the rest, and so on: however many places
  * are held for however long, a newcomer finds one (dynamic thresholds, Choudhury and Hahne 1998).
  */
-export function leavesRoom(own: number, used: number, inAll: number): boolean {
-  if (used >= inAll) return false
-  return own === 0 || own + 1 <= 2 * (inAll - used - 1)
+export function leavesRoom(own: number, used: number, inAll: number, amount = 1): boolean {
+  if (used + amount > inAll) return false
+  return own === 0 || own + amount <= 2 * (inAll - used - amount)
 }
 
 export function createQuota({ perKey, inAll }: QuotaOptions): Quota {

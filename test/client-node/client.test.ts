@@ -18,7 +18,7 @@ const caller = { principal: 'anyone', address: '127.0.0.1' }
 
 const contextOf = (api: Partial<ArchiveApi>) => () => {
   const { signal: gone } = new AbortController()
-  return { api: api as ArchiveApi, caller, protocol: '1', gone, readyForNext: async () => {} }
+  return { api: api as ArchiveApi, caller, protocol: '1', mayAct: true, gone, readyForNext: async () => {} }
 }
 
 function handlerOf(api: Partial<ArchiveApi>): RequestListener {

@@ -26,7 +26,7 @@ async function earlierDirectory(archiveKey: string, entries: EntryInput[], stage
   await using journal = createSqliteJournal({ file: join(dataDir, 'journal.db') })
   const archiveId = archiveIdOf('', archiveKey)
   const accepted = { archiveId, totalEntries: entries.length, acceptedAtMs: Date.now() }
-  await journal.accept(requestOf(accepted), entries)
+  await journal.accept(requestOf({ ...accepted, nonce: '' }), entries, '')
   const facts = staged.map((proposedName, index) => stagedFact(index, { sizeBytes: 0, crc32: 0, proposedName }))
   if (facts.length > 0) await journal.append(archiveId, 1, facts)
   return dataDir

@@ -107,10 +107,11 @@ describe('guards', () => {
     )
   })
 
-  it('takes websockets under /trpc alone', async () => {
+  it('takes websockets under /trpc alone, and answers the request elsewhere', async () => {
     const server = await world.start()
-    expect(await handshake(server, {}, '/')).toBe(404)
-    expect(await handshake(server, {}, '/trpc/echo')).toBe(404)
+    expect(await handshake(server, {}, '/healthz')).toBe(200)
+    expect(await handshake(server, {}, '/nothing')).toBe(404)
+    expect(await handshake(server, {}, '/trpc/echo')).toBe(405)
   })
 })
 

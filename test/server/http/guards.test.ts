@@ -9,7 +9,7 @@ const policy = {
 
 function judge(facts: Partial<RequestFacts>, isCall = true) {
   const verdict = judgeRequest(
-    { host: 'localhost:8011', origin: undefined, fetchSite: undefined, ...facts },
+    { host: 'localhost:8011', origin: undefined, fetchSite: undefined, scheme: null, ...facts },
     policy,
     isCall,
   )

@@ -1,0 +1,114 @@
+// Receives the bodies of calls: counted before they are read, against a deadline, and judged before anybody parses them.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Refusal } from '#contracts/failures.ts'
+import type { ByteAccount } from '../lib/byte-budget.ts'
+import { type JsonLimits, judgeJson } from './json.ts'
+import { BODY_SILENCE_MS, UNCOUNTED_BYTES } from './ledger.ts'
+
+export interface IncomingLimits {
+  /** Of one body or message. */
+  readonly maxBytes: number
+  readonly json: JsonLimits
+}
+
+/** The connection was lost, or the client fell silent and was closed: there is nobody to answer. */
+export class GoneError extends Error {
+  override readonly name = 'GoneError'
+}
+
+/**
+ * The JSON of a call: its body, or of a GET what stands in its query. What is no JSON is left unread and answered without
+ * it. `account` holds what the body takes.
+ * @throws Refusal if there is no room for it, or it is too large, or too much of it
+ * @throws GoneError
+ */
+export async function receiveCall(
+  req: IncomingMessage,
+  res: ServerResponse,
+  account: ByteAccount,
+  limits: IncomingLimits,
+): Promise<string> {
+  if (req.method === 'POST' && isJson(req)) {
+    const text = await receiveBody(req, res, account, limits.maxBytes)
+    judge(text, limits.json)
+    return text
+  }
+  await discard(req, res)
+  const input = new URLSearchParams(req.url?.split('?')[1]).get('input')
+  if (input !== null) judge(input, limits.json)
+  return ''
+}
+
+/** Lets a body go by that nobody wants, before the answer if the connection ends with that: a client that still sends would not see it. */
+export async function discard(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  if (req.readableEnded) return
+  req.resume()
+  if (res.shouldKeepAlive || req.headers.expect !== undefined) return
+  await new Promise((resolve) => req.once('end', resolve).once('close', resolve))
+}
+
+/** @throws Refusal */
+export function judge(text: string, limits: JsonLimits): void {
+  const reason = judgeJson(text, limits)
+  if (reason !== null) throw new Refusal('BAD_INPUT', `the JSON is ${reason}`)
+}
+
+/** @throws Refusal */
+export function hold(account: ByteAccount, bytes: number): void {
+  if (!account.hold(bytes > UNCOUNTED_BYTES ? bytes : 0)) throw new Refusal('BUSY', 'too much is being received')
+}
+
+const isJson = ({ headers }: IncomingMessage) =>
+  (headers['content-type'] ?? '').replace(/;.*/s, '').trim().toLowerCase() === 'application/json'
+
+async function receiveBody(
+  req: IncomingMessage,
+  res: ServerResponse,
+  account: ByteAccount,
+  maxBytes: number,
+): Promise<string> {
+  const declared = Number(req.headers['content-length'] ?? 0)
+  const refuseLarge = (bytes: number) => {
+    if (bytes > maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', `a call of at most ${maxBytes} bytes is taken`)
+  }
+  refuseLarge(declared)
+  hold(account, declared)
+  // Until now a careful client has sent no more than the head (RFC 9110 section 10.1.1).
+  if (req.headers.expect !== undefined) res.writeContinue()
+  // One block that grows: a body that drips would otherwise cost an object for each drop.
+  let block = Buffer.alloc(0)
+  let length = 0
+  return new Promise((resolve, reject) => {
+    const over = (end: () => void) => {
+      clearTimeout(silence)
+      req.off('data', take).off('end', ended).off('close', lost).off('error', lost)
+      end()
+    }
+    const lost = () => over(() => reject(new GoneError('the connection was lost')))
+    const ended = () => over(() => resolve(block.toString('utf8', 0, length)))
+    const silence = setTimeout(() => {
+      req.socket.destroy()
+      lost()
+    }, BODY_SILENCE_MS)
+    const take = (chunk: Buffer) => {
+      silence.refresh()
+      const needed = length + chunk.length
+      try {
+        refuseLarge(needed)
+        if (needed > block.length) {
+          const size = Math.min(maxBytes, Math.max(needed, 2 * block.length))
+          if (size > declared) hold(account, size)
+          const larger = Buffer.allocUnsafeSlow(size)
+          block.copy(larger, 0, 0, length)
+          block = larger
+        }
+      } catch (error) {
+        over(() => reject(error as Error))
+        return
+      }
+      chunk.copy(block, length)
+      length = needed
+    }
+    req.on('data', take).once('end', ended).once('close', lost).once('error', lost)
+  })
+}

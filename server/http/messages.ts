@@ -1,0 +1,248 @@
+// What comes and goes over one websocket: messages are counted and judged before tRPC sees them, and wait while too much is
+// under way or unread.
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+import { Refusal } from '#contracts/failures.ts'
+import type { ByteAccount } from '../lib/byte-budget.ts'
+import type { Outlet } from './answers.ts'
+import { createFrameMeter } from './frames.ts'
+import { hold, type IncomingLimits, judge } from './incoming.ts'
+import { BACKLOG_BYTES, CALLS_AT_A_TIME, RECEIVE_MS } from './ledger.ts'
+
+/** Quiet that proxies' idle timers bear; and how soon a sign of life has to come then. */
+const PING_EVERY_MS = 25_000
+const PONG_WAIT_MS = 10_000
+/** Of an id, or of a procedure's path: both are sent back with each answer. */
+const MAX_NAME_LENGTH = 64
+/** A waiting message costs this much beside its bytes. */
+const WAITING_BYTES = 256
+
+/** RFC 6455 section 7.4.1, and the IANA registry of close codes: the client may come back. */
+const POLICY_VIOLATION = 1008
+const TRY_AGAIN_LATER = 1013
+
+/** A websocket whose messages go to `screen` first; what it lets pass goes on to all others who listen. */
+export class ScreenedSocket extends WebSocket {
+  screen: ((data: Buffer, isBinary: boolean) => void) | null = null
+
+  pass(data: Buffer, isBinary: boolean): void {
+    super.emit('message', data, isBinary)
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as EventEmitter has it
+  override emit(event: string | symbol, ...args: any[]): boolean {
+    if (event !== 'message' || this.screen === null) return super.emit(event, ...args)
+    this.screen(args[0], args[1])
+    return true
+  }
+}
+
+/** What tRPC reads messages with, and writes them. */
+interface Encoder {
+  encode(response: unknown): string
+  decode(data: unknown): unknown
+}
+
+export interface Messages {
+  readonly encoder: Encoder
+  readonly outlet: Outlet
+  /** Calls that are not answered. */
+  readonly calls: number
+  /** Closes it where it is dead or too slow to say something. To be called every second or so. */
+  look(nowMs: number): void
+}
+
+export interface MessagesOptions {
+  readonly limits: IncomingLimits
+  /** Hold what was received and is not answered, and what was made and is not taken. */
+  readonly incoming: ByteAccount
+  readonly answers: ByteAccount
+  readonly maxAnswerBytes: number
+  /** A message has come. */
+  onMessage(): void
+}
+
+export function screenMessages(client: ScreenedSocket, req: IncomingMessage, options: MessagesOptions): Messages {
+  const { limits, incoming, answers, maxAnswerBytes, onMessage } = options
+  const socket: Socket = req.socket
+  const meter = createFrameMeter()
+  const waiting: { data: Buffer; isBinary: boolean }[] = []
+  let waitingBytes = 0
+  /** Bytes by the id of the call; of two with the same id the first answer is taken for both. */
+  const calls = new Map<unknown, number>()
+  let callBytes = 0
+  let heardAtMs = performance.now()
+  let pingedAtMs: number | null = null
+  let unfinishedSinceMs: number | null = null
+  /** Of the message that was decoded last: its calls, and whom to answer if it was refused. */
+  let begun: unknown[] = []
+  let refusedId: string | number | null = null
+
+  const mayGoOn = () => calls.size < CALLS_AT_A_TIME && client.bufferedAmount <= BACKLOG_BYTES
+
+  function settle(): void {
+    if (client.readyState !== WebSocket.OPEN) return
+    // ws closes it by itself, with the code for what is too large.
+    if (meter.declaredBytes > limits.maxBytes) return
+    try {
+      hold(incoming, meter.unfinishedBytes + waitingBytes + callBytes)
+    } catch {
+      // What is held stays so until the close is over: at once.
+      client.close(TRY_AGAIN_LATER, 'too much is being received')
+      client.terminate()
+    }
+  }
+
+  function screen(data: Buffer, isBinary: boolean): void {
+    heardAtMs = performance.now()
+    pingedAtMs = null
+    unfinishedSinceMs = null
+    if (!isBinary && data.length === 4) {
+      const text = data.toString('latin1')
+      if (text === 'PONG') return
+      if (text === 'PING') {
+        // Whoever has not read what was sent learns nothing by one more.
+        if (client.bufferedAmount === 0) client.send('PONG')
+        return
+      }
+    }
+    onMessage()
+    if (waiting.length === 0 && mayGoOn()) {
+      client.pass(data, isBinary)
+    } else {
+      waiting.push({ data, isBinary })
+      waitingBytes += data.length + WAITING_BYTES
+      client.pause()
+    }
+    settle()
+  }
+
+  function goOn(): void {
+    if (waiting.length === 0) return
+    while (waiting.length > 0 && mayGoOn() && client.readyState === WebSocket.OPEN) {
+      const { data, isBinary } = waiting.shift()!
+      waitingBytes -= data.length + WAITING_BYTES
+      client.pass(data, isBinary)
+    }
+    if (waiting.length === 0) client.resume()
+    settle()
+  }
+
+  const encoder: Encoder = {
+    decode(data) {
+      begun = []
+      refusedId = null
+      if (typeof data !== 'string') throw new Refusal('BAD_INPUT', 'messages are text')
+      try {
+        judge(data, limits.json)
+        const message: unknown = JSON.parse(data)
+        const list = Array.isArray(message) ? message : [message]
+        for (const call of list) judgeEnvelope(call)
+        for (const call of list) begin(call, data.length / list.length)
+        return message
+      } catch (error) {
+        refusedId = idOf(data)
+        // Nobody can be told that it was refused.
+        if (refusedId === null && error instanceof Refusal) {
+          client.close(POLICY_VIOLATION, error.message.slice(0, 100))
+        }
+        throw error
+      }
+    },
+    encode(response) {
+      const { id, result, error } = response as { id?: unknown; result?: { type: string }; error?: unknown }
+      if (id === null && error !== undefined) {
+        // The whole message is answered by this one.
+        for (const each of begun.splice(0)) end(each)
+        if (refusedId !== null) return JSON.stringify({ ...(response as object), id: refusedId })
+      }
+      if (result?.type !== 'stopped') end(id)
+      return JSON.stringify(response)
+    },
+  }
+
+  function begin(call: unknown, bytes: number): void {
+    const { id, method } = call as { id?: unknown; method?: unknown }
+    if (method !== 'query' && method !== 'mutation' && method !== 'subscription') return
+    begun.push(id)
+    calls.set(id, (calls.get(id) ?? 0) + bytes)
+    callBytes += bytes
+  }
+
+  function end(id: unknown): void {
+    const bytes = calls.get(id)
+    if (bytes === undefined) return
+    calls.delete(id)
+    callBytes = calls.size === 0 ? 0 : callBytes - bytes
+    // Once the answer has been handed over.
+    if (waiting.length > 0) setImmediate(goOn)
+    settle()
+  }
+
+  const outlet: Outlet = {
+    account: answers,
+    maxBytes: maxAnswerBytes,
+    async ready() {
+      while (client.bufferedAmount > BACKLOG_BYTES) await sleep(50)
+      if (client.readyState !== WebSocket.OPEN) throw new DOMException('the client has left', 'AbortError')
+    },
+    async taken() {
+      while (client.bufferedAmount > BACKLOG_BYTES && client.readyState !== WebSocket.CLOSED) await sleep(20)
+      answers.hold(0)
+    },
+  }
+
+  client.screen = screen
+  // Before ws itself, so that of a message that is handed on nothing is counted as unfinished.
+  socket.prependListener('data', (chunk: Buffer) => {
+    meter.feed(chunk)
+    if (meter.unfinishedBytes > 0) unfinishedSinceMs ??= performance.now()
+    settle()
+  })
+  socket.on('drain', goOn)
+  client.once('close', () => {
+    waiting.length = 0
+    incoming[Symbol.dispose]()
+    answers[Symbol.dispose]()
+  })
+
+  return {
+    encoder,
+    outlet,
+    get calls() {
+      return calls.size + waiting.length
+    },
+    look(nowMs) {
+      goOn()
+      if (client.readyState !== WebSocket.OPEN) return
+      if (unfinishedSinceMs !== null) {
+        if (nowMs - unfinishedSinceMs >= RECEIVE_MS) client.terminate()
+        return
+      }
+      // One that is being read slowly, or waits for our answers, is alive; what it does not take is watched elsewhere.
+      if (client.bufferedAmount > 0 || client.isPaused) return
+      if (pingedAtMs !== null) {
+        if (nowMs - pingedAtMs >= PONG_WAIT_MS) client.terminate()
+      } else if (nowMs - heardAtMs >= PING_EVERY_MS) {
+        pingedAtMs = nowMs
+        client.send('PING')
+      }
+    },
+  }
+}
+
+/** @throws Refusal */
+function judgeEnvelope(call: unknown): void {
+  const { id, params } = (call ?? {}) as { id?: unknown; params?: { path?: unknown } }
+  const isLong = (name: unknown) => typeof name === 'string' && name.length > MAX_NAME_LENGTH
+  if (isLong(id)) throw new Refusal('BAD_INPUT', `id: of at most ${MAX_NAME_LENGTH} characters`)
+  if (isLong(params?.path)) throw new Refusal('BAD_INPUT', `path: of at most ${MAX_NAME_LENGTH} characters`)
+}
+
+/** Of the first call, if the message begins with it, as those of tRPC's clients do. */
+function idOf(text: string): string | number | null {
+  const [, id] = /^\[?\{"id":(\d{1,15}|"[\w-]{1,64}")[,}]/.exec(text.slice(0, 2 * MAX_NAME_LENGTH)) ?? []
+  return id === undefined ? null : (JSON.parse(id) as string | number)
+}
