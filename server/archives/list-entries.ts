@@ -2,6 +2,7 @@
 import type { EntryPage, EntryStatus } from '#contracts/api.ts'
 import type { EntryInput, ListEntriesInput } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
+import { cutEnd } from '../lib/text.ts'
 import type { EntryFact, Journal, Stored } from '../ports/journal.ts'
 import type { Build } from './build.ts'
 import { urlOf } from './manifest.ts'
@@ -41,7 +42,7 @@ function statusOf(
   fact: Stored<EntryFact> | undefined,
   build: Build | null,
 ): EntryStatus {
-  const url = urlOf(input).slice(0, MAX_TOLD_LENGTH)
+  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
   const unknown = { index, url, name: null, sizeBytes: null, crc32: null, failure: null }
   if (fact?.type === 'entry-failed') {
     const { code, attempts, httpStatus } = fact
