@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { readDirectory } from '#contracts/zip.ts'
+
 import type { ArchiveRecord } from '../ports/journal.ts'
 import type { SpoolWriter } from '../ports/spool.ts'
+import { checkTar } from './check-tar.ts'
 import { type Layout, readLayout } from './layout.ts'
 import { packMembers } from './pack-members.ts'
 import type { BuildJournal, BuildSpool } from './patience.ts'
@@ -51,12 +53,12 @@ async function addReport({ record, journal, writer, sealer, layout }: Closing): 
 const HASHED_AT_A_TIME_BYTES = 1024 * 1024
 
 /**
- * Reads a zip's directory back, and the whole archive where its digest was asked for.
+ * Reads a zip's directory or a tar's headers back, and the whole archive where its digest was asked for.
  * @returns the SHA-256 in hexadecimal, or null
- * @throws where the directory is not one of so many entries
+ * @throws where the archive has other members than were placed
  */
 export async function checkArchive(closing: Closing): Promise<string | null> {
-  const { record, spool, layout, sealedEntries, signal } = closing
+  const { record, spool, sealer, layout, sealedEntries, signal } = closing
   await using reader = spool.reader(record.archiveId)
   const fill = (offset: number, target: Uint8Array) => readLayout(layout, (...at) => reader.read(...at), offset, target)
   if (record.format === 'zip') {
@@ -68,6 +70,9 @@ export async function checkArchive(closing: Closing): Promise<string | null> {
     for await (const found of readDirectory(read, layout.readableBytes)) members += found.length
     const expected = sealedEntries + (record.report ? 1 : 0)
     if (members !== expected) throw new Error(`${expected} members placed, ${members} in the zip`)
+  } else {
+    const gzip = record.format === 'tar.gz'
+    await checkTar({ fill, sizeBytes: layout.readableBytes, gzip, members: sealer.members, signal })
   }
   if (record.checksum === null) return null
   const hash = createHash('sha256')

@@ -7,7 +7,7 @@ import { cleanEntryName, createNamer } from '../zip/entry-name.ts'
 import { type Allocate, createZipWriter, type Member } from '../zip/writer.ts'
 import { heldBytes, type SealedFact } from './entry.ts'
 
-/** For sources that say nothing of their date: the earliest a zip can tell. */
+/** For sources that say nothing of their date, or nothing that is one: the earliest a zip can tell. */
 const DEFAULT_MODIFIED_MS = Date.UTC(1980, 0, 1)
 
 type SealFact = Extract<Fact, { type: 'entry-sealed' }>
@@ -130,6 +130,7 @@ export function createSealer({ format, report = false }: SealerOptions): Sealer 
 }
 
 function zipMember(name: string, { sizeBytes, crc32, deflated, modifiedMs }: Body): Member {
-  const date = modifiedMs ?? DEFAULT_MODIFIED_MS
+  // A journal keeps an infinite number as none: before and after a restart the bytes must be the same.
+  const date = Number.isFinite(modifiedMs) ? modifiedMs! : DEFAULT_MODIFIED_MS
   return { name, crc32, size: sizeBytes, deflatedSize: deflated?.sizeBytes ?? null, modifiedMs: date }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Stats } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { TarArchive } from 'archiver'
+import { tarDate, tarSize } from './ranges.ts'
 
 export interface TarMember {
   readonly name: string
@@ -58,8 +59,8 @@ export async function packTar({ gzip, members, write, signal }: PackTarOptions):
     const added = once(archive, 'entry')
     added.catch(() => {})
     // archiver takes a streamed entry's size from here; without it, it would hold the whole body in memory.
-    const stats = { size } as Stats
-    archive.append(size === 0 ? Buffer.alloc(0) : body, { name, date: new Date(modifiedMs), mode: 0o644, stats })
+    const stats = { size: tarSize(size) } as Stats
+    archive.append(size === 0 ? Buffer.alloc(0) : body, { name, date: tarDate(modifiedMs), mode: 0o644, stats })
     await Promise.race([added, failed, written.then(() => Promise.reject(new Error('the tar ended early')))])
   }
   // Together, as an archive that nobody reads any more is never final.
