@@ -13,13 +13,13 @@ import { createHoldings, dayOf, type Holdings, type HoldingsLimits } from './arc
 import { isIntact } from './archives/manifest.ts'
 import { withRecentManifests } from './archives/manifests.ts'
 import { createPlanner } from './archives/plan.ts'
-import { createRunner } from './archives/runner.ts'
+import { createRunner, seatsInAll } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
 import { createStagingMemory } from './archives/staging-memory.ts'
 import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
-import { createFetchBudget } from './fetch/budget.ts'
+import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
 import { createCrowd } from './fetch/crowd.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
@@ -153,7 +153,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         log,
         limits: buildLimits(config),
       },
-      maxActive: most.archives,
+      maxActive: config.SHEAF_MAX_ACTIVE_ARCHIVES,
+      maxInAll: most.archives,
       ended(build) {
         admission
           .ended(build.archiveId)
@@ -247,15 +248,16 @@ function openFetcher(
   const dispatcher = createDispatcher({
     policy,
     connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
-    maxConnectionsPerOrigin: Math.min(config.SHEAF_MAX_FETCHES_PER_ORIGIN, most.fetches),
+    maxConnectionsPerOrigin: Math.min(sharesOf(config.SHEAF_MAX_FETCHES_PER_ORIGIN).inAll, most.fetches),
     pooledSockets,
   })
   opened.defer(() => dispatcher.destroy())
   const fetcher = createFetcher({
     dispatcher,
     budget: createFetchBudget({
-      maxFetches: most.fetches,
+      maxFetches: config.SHEAF_MAX_FETCHES,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
+      maxInAll: most.fetches,
       crowd: createCrowd(createBusyMeter()),
     }),
     limits: {
@@ -342,11 +344,12 @@ async function openDataDirectory(path: string): Promise<void> {
 
 /** What may be open at a time: as the settings say, or less where the process may not open so much. */
 async function fitDescriptors(config: Config, log: Log): Promise<DescriptorNeeds> {
+  const archives = seatsInAll(config.SHEAF_MAX_ACTIVE_ARCHIVES)
   const wanted = {
     sockets: config.SHEAF_MAX_SOCKETS,
-    fetches: config.SHEAF_MAX_FETCHES,
+    fetches: sharesOf(config.SHEAF_MAX_FETCHES).inAll + SURE_FETCHES * (archives + MAX_PLANS.inAll),
     parts: MAX_OPEN_PARTS,
-    archives: config.SHEAF_MAX_ACTIVE_ARCHIVES,
+    archives,
   }
   const limit = await descriptorLimit()
   const most = shareDescriptors(limit, wanted)

@@ -78,11 +78,15 @@ const settings = {
   SHEAF_MAX_ARCHIVE_BYTES: bytes(100 * GiB).describe('bytes of one archive'),
   SHEAF_MAX_MANIFEST_BYTES: bytes(4 * MiB).describe('bytes of one manifest'),
   SHEAF_ARCHIVE_TIMEOUT_MS: timerMs(12 * HOUR).describe('for building one archive'),
-  SHEAF_MAX_FETCHES: count(96).describe('fetches at a time'),
-  SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('fetches at a time from one origin'),
+  SHEAF_MAX_FETCHES: count(96).describe(
+    'fetches at a time of one archive; half as many more for others of its client, and for other clients',
+  ),
+  SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('of these from one origin, with the same reserve for others'),
   SHEAF_POOLED_SOCKETS: flagOf('true').describe('false: plain sockets for fetching, with a new buffer for every read'),
   SHEAF_STAGING_BYTES: bytes(64 * MiB).describe('memory for bodies that wait for their turn'),
-  SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe('archives built at a time; more wait in a queue'),
+  SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe(
+    'archives of one client built at a time, half as many more for other clients; more wait in a queue',
+  ),
   SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),
   SHEAF_MAX_ARCHIVES_PER_CLIENT: count(200).describe('of these, from one client address'),
   SHEAF_MAX_BYTES_PER_CLIENT: count(0, 0).describe(

@@ -1,4 +1,4 @@
-// What a build is made with, the same for all builds of a process, and what it shows of itself.
+// What a build is made with, for all builds of a client the same, and what it shows of itself.
 import type { Progress } from '#contracts/events.ts'
 import type { Fetcher } from '../fetch/fetcher.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -24,6 +24,8 @@ export interface BuildParts {
   readonly clock: Clock
   readonly log: Log
   readonly limits: BuildLimits
+  /** Whose archive it is, by address: what clients share out is counted by it. */
+  readonly client: string
 }
 
 /** Where the build stands, and the last fact that is reflected in it. */

@@ -25,6 +25,7 @@ const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
 export interface IntakeOptions {
   record: ArchiveRecord
+  client: string
   manifest: readonly EntryInput[]
   /** One for each of the manifest; those that are pending are fetched. */
   entries: Entry[]
@@ -64,7 +65,7 @@ export interface Intake {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { record, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
+  const { record, client, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
   const { archiveId, compression } = record
   const underWay = new Set<number>()
   const discards = new Set<Promise<void>>()
@@ -73,7 +74,7 @@ export function createIntake(options: IntakeOptions): Intake {
   let unwrittenBytes = 0
   let filling = false
   let closed = false
-  const lane = fetcher.openLane(() => unwrittenBytes < MAX_UNWRITTEN_BYTES)
+  const lane = fetcher.openLane(() => unwrittenBytes < MAX_UNWRITTEN_BYTES, client)
 
   function fill(): void {
     if (filling || closed) return

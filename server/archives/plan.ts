@@ -53,7 +53,7 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
     using place = plans.take(address)
     if (place === null) throw new Refusal('BUSY', 'too many plans at a time')
     const answers = head
-      ? await probe(targetsOf(entries), AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]))
+      ? await probe(targetsOf(entries), AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]), address)
       : new Map<number, ProbeOutcome>()
     const namer = createNamer()
     if (report) namer.take(REPORT_NAME)

@@ -1,18 +1,26 @@
-// Which archives build now: at most so many at a time; the others queue, in fair turns between clients.
+// Which archives build now: at most so many at a time, of each client its share; the others queue, in fair turns.
+
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'
+import { leavesRoom } from '../lib/quota.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
 import { Build } from './build.ts'
 import type { BuildParts } from './build-parts.ts'
 import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {
-  parts: BuildParts
-  /** Archives built at the same time. */
+  parts: Omit<BuildParts, 'client'>
+  /** Archives built at the same time, of a client that is alone; `seatsInAll` says what there is for others besides. */
   maxActive: number
+  /** Never more, whoever asks. @default `seatsInAll(maxActive)` */
+  maxInAll?: number
   /** A build is over: the archive has ended, or was stopped where it stood. */
   ended?(build: Build): void
 }
+
+/** By `leavesRoom` a client takes at most two thirds of the seats that others leave: the first has what is set. */
+export const seatsInAll = (maxActive: number): number => Math.ceil((3 * maxActive) / 2)
 
 export interface Runner extends AsyncDisposable {
   /** The build of this archive, queued or under way. */
@@ -24,17 +32,27 @@ export interface Runner extends AsyncDisposable {
 interface Seat {
   readonly build: Build
   readonly client: string
+  /** Tries to start it. */
+  failures: number
 }
 
-export function createRunner({ parts, maxActive, ended }: RunnerOptions): Runner {
+const FIRST_RETRY_MS = 1_000
+const LAST_RETRY_MS = 60_000
+
+export function createRunner({ parts, maxActive, maxInAll = seatsInAll(maxActive), ended }: RunnerOptions): Runner {
   const seats = new Map<ArchiveId, Seat>()
   const running = new Set<Seat>()
+  const runningOf = new Map<string, number>()
   /** In the order of their turns. */
   let queue: Seat[] = []
+  /** Of builds that could not be started. */
+  const retries = new Map<Seat, NodeJS.Timeout>()
   let closing = false
+  const over = new AbortController()
 
   function startNext(): void {
-    while (running.size < maxActive && queue.length > 0 && !closing) void run(queue.shift()!)
+    // Whoever has fewer running comes first: where there is no seat for that one, there is none for the others.
+    while (queue.length > 0 && !closing && hasSeat(queue[0]!.client)) void run(queue.shift()!)
     queue = fairOrder(queue, [...running])
     for (const [position, { build }] of queue.entries()) {
       if (build.queuePosition === position) continue
@@ -43,41 +61,93 @@ export function createRunner({ parts, maxActive, ended }: RunnerOptions): Runner
     }
   }
 
+  function hasSeat(client: string): boolean {
+    return leavesRoom(runningOf.get(client) ?? 0, running.size, maxInAll)
+  }
+
+  function count(seat: Seat, more: 1 | -1): void {
+    if (more > 0) running.add(seat)
+    else running.delete(seat)
+    const left = (runningOf.get(seat.client) ?? 0) + more
+    if (left === 0) runningOf.delete(seat.client)
+    else runningOf.set(seat.client, left)
+  }
+
   async function run(seat: Seat): Promise<void> {
     const { build } = seat
-    running.add(seat)
+    count(seat, 1)
     build.queuePosition = null
     try {
       await build.run(await parts.journal.manifest(build.archiveId))
     } catch (error) {
       parts.log.error('build not started', { archive: build.archiveId, error: describe(error) })
-      await build.stop()
+      tryLater(seat)
     } finally {
-      running.delete(seat)
+      count(seat, -1)
       startNext()
     }
   }
 
+  /** It was accepted, so it is not given up: nobody may be there to ask for it again. */
+  function tryLater(seat: Seat): void {
+    if (closing || !seats.has(seat.build.archiveId)) return
+    const delayMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** seat.failures++)
+    const timer = setTimeout(() => {
+      retries.delete(seat)
+      enqueue(seat)
+    }, delayMs)
+    timer.unref()
+    retries.set(seat, timer)
+  }
+
+  /** It stopped because journal or spool could not go on: nobody may be there to ask for it again. */
+  async function goOnLater(archiveId: ArchiveId, client: string): Promise<void> {
+    for (let delayMs = FIRST_RETRY_MS; !closing; delayMs = Math.min(LAST_RETRY_MS, 2 * delayMs)) {
+      try {
+        await sleep(delayMs, undefined, { signal: over.signal, ref: false })
+        const record = await parts.journal.get(archiveId)
+        if (record?.terminal === null && !record.swept) add(record, client)
+        return
+      } catch (error) {
+        if (!closing) parts.log.warn('archive not gone on with', { archive: archiveId, error: describe(error) })
+      }
+    }
+  }
+
+  function enqueue(seat: Seat): void {
+    queue = fairOrder([...queue, seat], [...running])
+    startNext()
+  }
+
+  function forget(seat: Seat): void {
+    seats.delete(seat.build.archiveId)
+    clearTimeout(retries.get(seat))
+    retries.delete(seat)
+    queue = queue.filter((waiting) => waiting !== seat)
+    startNext()
+  }
+
+  function add(record: ArchiveRecord, client = ''): Build {
+    const known = seats.get(record.archiveId)
+    if (known !== undefined) return known.build
+    const build = new Build(record, { ...parts, client })
+    const seat: Seat = { build, client, failures: 0 }
+    seats.set(record.archiveId, seat)
+    void build.ended.then(() => {
+      forget(seat)
+      ended?.(build)
+      if (build.outcome === 'stopped') void goOnLater(build.archiveId, client)
+    })
+    enqueue(seat)
+    return build
+  }
+
   return {
     get: (archiveId) => seats.get(archiveId)?.build ?? null,
-    add(record, client = '') {
-      const known = seats.get(record.archiveId)
-      if (known !== undefined) return known.build
-      const build = new Build(record, parts)
-      const seat = { build, client }
-      seats.set(record.archiveId, seat)
-      queue = fairOrder([...queue, seat], [...running])
-      void build.ended.then(() => {
-        seats.delete(record.archiveId)
-        queue = queue.filter((waiting) => waiting !== seat)
-        ended?.(build)
-        startNext()
-      })
-      startNext()
-      return build
-    },
+    add,
     async [Symbol.asyncDispose]() {
       closing = true
+      over.abort()
       await Promise.all([...seats.values()].map(({ build }) => build.stop()))
     },
   }

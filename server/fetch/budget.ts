@@ -1,4 +1,5 @@
-// Who may fetch next: one budget for the process, a cap per origin, fair turns between lanes. Knows no HTTP.
+// Who may fetch next: shares of clients and their archives, in all and at each origin, and fair turns. Knows no HTTP.
+import { leavesRoom } from '../lib/quota.ts'
 import type { Crowd } from './crowd.ts'
 
 export interface FetchTask {
@@ -21,30 +22,82 @@ export interface Lane {
 
 export interface FetchBudget {
   readonly active: number
-  /** `mayStart` says if the lane's owner has room for one more. */
-  openLane(mayStart: () => boolean): Lane
+  /**
+   * `mayStart` says if the lane's owner has room for one more. Lanes of one client share what that may have.
+   * @param client its address. @default '' for what nobody asked for by name
+   */
+  openLane(mayStart: () => boolean, client?: string): Lane
 }
 
 export interface FetchBudgetOptions {
+  /** What a lane may have while it is alone; `sharesOf` says what there is for others besides. */
   maxFetches: number
+  /** The same at each origin. */
   maxFetchesPerOrigin: number
+  /** Never more, whoever asks. @default no limit */
+  maxInAll?: number
   crowd: Crowd
 }
 
+/** A lane has these in any case, whatever others hold for however long, as far as its origins have room. */
+export const SURE_FETCHES = 4
+
+/**
+ * One and a half of what a lane may have alone for all lanes of its client, and one and a half of that for all clients. By
+ * `leavesRoom` a lane and a client each take at most two thirds of what the others leave: the first has what is set.
+ */
+export function sharesOf(alone: number): { client: number; inAll: number } {
+  const client = Math.ceil((3 * alone) / 2)
+  return { client, inAll: Math.ceil((3 * client) / 2) }
+}
+
+interface Client {
+  readonly name: string
+  active: number
+  /** In the order of their next turn. */
+  readonly lanes: Set<LaneState>
+  readonly origins: Map<string, Use>
+}
+
 interface LaneState {
+  readonly client: Client
   readonly mayStart: () => boolean
   /** Fetches of it under way. */
   active: number
-  /** By origin, each sorted by order. */
-  readonly waiting: Map<string, FetchTask[]>
+  waiting: number
+  /** By origin, as long as it has something waiting or under way there. */
+  readonly queues: Map<string, Queue>
+}
+
+/** A lane at an origin. */
+interface Queue {
+  readonly origin: string
+  readonly lane: LaneState
+  /** Those waiting, sorted by order. */
+  readonly tasks: FetchTask[]
+  active: number
+  readonly ofClient: Use
+  readonly ofAll: Use
+}
+
+/** What several queues have under way together. */
+interface Use {
+  active: number
+  queues: number
 }
 
 const LOOK_AGAIN_MS = 20
 
-export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: FetchBudgetOptions): FetchBudget {
-  const perOrigin = new Map<string, number>()
+export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
+  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, crowd } = options
+  const sure = Math.min(SURE_FETCHES, maxFetches)
+  const shares = sharesOf(maxFetches)
+  const mostOfClient = Math.min(shares.client, maxInAll)
+  const mostOfAll = Math.min(shares.inAll, maxInAll)
+  const atOrigin = sharesOf(maxFetchesPerOrigin)
   /** In the order of their next turn. */
-  const lanes = new Set<LaneState>()
+  const clients = new Map<string, Client>()
+  const origins = new Map<string, Use>()
   let active = 0
   let scheduled = false
   let lookingAgain = false
@@ -60,22 +113,21 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
 
   function startAll(): void {
     // Starting makes room nowhere: who could not start once cannot in this pass.
-    const blocked = new Set<LaneState>()
-    while (active < maxFetches) {
+    const blocked = new Set<Client | LaneState>()
+    while (active < maxInAll) {
       if (crowd.isEnough(active) && areSeveralWaiting()) return lookAgain()
-      const lane = nextLane(blocked)
-      if (lane === null) return
-      // It comes last from now on.
-      lanes.delete(lane)
-      lanes.add(lane)
-      start(takeFirst(lane), lane)
+      const next = nextOfAll(blocked)
+      if (next === null) return
+      start(next)
     }
   }
 
   /** An archive alone has its bytes the sooner, the more is under way. */
   function areSeveralWaiting(): boolean {
     let count = 0
-    for (const { waiting } of lanes) if (waiting.size > 0 && ++count > 1) return true
+    for (const { lanes } of clients.values()) {
+      for (const { waiting } of lanes) if (waiting > 0 && ++count > 1) return true
+    }
     return false
   }
 
@@ -89,76 +141,160 @@ export function createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd }: Fe
     }, LOOK_AGAIN_MS).unref()
   }
 
-  /** By turns; but one with nothing under way, as a new one, does not wait until all others had theirs. */
-  function nextLane(blocked: Set<LaneState>): LaneState | null {
-    let next: LaneState | null = null
-    for (const lane of lanes) {
-      if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
-      if (!lane.mayStart() || firstTasks(lane) === null) blocked.add(lane)
-      else if (lane.active === 0) return lane
-      else next = lane
+  /** By turns between clients; but one with nothing under way, as a new one, does not wait until all others had theirs. */
+  function nextOfAll(blocked: Set<Client | LaneState>): Queue | null {
+    let next: Queue | null = null
+    for (const client of clients.values()) {
+      if (blocked.has(client) || (next !== null && client.active > 0)) continue
+      const queue = nextOfClient(client, blocked)
+      if (queue === null) blocked.add(client)
+      else if (client.active === 0) return queue
+      else next = queue
     }
     return next
   }
 
-  /** Those of the origin that has room and the earliest task. */
-  function firstTasks({ waiting }: LaneState): FetchTask[] | null {
-    let best: FetchTask[] | null = null
-    for (const [origin, tasks] of waiting) {
-      if ((perOrigin.get(origin) ?? 0) >= maxFetchesPerOrigin) continue
-      if (best === null || tasks[0]!.order < best[0]!.order) best = tasks
+  /** By turns between its lanes, in the same way. */
+  function nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
+    let next: Queue | null = null
+    for (const lane of client.lanes) {
+      if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
+      const queue = lane.waiting > 0 && hasRoom(lane) && lane.mayStart() ? nextOfLane(lane) : null
+      if (queue === null) blocked.add(lane)
+      else if (lane.active === 0) return queue
+      else next = queue
     }
-    return best
+    return next
   }
 
-  function takeFirst(lane: LaneState): FetchTask {
-    const tasks = firstTasks(lane)!
-    const task = tasks.shift()!
-    if (tasks.length === 0) lane.waiting.delete(task.origin)
-    return task
+  function hasRoom({ active: own, client }: LaneState): boolean {
+    if (own < sure) return true
+    return leavesRoom(own, client.active, mostOfClient) && leavesRoom(client.active, active, mostOfAll)
   }
 
-  function start(task: FetchTask, lane: LaneState): void {
-    active++
-    lane.active++
-    perOrigin.set(task.origin, (perOrigin.get(task.origin) ?? 0) + 1)
+  /** That of the earliest task whose origin has room. */
+  function nextOfLane({ queues }: LaneState): Queue | null {
+    let next: Queue | null = null
+    for (const queue of queues.values()) {
+      const [first] = queue.tasks
+      if (first === undefined || (next !== null && first.order >= next.tasks[0]!.order)) continue
+      if (hasRoomAtOrigin(queue)) next = queue
+    }
+    return next
+  }
+
+  function hasRoomAtOrigin({ active: own, ofClient, ofAll }: Queue): boolean {
+    return (
+      leavesRoom(own, ofClient.active, atOrigin.client) && leavesRoom(ofClient.active, ofAll.active, atOrigin.inAll)
+    )
+  }
+
+  function start(queue: Queue): void {
+    const { lane } = queue
+    comeLast(lane)
+    lane.waiting--
+    count(queue, 1)
     const startedMs = performance.now()
     crowd.started()
     let held = true
-    task.start((receivedBytes) => {
+    queue.tasks.shift()!.start((receivedBytes) => {
       if (!held) return
       held = false
       crowd.ended(receivedBytes, performance.now() - startedMs)
-      active--
-      lane.active--
-      const left = perOrigin.get(task.origin)! - 1
-      if (left === 0) perOrigin.delete(task.origin)
-      else perOrigin.set(task.origin, left)
+      count(queue, -1)
+      leaveIfEmpty(queue)
       schedule()
     })
+  }
+
+  /** After its turn, and its client's. */
+  function comeLast(lane: LaneState): void {
+    const { client } = lane
+    if (client.lanes.size > 1) {
+      client.lanes.delete(lane)
+      client.lanes.add(lane)
+    }
+    if (clients.size > 1) {
+      clients.delete(client.name)
+      clients.set(client.name, client)
+    }
+  }
+
+  function count(queue: Queue, more: 1 | -1): void {
+    active += more
+    queue.lane.client.active += more
+    queue.lane.active += more
+    queue.active += more
+    queue.ofClient.active += more
+    queue.ofAll.active += more
+  }
+
+  function openQueue(lane: LaneState, origin: string): Queue {
+    const [ofClient, ofAll] = [useOf(lane.client.origins, origin), useOf(origins, origin)]
+    const queue: Queue = { origin, lane, tasks: [], active: 0, ofClient, ofAll }
+    lane.queues.set(origin, queue)
+    return queue
+  }
+
+  function leaveIfEmpty(queue: Queue): void {
+    if (queue.tasks.length > 0 || queue.active > 0) return
+    const { origin, lane } = queue
+    lane.queues.delete(origin)
+    if (--queue.ofClient.queues === 0) lane.client.origins.delete(origin)
+    if (--queue.ofAll.queues === 0) origins.delete(origin)
+    forgetIfGone(lane.client)
+  }
+
+  function forgetIfGone(client: Client): void {
+    if (client.lanes.size === 0 && client.active === 0) clients.delete(client.name)
+  }
+
+  function clientOf(name: string): Client {
+    const known = clients.get(name)
+    if (known !== undefined) return known
+    const client: Client = { name, active: 0, lanes: new Set(), origins: new Map() }
+    clients.set(name, client)
+    return client
   }
 
   return {
     get active() {
       return active
     },
-    openLane(mayStart) {
-      const lane: LaneState = { mayStart, active: 0, waiting: new Map() }
-      lanes.add(lane)
+    openLane(mayStart, clientName = '') {
+      const client = clientOf(clientName)
+      const lane: LaneState = { client, mayStart, active: 0, waiting: 0, queues: new Map() }
+      client.lanes.add(lane)
       return {
         add(task) {
-          const tasks = lane.waiting.get(task.origin)
-          if (tasks === undefined) lane.waiting.set(task.origin, [task])
-          else if (tasks.at(-1)!.order < task.order) tasks.push(task)
+          if (!client.lanes.has(lane)) return
+          const { tasks } = lane.queues.get(task.origin) ?? openQueue(lane, task.origin)
+          if (tasks.length === 0 || tasks.at(-1)!.order < task.order) tasks.push(task)
           else tasks.splice(tasks.findLastIndex(({ order }) => order < task.order) + 1, 0, task)
+          lane.waiting++
           schedule()
         },
         kick: schedule,
         close() {
-          lane.waiting.clear()
-          lanes.delete(lane)
+          client.lanes.delete(lane)
+          lane.waiting = 0
+          for (const queue of [...lane.queues.values()]) {
+            queue.tasks.length = 0
+            leaveIfEmpty(queue)
+          }
+          forgetIfGone(client)
         },
       }
     },
   }
+}
+
+function useOf(uses: Map<string, Use>, origin: string): Use {
+  let use = uses.get(origin)
+  if (use === undefined) {
+    use = { active: 0, queues: 0 }
+    uses.set(origin, use)
+  }
+  use.queues++
+  return use
 }

@@ -53,7 +53,8 @@ export interface FetchLane {
 }
 
 export interface Fetcher extends Disposable {
-  openLane(mayStart: () => boolean): FetchLane
+  /** For one archive of the client with this address. */
+  openLane(mayStart: () => boolean, client?: string): FetchLane
   /** Asks without fetching. */
   readonly probe: Probe
 }
@@ -180,9 +181,9 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   return {
     probe: createProbe(options),
-    openLane(mayStart) {
+    openLane(mayStart, client) {
       const runs = new Set<Run>()
-      const lane = budget.openLane(mayStart)
+      const lane = budget.openLane(mayStart, client)
       return {
         fetch: (request) => new Run(request, lane, runs),
         kick: () => lane.kick(),

@@ -15,9 +15,13 @@ export type ProbeOutcome =
 
 /**
  * Asks for each target in order, as far as origins have room. Resolves to the outcomes by index once all are in; when
- * `signal` aborts, to those that are in by then.
+ * `signal` aborts, to those that are in by then. It has its share of the budget as an archive of that client has.
  */
-export type Probe = (targets: Iterable<ProbeTarget>, signal: AbortSignal) => Promise<Map<number, ProbeOutcome>>
+export type Probe = (
+  targets: Iterable<ProbeTarget>,
+  signal: AbortSignal,
+  client?: string,
+) => Promise<Map<number, ProbeOutcome>>
 
 /** Queued or under way at a time; the budget decides how many of them really run. */
 const LOOKAHEAD = 512
@@ -27,12 +31,12 @@ const CHECK_EVERY_MS = 100
 const NO_HEAD_STATUSES: ReadonlySet<number> = new Set([405, 501])
 
 export function createProbe({ dispatcher, budget, limits, clock, userAgent }: FetcherOptions): Probe {
-  return (targets, signal) =>
+  return (targets, signal, client) =>
     new Promise((resolve) => {
       const outcomes = new Map<number, ProbeOutcome>()
       const underWay = new Map<number, Attempt>()
       const left = Iterator.from(targets)
-      const lane = budget.openLane(() => true)
+      const lane = budget.openLane(() => true, client)
       let open = 0
       let ended = false
       const ticker = setInterval(() => {

@@ -102,6 +102,7 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
         clock: systemClock,
         log,
         limits: limit,
+        client: '',
       })
       void build.run(await journal.manifest(archiveId))
       return build

@@ -20,6 +20,7 @@ export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy
   limits?: Partial<FetcherLimits>
   maxFetches?: number
   maxFetchesPerOrigin?: number
+  maxInAll?: number
 }
 
 export interface Fetching extends AsyncDisposable {
@@ -67,12 +68,18 @@ export function startFetching({
   limits = {},
   maxFetches = 96,
   maxFetchesPerOrigin = 32,
+  maxInAll,
   ...options
 }: FetchingOptions = {}): Fetching {
   const dispatcher = openDispatcher({ allow, maxConnectionsPerOrigin: maxFetchesPerOrigin, ...options })
   const fetcher = createFetcher({
     dispatcher,
-    budget: createFetchBudget({ maxFetches, maxFetchesPerOrigin, crowd: createCrowd(() => false) }),
+    budget: createFetchBudget({
+      maxFetches,
+      maxFetchesPerOrigin,
+      ...(maxInAll === undefined ? {} : { maxInAll }),
+      crowd: createCrowd(() => false),
+    }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,
     userAgent: 'sheaf/test',

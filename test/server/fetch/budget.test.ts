@@ -61,17 +61,36 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['a0', 'b2', 'a1'])
   })
 
-  it('counts an origin over all lanes', async () => {
-    const { budget, started, add } = openBudget({ maxFetchesPerOrigin: 1 })
-    for (const name of ['x', 'y'])
-      add(
-        budget.openLane(() => true),
-        name,
-        0,
-        'same',
-      )
+  it('gives one lane what is set at an origin, and keeps a reserve for other lanes and other clients', async () => {
+    const { budget, started, add } = openBudget({ maxFetchesPerOrigin: 4 })
+    const fill = async (lane: Lane, name: string) => {
+      for (let n = 0; n < 20; n++) add(lane, `${name}${n}`, n, 'same')
+      await turn()
+      return started.filter((one) => one.startsWith(name)).length
+    }
+    const lane = (client: string) => budget.openLane(() => true, client)
+    // 4 of 6 that the client may have, and 6 of 9 that all may have.
+    expect(await fill(lane('one'), 'a')).toBe(4)
+    expect(await fill(lane('one'), 'b')).toBe(1)
+    expect(await fill(lane('one'), 'c')).toBe(1)
+    expect(await fill(lane('one'), 'd')).toBe(0)
+    expect(await fill(lane('other'), 'e')).toBe(2)
+    expect(await fill(lane('third'), 'f')).toBe(1)
+    expect(started).toHaveLength(9)
+  })
+
+  it('lets a client that comes later begin at once, however long others hold what they have', async () => {
+    const { budget, started, add } = openBudget({ maxFetches: 32 })
+    for (let index = 0; index < 40; index++) {
+      const lane = budget.openLane(() => true, 'greedy')
+      for (let n = 0; n < 100; n++) add(lane, `greedy${index}-${n}`, n, `o${index}-${n}`)
+    }
     await turn()
-    expect(started).toEqual(['x'])
+    const before = started.length
+    const lane = budget.openLane(() => true, 'late')
+    for (let n = 0; n < 20; n++) add(lane, `late${n}`, n, `late${n}`)
+    await turn()
+    expect(started.length - before).toBeGreaterThanOrEqual(4)
   })
 
   it('keeps the order of a lane whatever the order of adding, also for one that comes back', async () => {
@@ -102,7 +121,7 @@ describe('the fetch budget', () => {
   })
 
   it('lets a lane start first that has nothing under way, and gives the others turns', async () => {
-    const { budget, started, add, release } = openBudget({ maxFetches: 4 })
+    const { budget, started, add, release } = openBudget({ maxFetches: 4, maxInAll: 4 })
     const lanes = ['a', 'b', 'c'].map((name) => ({ name, lane: budget.openLane(() => true) }))
     for (const { name, lane } of lanes.slice(0, 2)) for (const n of [0, 1, 2, 3]) add(lane, `${name}${n}`, n)
     await turn()

@@ -202,7 +202,11 @@ describe.concurrent('a failure', () => {
 
   it('is ENTRY_TIMEOUT where the turn for the next attempt does not come in time', async ({ expect }) => {
     await using origin = await startOrigin()
-    await using fetching = startFetching({ maxFetches: 1, limits: { entryTimeoutMs: 700, idleTimeoutMs: 9_000 } })
+    await using fetching = startFetching({
+      maxFetches: 1,
+      maxInAll: 1,
+      limits: { entryTimeoutMs: 700, idleTimeoutMs: 9_000 },
+    })
     const hog = behave.gate()
     const first = fetching.fetch(origin.serve('/fails', behave.status(503)))
     await until(() => origin.count('/fails') === 1, { what: 'the first attempt' })
