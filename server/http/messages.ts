@@ -155,8 +155,10 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
       const { id, result, error } = response as { id?: unknown; result?: { type: string }; error?: unknown }
       if (id === null && error !== undefined) {
         // The whole message is answered by this one.
-        for (const each of begun.splice(0)) end(each)
-        if (refusedId !== null) return JSON.stringify({ ...(response as object), id: refusedId })
+        for (const each of begun) end(each)
+        const onlyId = begun.length === 1 ? begun[0] : refusedId
+        begun = []
+        return JSON.stringify({ ...(response as object), id: onlyId })
       }
       if (result?.type !== 'stopped') end(id)
       return JSON.stringify(response)
@@ -166,6 +168,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   function begin(call: unknown, bytes: number): void {
     const { id, method } = call as { id?: unknown; method?: unknown }
     if (method !== 'query' && method !== 'mutation' && method !== 'subscription') return
+    if (typeof id !== 'number' && typeof id !== 'string') return
     begun.push(id)
     calls.set(id, (calls.get(id) ?? 0) + bytes)
     callBytes += bytes

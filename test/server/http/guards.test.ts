@@ -92,4 +92,19 @@ describe('judgeRequest', () => {
   ])('without an origin, from site %s, call %s: %s', (fetchSite, isCall, verdict) => {
     expect(judge({ fetchSite }, isCall)).toBe(verdict)
   })
+
+  it.each([
+    ['https://sheaf.example', 'sheaf.example', 'https', 'ok'],
+    ['http://sheaf.example', 'sheaf.example', 'https', 403],
+    ['https://sheaf.example', 'sheaf.example', 'http', 403],
+    ['https://sheaf.example', 'sheaf.example:443', 'https', 'ok'],
+    ['http://sheaf.example', 'sheaf.example:80', 'http', 'ok'],
+    ['https://sheaf.example:80', 'sheaf.example:80', 'https', 'ok'],
+    ['https://sheaf.example', 'sheaf.example:80', 'https', 403],
+    ['http://sheaf.example', 'sheaf.example', null, 'ok'],
+    ['https://sheaf.example', 'sheaf.example', null, 'ok'],
+    ['chrome-extension://sheaf.example', 'sheaf.example', null, 403],
+  ] as const)('judges a page of %s at %s, reached by %s', (origin, host, scheme, verdict) => {
+    expect(judge({ origin, host, scheme })).toBe(verdict)
+  })
 })

@@ -1,0 +1,74 @@
+// The manifests that were asked for last: parsed once, let go when there are too many bytes of them, or nobody asks any more.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { createSqliteJournal } from '../../../server/adapters/sqlite/journal.ts'
+import { withRecentManifests } from '../../../server/archives/manifests.ts'
+import type { Journal } from '../../../server/ports/journal.ts'
+import { requestOf } from '../../support/archives.ts'
+
+let journal: Journal
+
+beforeEach(async () => {
+  journal = createSqliteJournal({ file: ':memory:', onQuarantine: () => {} })
+  return () => journal[Symbol.asyncDispose]()
+})
+
+async function accept(into: Journal, ...urls: string[]): Promise<string> {
+  const request = requestOf({ totalEntries: urls.length })
+  await into.accept(request, urls)
+  return request.archiveId
+}
+
+describe('recent manifests', () => {
+  it('are the same for all who ask, also at once', async () => {
+    const recent = withRecentManifests(journal)
+    const archiveId = await accept(recent, 'http://a.test/1', 'http://a.test/2')
+    const [one, other] = await Promise.all([recent.manifest(archiveId), recent.manifest(archiveId)])
+    expect(one).toEqual(['http://a.test/1', 'http://a.test/2'])
+    expect(other).toBe(one)
+    expect(await recent.manifest(archiveId)).toBe(one)
+    expect(await journal.manifest(archiveId)).not.toBe(one)
+  })
+
+  it('are kept up to a number of bytes, the one asked for last in any case', async () => {
+    const recent = withRecentManifests(journal, { maxBytes: 2_500 })
+    const ids: string[] = []
+    for (const name of ['a', 'b', 'c', 'd']) ids.push(await accept(recent, name.repeat(name === 'd' ? 9_000 : 1_000)))
+    const [a, b, c, d] = ids as [string, string, string, string]
+    const first = await recent.manifest(a)
+    const second = await recent.manifest(b)
+    expect(await recent.manifest(a)).toBe(first)
+    await recent.manifest(c)
+    expect(await recent.manifest(a)).toBe(first)
+    expect(await recent.manifest(b)).not.toBe(second)
+    const large = await recent.manifest(d)
+    expect(await recent.manifest(d)).toBe(large)
+    expect(await recent.manifest(a)).not.toBe(first)
+  })
+
+  it('are let go once nobody asks', async () => {
+    const recent = withRecentManifests(journal, { keepMs: 20 })
+    const archiveId = await accept(recent, 'http://a.test/1')
+    const manifest = await recent.manifest(archiveId)
+    await sleep(100)
+    expect(await recent.manifest(archiveId)).not.toBe(manifest)
+  })
+
+  it('do not outlive the archive', async () => {
+    const recent = withRecentManifests(journal)
+    const archiveId = await accept(recent, 'http://a.test/1')
+    await recent.manifest(archiveId)
+    await recent.bury(archiveId, 1)
+    expect(await recent.manifest(archiveId)).toEqual([])
+    await recent.forget(2)
+    await recent.accept(requestOf({ archiveId }), ['http://a.test/2'])
+    expect(await recent.manifest(archiveId)).toEqual(['http://a.test/2'])
+  })
+
+  it('leave all else as the journal has it', async () => {
+    const recent = withRecentManifests(journal)
+    const archiveId = await accept(recent, 'http://a.test/1')
+    expect((await recent.get(archiveId))?.archiveId).toBe(archiveId)
+    expect(await recent.kept()).toEqual([archiveId])
+  })
+})
