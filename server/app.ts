@@ -226,6 +226,7 @@ function policyOf(config: Config, samples: Samples | null): AddressPolicy {
   return {
     allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
     allow: [...config.SHEAF_ALLOW_ADDRESSES, ...ownImages],
+    deny: config.SHEAF_DENY_ADDRESSES,
   }
 }
 

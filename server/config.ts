@@ -65,6 +65,12 @@ const settings = {
     .string()
     .default('')
     .describe('ip:port, address or CIDR that may be fetched from though not public, comma-separated'),
+  SHEAF_DENY_ADDRESSES: z
+    .string()
+    .default('')
+    .describe(
+      'the same, never fetched from, though public or allowed: own public addresses, a NAT64 prefix of the network',
+    ),
   SHEAF_ALLOWED_PORTS: list.describe('ports that may be fetched from (default 80,443,8080,8443)'),
   SHEAF_CONNECT_TIMEOUT_MS: timerMs(10 * SECOND).describe('for name, TCP and TLS together'),
   SHEAF_HEADERS_TIMEOUT_MS: timerMs(30 * SECOND).describe('from the request to the end of the response headers'),
@@ -123,8 +129,10 @@ const settings = {
 
 const schema = z.object(settings)
 
-export interface Config extends Omit<z.infer<typeof schema>, 'SHEAF_ALLOW_ADDRESSES' | 'SHEAF_ALLOWED_PORTS'> {
+export interface Config
+  extends Omit<z.infer<typeof schema>, 'SHEAF_ALLOW_ADDRESSES' | 'SHEAF_DENY_ADDRESSES' | 'SHEAF_ALLOWED_PORTS'> {
   SHEAF_ALLOW_ADDRESSES: AllowRule[]
+  SHEAF_DENY_ADDRESSES: AllowRule[]
   SHEAF_ALLOWED_PORTS: number[]
 }
 
@@ -167,16 +175,17 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     ...data,
     SHEAF_DATA_DIR: resolve(data.SHEAF_DATA_DIR),
     SHEAF_ALLOWED_HOSTS: data.SHEAF_ALLOWED_HOSTS.map((name) => name.toLowerCase()),
-    SHEAF_ALLOW_ADDRESSES: parseAllowed(data.SHEAF_ALLOW_ADDRESSES),
+    SHEAF_ALLOW_ADDRESSES: parseRules('SHEAF_ALLOW_ADDRESSES', data),
+    SHEAF_DENY_ADDRESSES: parseRules('SHEAF_DENY_ADDRESSES', data),
     SHEAF_ALLOWED_PORTS: ports.length > 0 ? ports : [80, 443, 8080, 8443],
   }
 }
 
-function parseAllowed(text: string): AllowRule[] {
+function parseRules<N extends string>(name: N, settings: Record<N, string>): AllowRule[] {
   try {
-    return parseAllowList(text)
+    return parseAllowList(settings[name])
   } catch (error) {
-    throw new ConfigError(`SHEAF_ALLOW_ADDRESSES: ${(error as Error).message}`)
+    throw new ConfigError(`${name}: ${(error as Error).message}`)
   }
 }
 

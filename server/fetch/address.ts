@@ -9,7 +9,7 @@ interface Prefix {
   readonly bits: number
 }
 
-/** Addresses an operator opens in spite of everything else; `port: null` opens every port. */
+/** Addresses that an operator opens, or closes, in spite of everything else; `port: null` is every port. */
 export interface AllowRule extends Prefix {
   readonly port: number | null
 }
@@ -17,6 +17,8 @@ export interface AllowRule extends Prefix {
 export interface AddressPolicy {
   readonly allowedPorts: ReadonlySet<number>
   readonly allow: readonly AllowRule[]
+  /** Never dialled, though public or allowed. @default none */
+  readonly deny?: readonly AllowRule[]
 }
 
 /** Bytes of a canonical literal. Octal, hexadecimal and short spellings are none: systems read them differently. */
@@ -104,8 +106,8 @@ function isGlobalUnicast(address: readonly number[]): boolean {
 
 /**
  * The verdict on one connection. `address` is a literal as a resolver or a WHATWG URL spells it: IPv6 may stand in
- * brackets or carry a zone, which is not looked at. An allow rule wins over range and port, and only for its own
- * family: no IPv6 spelling of an allowed IPv4 address is allowed by it. What is no address is forbidden.
+ * brackets or carry a zone, which is not looked at. A deny rule wins over all else, an allow rule over range and port, and
+ * only for its own family: no IPv6 spelling of an allowed IPv4 address is allowed by it. What is no address is forbidden.
  */
 export function judgeAddress(address: string, port: number, policy: AddressPolicy): AddressVerdict {
   const bracketed = address.startsWith('[') && address.endsWith(']') && address.includes(':')
@@ -113,7 +115,9 @@ export function judgeAddress(address: string, port: number, policy: AddressPolic
   const zoneAt = literal.includes(':') ? literal.indexOf('%') : -1
   const bytes = parseAddress(zoneAt === -1 ? literal : literal.slice(0, zoneAt))
   if (bytes === null || !isPort(port)) return 'forbidden'
-  if (policy.allow.some((rule) => (rule.port === null || rule.port === port) && contains(rule, bytes))) return 'allowed'
+  const isNamedBy = (rule: AllowRule) => (rule.port === null || rule.port === port) && contains(rule, bytes)
+  if (policy.deny?.some(isNamedBy)) return 'forbidden'
+  if (policy.allow.some(isNamedBy)) return 'allowed'
   return policy.allowedPorts.has(port) && isGlobalUnicast(bytes) ? 'allowed' : 'forbidden'
 }
 

@@ -1,5 +1,5 @@
 // The one door to the network: undici's agent over a connector that judges every address before it is dialled.
-import { type LookupAddress, type LookupOptions, lookup as systemLookup } from 'node:dns'
+import type { LookupAddress, LookupOptions } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { Agent, type buildConnector, type Client, Pool } from 'undici'
@@ -7,6 +7,7 @@ import type { Lease } from '../lib/blocks.ts'
 import { type AddressPolicy, judgeAddress } from './address.ts'
 import { createDialler, portOf } from './dial.ts'
 import { Connection } from './h2.ts'
+import { createResolver, type Resolve } from './resolve.ts'
 import { createSlabPool, type SlabPool } from './slabs.ts'
 
 export class ForbiddenTargetError extends Error {
@@ -23,15 +24,9 @@ export interface DispatcherOptions {
   pooledSockets?: boolean
   /** Trusted besides the system's certificate authorities, PEM. */
   extraCa?: string[]
-  /** @default the system's resolver */
+  /** @default over sockets of its own, from the system's name servers and file of hosts */
   resolve?: Resolve
 }
-
-export type Resolve = (
-  hostname: string,
-  options: { all: true },
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void
 
 /** What the fetcher sends its requests through. */
 export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
@@ -46,7 +41,9 @@ export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
 
 export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
   const { policy, maxConnectionsPerOrigin, pooledSockets = true } = options
-  const resolve = oncePerHost(options.resolve ?? systemLookup)
+  const resolve = oncePerHost(
+    options.resolve ?? createResolver({ timeoutMs: options.connectTimeoutMs + ANSWER_GRACE_MS }),
+  )
   // Given alone, they would take the place of those that are trusted already.
   const trusted = options.extraCa && { ca: [...getCACertificates('default'), ...options.extraCa] }
   const slabs = pooledSockets ? createSlabPool() : null
@@ -99,7 +96,12 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
 
 type ResolveAll = (hostname: string, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void
 
-/** Connections that open at the same time share one query: getaddrinfo holds a thread each. */
+/** A name that is not answered in time is told as a connection that took too long: that timer ends first. */
+const ANSWER_GRACE_MS = 500
+/** Of a name's addresses so many are dialled, one after the other: a name may have thousands. */
+const MAX_ADDRESSES = 8
+
+/** Connections that open at the same time share one query. */
 function oncePerHost(resolve: Resolve): ResolveAll {
   const pending = new Map<string, ((error: Error | null, addresses: LookupAddress[]) => void)[]>()
   return (hostname, callback) => {
@@ -117,12 +119,21 @@ function oncePerHost(resolve: Resolve): ResolveAll {
   }
 }
 
+/** The first of both families in turns (RFC 8305 section 4). */
+function inTurns(addresses: readonly LookupAddress[]): LookupAddress[] {
+  const first = addresses[0]?.family
+  const own = addresses.filter(({ family }) => family === first).slice(0, MAX_ADDRESSES)
+  const others = addresses.filter(({ family }) => family !== first).slice(0, MAX_ADDRESSES)
+  const turns = own.flatMap((address, index) => [address, ...others.slice(index, index + 1)])
+  return [...turns, ...others.slice(own.length)].slice(0, MAX_ADDRESSES)
+}
+
 /** Hands on only addresses that may be dialled, so that the address judged is the address dialled. */
 function judgedLookup(resolve: ResolveAll, port: number, policy: AddressPolicy): LookupFunction {
   return (hostname: string, { all }: LookupOptions, callback) => {
     resolve(hostname, (error, addresses) => {
       if (error) return callback(error, [])
-      const allowed = addresses.filter(({ address }) => judgeAddress(address, port, policy) === 'allowed')
+      const allowed = inTurns(addresses.filter(({ address }) => judgeAddress(address, port, policy) === 'allowed'))
       const [first] = allowed
       if (first === undefined) return callback(new ForbiddenTargetError('forbidden address or port'), [])
       if (all) callback(null, allowed)

@@ -20,6 +20,7 @@ describe('the program', () => {
     ['half an entry', { SHEAF_MAX_ENTRIES: '1.5' }, /^SHEAF_MAX_ENTRIES: .+$/],
     ['a flag of another kind', { SHEAF_PUBLIC: 'yes' }, /^SHEAF_PUBLIC: .*"true".*"false".*$/],
     ['a log level that is none', { SHEAF_LOG: 'loud' }, /^SHEAF_LOG: .*"debug".*$/],
+    ['a denied address that is none', { SHEAF_DENY_ADDRESSES: 'example.org' }, /^SHEAF_DENY_ADDRESSES: .+$/],
     ['an address that is none', { SHEAF_ALLOW_ADDRESSES: '10.0.0.0/33' }, /^SHEAF_ALLOW_ADDRESSES: .+$/],
     ['ports that are none', { SHEAF_ALLOWED_PORTS: '80,x' }, /^SHEAF_ALLOWED_PORTS: .+$/],
     ['listening everywhere by accident', { SHEAF_HOST: '0.0.0.0' }, /^SHEAF_HOST=0\.0\.0\.0 .+SHEAF_PUBLIC=true.*$/],

@@ -15,7 +15,7 @@ beforeEach(async () => {
 
 async function accept(into: Journal, ...urls: string[]): Promise<string> {
   const request = requestOf({ totalEntries: urls.length })
-  await into.accept(request, urls)
+  await into.accept(request, urls, '')
   return request.archiveId
 }
 
@@ -61,7 +61,7 @@ describe('recent manifests', () => {
     await recent.bury(archiveId, 1)
     expect(await recent.manifest(archiveId)).toEqual([])
     await recent.forget(2)
-    await recent.accept(requestOf({ archiveId }), ['http://a.test/2'])
+    await recent.accept(requestOf({ archiveId }), ['http://a.test/2'], '')
     expect(await recent.manifest(archiveId)).toEqual(['http://a.test/2'])
   })
 

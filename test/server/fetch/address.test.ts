@@ -10,6 +10,28 @@ function policyOf(allow = ''): AddressPolicy {
 
 const strict = policyOf()
 
+describe('an operator who denies addresses', () => {
+  const policy = {
+    ...policyOf('10.0.0.0/8'),
+    deny: parseAllowList('10.1.0.0/16, 8.8.8.8, 9.9.9.9:443, 2001:4860::/32'),
+  }
+
+  it.each([
+    ['10.1.2.3', 80, 'forbidden'],
+    ['10.2.2.3', 80, 'allowed'],
+    ['8.8.8.8', 443, 'forbidden'],
+    ['8.8.8.9', 443, 'allowed'],
+    ['::ffff:8.8.8.8', 443, 'forbidden'],
+    ['9.9.9.9', 443, 'forbidden'],
+    ['9.9.9.9', 80, 'allowed'],
+    ['2001:4860:4860::8888', 443, 'forbidden'],
+    ['[2001:4860:0:0:0:0:0:1]', 443, 'forbidden'],
+    ['2001:4861::1', 443, 'allowed'],
+  ] as const)('has %s port %i %s, also where it is public or allowed', (address, port, verdict) => {
+    expect(judgeAddress(address, port, policy)).toBe(verdict)
+  })
+})
+
 /** Per range: just before it, its first address, its last one, just after it; null where that is special, too. */
 const rangesV4: [before: string | null, first: string, last: string, after: string | null][] = [
   [null, '0.0.0.0', '0.255.255.255', '1.0.0.0'],

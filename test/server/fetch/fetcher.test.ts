@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import type { BodySink } from '../../../server/fetch/attempt.ts'
-import type { Resolve } from '../../../server/fetch/dispatcher.ts'
+import type { Resolve } from '../../../server/fetch/resolve.ts'
 import * as behave from '../../support/behaviours.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
 import { type Behaviour, bodyOf, type Origin, startOrigin, type TlsIdentity } from '../../support/origin.ts'
@@ -491,6 +491,20 @@ describe.concurrent('an address', () => {
     expect(codeOf(fetched)).toBe('ok')
     expect(asked).toEqual(['origin.test'])
     expect(origin.requests[0]!.headers.host).toBe(`origin.test:${origin.port}`)
+  })
+
+  it('is one of the first eight that a name has, after those that are forbidden', async ({ expect }) => {
+    await using origin = await startOrigin({ host: '127.0.9.1' })
+    const closed = (count: number) => Array.from({ length: count }, (_, index) => `127.0.8.${index + 1}`)
+    const forbidden = Array.from({ length: 2_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
+    const url = `http://many.test:${origin.port}/bytes/9/x`
+    const outcomeOf = async (count: number) => {
+      const { resolve } = resolver([...forbidden, ...closed(count), '127.0.9.1', ...closed(200)])
+      await using fetching = startFetching({ resolve, allow: '127.0.0.0/8', limits: { maxAttempts: 1 } })
+      return codeOf(await fetching.fetch(url))
+    }
+    expect(await outcomeOf(7)).toBe('ok')
+    expect(await outcomeOf(8)).toBe('CONNECT_FAILED')
   })
 
   it('of a name that rebinds is judged again for each connection', async ({ expect }) => {
