@@ -1,9 +1,9 @@
 // Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
 import { createHash, type Hash } from 'node:crypto'
-import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip, createInflateRaw } from 'node:zlib'
 import type { ArchiveFormat } from '#contracts/archive.ts'
+import { readForward, readTar } from '#contracts/tar.ts'
 import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/zip.ts'
 import { DownloadError } from './download.ts'
 
@@ -23,9 +23,6 @@ const LOCAL_HEADER_BYTES = 30
 /** APPNOTE 4.4.5. */
 const METHOD_STORE = 0
 const METHOD_DEFLATE = 8
-const TAR_BLOCK_BYTES = 512
-/** Two blocks of zeros end a tar (POSIX.1-2024, pax, "ustar Interchange Format"). */
-const TAR_END_BYTES = 2 * TAR_BLOCK_BYTES
 
 /** Rejects with a DownloadError CORRUPT where the bytes are no whole archive. */
 export async function checkArchive(
@@ -163,27 +160,32 @@ function createWindow(file: RandomAccess) {
   return window
 }
 
+/** Every header is read, as one that is damaged costs a reader all entries after it. */
 async function checkTar(
   file: RandomAccess,
   sizeBytes: number,
   format: 'tar' | 'tar.gz',
   { signal }: CheckOptions,
 ): Promise<void> {
-  let size = 0
-  let tail: Buffer = Buffer.alloc(0)
-  const lookAtEnd = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      // A copy, as a window is used again.
-      tail = Buffer.concat([tail, chunk.subarray(-TAR_END_BYTES)]).subarray(-TAR_END_BYTES)
-      done()
-    },
-  })
-  const source = Readable.from(readAll(file, sizeBytes), { objectMode: false })
-  if (format === 'tar') await pipeline(source, lookAtEnd, { signal })
-  else await pipeline(source, createGunzip(), lookAtEnd, { signal })
-  if (size % TAR_BLOCK_BYTES !== 0) corrupt(`${size} bytes are no whole number of blocks`)
-  if (tail.length < TAR_END_BYTES || tail.some((byte) => byte !== 0)) corrupt('it has no end')
+  if (format === 'tar') {
+    const read = async (offset: number, length: number) => {
+      const target = Buffer.allocUnsafe(length)
+      return target.subarray(0, await file.readInto(target, offset))
+    }
+    for await (const _ of readTar(read)) signal?.throwIfAborted()
+    return
+  }
+  const gunzip = createGunzip({ rejectGarbageAfterEnd: true })
+  const fed = pipeline(readAll(file, sizeBytes), gunzip, { signal })
+  fed.catch(() => {})
+  try {
+    const pieces = (gunzip as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, void>
+    for await (const _ of readTar(readForward(pieces))) signal?.throwIfAborted()
+    await fed
+  } finally {
+    gunzip.destroy()
+    await fed.catch(() => {})
+  }
 }
 
 async function* readAll(file: RandomAccess, sizeBytes: number): AsyncGenerator<Buffer> {

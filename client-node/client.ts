@@ -5,6 +5,7 @@ import type { ArchivePlan, EntryStatus, ServerInfo } from '#contracts/api.ts'
 import type { ArchiveFormat, ArchiveKey, CreateArchiveInput, PlanArchiveInput } from '#contracts/archive.ts'
 import { type ConnectionOptions, connect, newArchiveKey, readFailure } from '#contracts/client.ts'
 import type { AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
+import { DownloadError } from './download.ts'
 import { formatOfFileName } from './format.ts'
 import { type SavedArchive, type SaveOptions, saveArchive } from './save.ts'
 import { type Stored, type StoreOptions, storeArchive } from './store.ts'
@@ -54,6 +55,21 @@ function isComplete(source: DownloadSource): source is CompleteEvent {
   return typeof source === 'object' && 'type' in source && source.type === 'complete'
 }
 
+/**
+ * Where an archive of this server lies. The server's word is not enough: appended as text, "@other.example/x" would make another
+ * host of it.
+ * @throws DownloadError REFUSED where that is not below the server's own /archives/
+ */
+function addressOf(base: string, href: string): string {
+  const root = new URL(base)
+  const prefix = root.pathname.replace(/\/$/, '')
+  const address = URL.parse(base + href)
+  // Whatever a parser reads otherwise than it is written, dots and backslashes for instance, is no address that we were given.
+  const isOwn = address?.origin === root.origin && address.username === '' && address.pathname === prefix + href
+  if (isOwn && /^\/archives\/[^/]+\/[^/]+$/.test(href)) return address.href
+  throw new DownloadError('REFUSED', `${JSON.stringify(href.slice(0, 200))} is no address of an archive at ${base}`)
+}
+
 /** A single call that is not answered by then has failed. */
 const CALL_TIMEOUT_MS = 30_000
 
@@ -63,8 +79,12 @@ export function createSheafClient(options: ConnectionOptions): SheafClient {
   const { trpc, url } = connection
   const agent = new Agent({ connect: { timeout: 10_000 }, keepAliveTimeout: 4_000 })
 
-  const store = (source: DownloadSource, format: ArchiveFormat, target: string | Writable, options?: StoreOptions) =>
-    storeArchive(url + (typeof source === 'string' ? source : source.href), format, target, agent, options)
+  const store = async (
+    source: DownloadSource,
+    format: ArchiveFormat,
+    target: string | Writable,
+    options?: StoreOptions,
+  ) => storeArchive(addressOf(url, typeof source === 'string' ? source : source.href), format, target, agent, options)
 
   const client: SheafClient = {
     url,
@@ -93,16 +113,16 @@ export function createSheafClient(options: ConnectionOptions): SheafClient {
     },
     async download(source, target, options) {
       const href = typeof source === 'string' ? source : source.href
-      const format = formatOfFileName(new URL(href, url).pathname)
+      const format = formatOfFileName(new URL(addressOf(url, href)).pathname)
       if (format === null) throw new TypeError(`${href} is no href of an archive`)
       const complete = isComplete(source) ? Promise.resolve(source) : undefined
       return await store(source, format, target, { complete, ...options })
     },
     saveArchive(request, options = {}) {
       const watch = (signal: AbortSignal) => client.createArchive(request, { signal })
-      const hashStream = request.checksum !== undefined
+      const hashed = request.checksum !== undefined
       return saveArchive(watch, (accepted, target, options) => store(accepted, accepted.format, target, options), {
-        hashStream,
+        hashed,
         ...options,
       })
     },

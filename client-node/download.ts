@@ -80,6 +80,10 @@ export async function download(
     if (verdict.startsOver) await forget()
     position = verdict.position
     for await (const chunk of body) {
+      const { receivedBytes, totalBytes } = position
+      if (totalBytes !== null && receivedBytes + chunk.length > totalBytes) {
+        throw new DownloadError('CORRUPT', `the server sends more than the ${totalBytes} bytes that the archive has`)
+      }
       await toSink(sink.write(chunk))
       position = { ...position, receivedBytes: position.receivedBytes + chunk.length }
       lastByteAt = performance.now()

@@ -87,14 +87,18 @@ export async function createPartFile(target: string, { ifTaken }: PartFileOption
     async keep() {
       await flush()
       await writing
+      // Before the name is changed: after a power cut, an empty file under the final name would have replaced a good one.
+      await handle.sync()
       await close()
       if (ifTaken === 'replace') {
         await rename(path, finalPath)
+        await syncFolder(finalPath)
         return finalPath
       }
       const reserved = await reserve(finalPath)
       try {
         await rename(path, reserved)
+        await syncFolder(reserved)
       } catch (error) {
         await rm(reserved, { force: true })
         throw error
@@ -106,6 +110,13 @@ export async function createPartFile(target: string, { ifTaken }: PartFileOption
       await rm(path, { force: true })
     },
   }
+}
+
+/** So that the name outlives a power cut; some file systems and systems know no such thing. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), 'r').catch(() => null)
+  await folder?.sync().catch(() => {})
+  await folder?.close()
 }
 
 async function writeAll(handle: FileHandle, chunks: Uint8Array[], position: number): Promise<void> {

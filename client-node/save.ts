@@ -6,7 +6,7 @@ import { DownloadError, type DownloadProgress } from './download.ts'
 import type { Stored, StoreOptions } from './store.ts'
 
 export interface SaveOptions
-  extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck' | 'hashStream'> {
+  extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck' | 'hashed'> {
   signal?: AbortSignal
   /** A path, replaced once the archive is whole, or a stream. @default the archive's own name in the current directory */
   output?: string | Writable

@@ -14,8 +14,8 @@ import { createPartFile, type PartFileOptions } from './part-file.ts'
 export interface StoreOptions extends DownloadOptions, CheckOptions, Partial<PartFileOptions> {
   /** Awaited after the last byte: the archive must then have the size it tells, and the SHA-256 if it tells one. */
   complete?: Promise<CompleteEvent>
-  /** Hashes what goes to a stream, so that a SHA-256 can be checked there, too. @default false */
-  hashStream?: boolean
+  /** A SHA-256 was asked for: what goes to a stream is hashed, too, and an archive without one is refused. @default false */
+  hashed?: boolean
   /** Called once all bytes are there and the check begins. */
   onCheck?: () => void
 }
@@ -55,7 +55,7 @@ export async function storeArchive(
   await checkSize(downloaded, options)
   options.onCheck?.()
   await checkArchive(part, downloaded.sizeBytes, format, options)
-  const sha256 = (await options.complete)?.sha256 ?? null
+  const sha256 = await digestOf(options)
   if (sha256 !== null) await checkDigest(part, downloaded.sizeBytes, sha256, signal)
   signal?.throwIfAborted()
   return { ...downloaded, path: await part.keep() }
@@ -80,10 +80,10 @@ async function storeToStream(
   const ignore = () => {}
   stream.on('error', ignore)
   try {
-    const hash = options.hashStream ? createHash('sha256') : null
+    const hash = options.hashed ? createHash('sha256') : null
     const downloaded = await download(url, streamSink(stream, hash), dispatcher, options)
     await checkSize(downloaded, options)
-    const sha256 = (await options.complete)?.sha256 ?? null
+    const sha256 = await digestOf(options)
     if (hash !== null && sha256 !== null) assertDigest(hash, sha256)
     return { ...downloaded, path: null }
   } finally {
@@ -103,11 +103,22 @@ function streamSink(stream: Writable, hash: Hash | null): ByteSink {
   }
 }
 
+async function digestOf({ complete, hashed = false }: StoreOptions): Promise<string | null> {
+  const sha256 = (await complete)?.sha256 ?? null
+  if (hashed && sha256 === null) {
+    throw new DownloadError(
+      'CORRUPT',
+      'a SHA-256 was asked for, and the server tells none: nothing vouches for the bytes',
+    )
+  }
+  return sha256
+}
+
 async function checkSize({ sizeBytes, etag }: Downloaded, { complete, signal }: StoreOptions): Promise<void> {
   if (complete === undefined) return
   const expected = await complete
   signal?.throwIfAborted()
-  if (expected.sizeBytes === sizeBytes && (etag === null || etag === expected.etag)) return
+  if (expected.sizeBytes === sizeBytes && etag === expected.etag) return
   const message = `${sizeBytes} bytes of ${etag} are not the ${expected.sizeBytes} bytes of ${expected.etag}`
   throw new DownloadError('CORRUPT', `the archive is not the one that was completed: ${message}`)
 }

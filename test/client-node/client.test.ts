@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { createHTTPHandler } from '@trpc/server/adapters/standalone'
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { describe, expect, it } from 'vitest'
@@ -53,6 +54,39 @@ describe('a client', () => {
     expect(await client.echo('ünïcode \u0000')).toBe('ünïcode \u0000')
     expect(await client.serverInfo()).toEqual(info)
     expect(await client.cancelArchive(newArchiveKey())).toBe(true)
+  })
+
+  it('lets no server choose which host is asked for the bytes, nor which path', async () => {
+    let asked = 0
+    await using other = await serve((_, response) => {
+      asked++
+      response.end('secret')
+    })
+    const { host } = new URL(other.url)
+    await using client = createSheafClient(other)
+    const hrefs = [
+      `@${host}/archives/x/a.zip`,
+      `.${host}/archives/x/a.zip`,
+      `//${host}/archives/x/a.zip`,
+      `${other.url}archives/x/a.zip`,
+      '/archives/../secret/a.zip',
+      '/archives/%2e%2e/a.zip',
+      '/archives/x/..',
+      '/archives\\x\\a.zip',
+      '/archives/x\t/a.zip',
+      '/archives/x/a.zip?b.zip',
+      '/archives/x/y/a.zip',
+      '/trpc/x/a.zip',
+      'archives/x/a.zip',
+      '',
+    ]
+    for (const href of hrefs) {
+      const got = client.download(href, new PassThrough())
+      await expect(got, href).rejects.toMatchObject({ name: 'DownloadError', code: 'REFUSED' })
+      const event = client.download({ href }, new PassThrough())
+      await expect(event, href).rejects.toMatchObject({ code: 'REFUSED' })
+    }
+    expect(asked).toBe(0)
   })
 
   it('lists entries through all pages, and asks for no more than is read', async () => {

@@ -57,6 +57,23 @@ describe('a download', () => {
     expect(told).toEqual(told.toSorted((a, b) => a - b))
   })
 
+  it('stops at an answer that goes on beyond the end that it told', async () => {
+    await using server = await startScripted((response, { headers }) => {
+      if (headers.range === undefined) {
+        response.writeHead(200, { etag: '"id.1"' })
+        response.write(BODY.subarray(0, 1_000), () => response.destroy())
+        return
+      }
+      // In chunks: nothing but the range says how much there should be.
+      response.writeHead(206, { etag: '"id.1"', 'content-range': `bytes 1000-1999/2000` })
+      const pour = setInterval(() => response.write(BODY.subarray(0, 10_000)), 5)
+      response.on('close', () => clearInterval(pour))
+    })
+    const memory = memorySink()
+    await expect(run(server, {}, memory)).rejects.toMatchObject({ code: 'CORRUPT' })
+    expect(memory.bytes().length).toBeLessThanOrEqual(2_000)
+  })
+
   it('goes on where it was cut while the archive grows, as often as it takes', async () => {
     await using server = await startScripted(
       growing(BODY, { until: 100_000, after: 'reset' }),

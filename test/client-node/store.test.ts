@@ -156,9 +156,23 @@ describe('an archive', () => {
     await expect(store({ scripts: scripts(), target, complete: wrong })).rejects.toMatchObject({ code: 'CORRUPT' })
     const stream = () => new PassThrough({ highWaterMark: 1_000_000 })
     const complete = completeOf(zip.bytes, { sha256: right })
-    await store({ scripts: scripts(), target: stream(), complete, hashStream: true })
-    const stored = store({ scripts: scripts(), target: stream(), complete: wrong, hashStream: true })
+    await store({ scripts: scripts(), target: stream(), complete, hashed: true })
+    const stored = store({ scripts: scripts(), target: stream(), complete: wrong, hashed: true })
     await expect(stored).rejects.toMatchObject({ code: 'CORRUPT' })
+  })
+
+  it('is not taken without a SHA-256 that was asked for, or without the ETag of the complete one', async () => {
+    await using directory = await tempDirectory()
+    const target = join(directory.path, 'out.zip')
+    const complete = completeOf(zip.bytes)
+    for (const to of [target, new PassThrough({ highWaterMark: 1_000_000 })]) {
+      const unhashed = store({ scripts: [growing(zip.bytes)], target: to, complete, hashed: true })
+      await expect(unhashed).rejects.toMatchObject({ code: 'CORRUPT' })
+      const other = completeOf(zip.bytes, { etag: '"another.1"' })
+      const renamed = store({ scripts: [growing(zip.bytes)], target: to, complete: other })
+      await expect(renamed).rejects.toMatchObject({ code: 'CORRUPT' })
+    }
+    expect(await readdir(directory.path)).toEqual([])
   })
 
   it('of no entries is whole', async () => {
@@ -173,12 +187,16 @@ describe('an archive', () => {
     const tar = await tarOf(directory)
     const cut = tar.subarray(0, 5_632)
     const gzip = gzipSync(tar)
+    // The minus of a date before 1970: readers stop there, and all that follows is lost to them.
+    const damaged = Buffer.from(tar)
+    damaged.write('000000000-1 ', 136, 'latin1')
     const broken = Buffer.from(gzip)
     broken[gzip.length - 8]! ^= 1
     const rows: [ArchiveFormat, Buffer, boolean][] = [
       ['tar', tar, true],
       ['tar', cut, false],
       ['tar', tar.subarray(0, -1), false],
+      ['tar', damaged, false],
       ['tar', gzip, false],
       ['tar', Buffer.alloc(0), false],
       ['tar.gz', gzipSync(Buffer.alloc(0)), false],
@@ -187,6 +205,7 @@ describe('an archive', () => {
       ['tar.gz', broken, false],
       ['tar.gz', gzipSync(cut), false],
       ['tar.gz', tar, false],
+      ['tar.gz', gzipSync(damaged), false],
     ]
     for (const [format, bytes, good] of rows) {
       const target = join(out.path, `out.${format}`)

@@ -100,7 +100,8 @@ async function launch(
   onLog: (text: string) => void,
 ): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
-  const [, ...asShipped] = pkg.scripts.start.split(' ')
+  // The script is "exec node ...": its two first words are the shell's and this process's own program.
+  const [, , ...asShipped] = pkg.scripts.start.split(' ')
   const node = [process.execPath, ...asShipped]
   const limited = maxDescriptors === undefined ? node : ['prlimit', `--nofile=${maxDescriptors}`, ...node]
   const child = spawn(limited[0]!, limited.slice(1), {

@@ -1,16 +1,22 @@
 // The manifests that were asked for last: parsed once, let go when there are too many bytes of them, or nobody asks any more.
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createSqliteJournal } from '../../../server/adapters/sqlite/journal.ts'
 import { withRecentManifests } from '../../../server/archives/manifests.ts'
 import type { Journal } from '../../../server/ports/journal.ts'
 import { requestOf } from '../../support/archives.ts'
+import { tempDirectory } from '../../support/temp.ts'
 
 let journal: Journal
 
 beforeEach(async () => {
-  journal = createSqliteJournal({ file: ':memory:', onQuarantine: () => {} })
-  return () => journal[Symbol.asyncDispose]()
+  const directory = await tempDirectory()
+  journal = createSqliteJournal({ file: join(directory.path, 'journal.db') })
+  return async () => {
+    await journal[Symbol.asyncDispose]()
+    await directory[Symbol.asyncDispose]()
+  }
 })
 
 async function accept(into: Journal, ...urls: string[]): Promise<string> {
