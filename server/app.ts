@@ -7,6 +7,7 @@ import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build-parts.ts'
+import { withFairReads } from './archives/fair-reads.ts'
 import { withRecentManifests } from './archives/manifests.ts'
 import { createPlanner } from './archives/plan.ts'
 import { createRunner } from './archives/runner.ts'
@@ -61,15 +62,14 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const most = await fitDescriptors(config, log)
 
   await openDataDirectory(config.SHEAF_DATA_DIR)
-  const journal = withRecentManifests(
-    opened.use(
-      createSqliteJournal({
-        file: journalFile(config),
-        onQuarantine: (movedTo, cause) =>
-          log.error('journal was unreadable; moved aside', { movedTo, cause: describe(cause) }),
-      }),
-    ),
+  const file = opened.use(
+    createSqliteJournal({
+      file: journalFile(config),
+      onQuarantine: (movedTo, cause) =>
+        log.error('journal was unreadable; moved aside', { movedTo, cause: describe(cause) }),
+    }),
   )
+  const journal = withFairReads(withRecentManifests(file))
   const spool = opened.use(
     await createDiskSpool({
       directory: spoolDirectory(config),
