@@ -9,6 +9,7 @@ import { createAdmission } from './archives/admission.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build-parts.ts'
 import { createExpiry, type Expiry } from './archives/expiry.ts'
+import { withFairReads } from './archives/fair-reads.ts'
 import { createHoldings, dayOf, type Holdings, type HoldingsLimits } from './archives/holdings.ts'
 import { isIntact } from './archives/manifest.ts'
 import { withRecentManifests } from './archives/manifests.ts'
@@ -66,21 +67,20 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const most = await fitDescriptors(config, log)
 
   await openDataDirectory(config.SHEAF_DATA_DIR)
-  const journal = withRecentManifests(
-    opened.use(
-      createSqliteJournal({
-        file: journalFile(config),
-        isIntact,
-        retentionMs: config.SHEAF_RETENTION_MS,
-        onQuarantine: ({ movedTo, salvaged }, cause) =>
-          log.error('journal was damaged; kept aside, and what can be read of it goes on', {
-            movedTo,
-            ...salvaged,
-            cause: describe(cause),
-          }),
-      }),
-    ),
+  const file = opened.use(
+    createSqliteJournal({
+      file: journalFile(config),
+      isIntact,
+      retentionMs: config.SHEAF_RETENTION_MS,
+      onQuarantine: ({ movedTo, salvaged }, cause) =>
+        log.error('journal was damaged; kept aside, and what can be read of it goes on', {
+          movedTo,
+          ...salvaged,
+          cause: describe(cause),
+        }),
+    }),
   )
+  const journal = withFairReads(withRecentManifests(file))
   const { clock, expiry } = await openClock(journal, log)
   let holdings: Holdings | null = null
   const usage = await journal.usageSince(dayOf(clock.wallMs()))

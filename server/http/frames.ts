@@ -5,6 +5,10 @@ export interface FrameMeter {
   readonly declaredBytes: number
   /** What it costs to keep it until it is whole. */
   readonly unfinishedBytes: number
+  /** Bytes of messages that are whole, and that `takeMessage` was not called for. */
+  readonly wholeBytes: number
+  /** The next of those was looked at. */
+  takeMessage(): void
   /** The next bytes of the connection. */
   feed(chunk: Uint8Array): void
 }
@@ -19,6 +23,8 @@ const PIECE_BYTES = 256
 export function createFrameMeter(): FrameMeter {
   let declaredBytes = 0
   let pieces = 0
+  const whole: number[] = []
+  let wholeBytes = 0
   /** Of the header of a frame, as far as it has come: 2 to 10 bytes, without the mask. */
   const header: number[] = []
   /** Of the frame, mask included. */
@@ -49,6 +55,12 @@ export function createFrameMeter(): FrameMeter {
     get unfinishedBytes() {
       return declaredBytes + pieces * PIECE_BYTES
     },
+    get wholeBytes() {
+      return wholeBytes
+    },
+    takeMessage() {
+      wholeBytes -= whole.shift() ?? 0
+    },
     feed(chunk) {
       let at = 0
       while (at < chunk.length) {
@@ -57,6 +69,8 @@ export function createFrameMeter(): FrameMeter {
         at += taken
         left -= taken
         if (left > 0 || !isLast) continue
+        whole.push(declaredBytes)
+        wholeBytes += declaredBytes
         declaredBytes = 0
         pieces = 0
         isLast = false

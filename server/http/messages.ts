@@ -87,7 +87,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     // ws closes it by itself, with the code for what is too large.
     if (meter.declaredBytes > limits.maxBytes) return
     try {
-      hold(incoming, meter.unfinishedBytes + waitingBytes + callBytes)
+      hold(incoming, meter.unfinishedBytes + meter.wholeBytes + waitingBytes + callBytes)
     } catch {
       // What is held stays so until the close is over: at once.
       client.close(TRY_AGAIN_LATER, 'too much is being received')
@@ -96,6 +96,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   function screen(data: Buffer, isBinary: boolean): void {
+    meter.takeMessage()
     heardAtMs = performance.now()
     pingedAtMs = null
     unfinishedSinceMs = null

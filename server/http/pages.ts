@@ -1,7 +1,11 @@
-// Serves the built page. Everything it needs comes from this server, and its policy says so.
-import { existsSync } from 'node:fs'
+// Serves the built page out of memory: it is small, and whoever does not read it holds nothing of ours. Its policy is strict.
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import sirv from 'sirv'
+import { join, relative, sep } from 'node:path'
+import mime from 'mime'
+import { ifNoneMatchHits } from './range.ts'
+import { pathOf } from './target.ts'
 
 const policy = [
   "default-src 'self'",
@@ -15,6 +19,12 @@ const policy = [
 
 export type Pages = (req: IncomingMessage, res: ServerResponse, next: () => void) => void
 
+interface Page {
+  readonly body: Buffer
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** The files as they are now. */
 export function createPages(directory: string): Pages {
   if (!existsSync(directory)) {
     return (_req, res) => {
@@ -22,17 +32,46 @@ export function createPages(directory: string): Pages {
       res.end('The page is not built: "npm start" does that. The API under /trpc works without it.\n')
     }
   }
-  return sirv(directory, {
-    etag: true,
-    setHeaders(res, pathname) {
-      res.setHeader('content-security-policy', policy)
-      res.setHeader('x-content-type-options', 'nosniff')
-      res.setHeader('referrer-policy', 'no-referrer')
+  const pages = readPages(directory)
+  return (req, res, next) => {
+    const page = pages.get(pathOf(req))
+    if (page === undefined || (req.method !== 'GET' && req.method !== 'HEAD')) return next()
+    const { body, headers } = page
+    if (ifNoneMatchHits(req.headers['if-none-match'], headers.etag!)) {
+      const { 'content-length': _, ...kept } = headers
+      res.writeHead(304, kept).end()
+      return
+    }
+    res.writeHead(200, headers).end(req.method === 'HEAD' ? undefined : body)
+  }
+}
+
+function readPages(directory: string): Map<string, Page> {
+  const pages = new Map<string, Page>()
+  for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const file = join(entry.parentPath, entry.name)
+    const path = `/${relative(directory, file).split(sep).join('/')}`
+    pages.set(path, pageOf(path, readFileSync(file)))
+  }
+  const index = pages.get('/index.html')
+  if (index !== undefined) pages.set('/', index)
+  return pages
+}
+
+function pageOf(path: string, body: Buffer): Page {
+  const type = mime.getType(path) ?? 'application/octet-stream'
+  return {
+    body,
+    headers: {
+      'content-type': type.startsWith('text/') ? `${type}; charset=utf-8` : type,
+      'content-length': String(body.length),
+      etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
+      'content-security-policy': policy,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
       // File names under assets/ carry a hash of their content.
-      res.setHeader(
-        'cache-control',
-        pathname.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
-      )
+      'cache-control': path.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
     },
-  })
+  }
 }

@@ -69,6 +69,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const wss = new WebSocketServer({
     noServer: true,
     WebSocket: ScreenedSocket,
+    // One message of each in a turn of the loop: a burst of thousands lets all others have theirs.
+    allowSynchronousEvents: false,
     maxPayload: incoming.maxBytes,
     maxBufferedChunks: Math.ceil(incoming.maxBytes / LEAST_PIECE_BYTES) + MAX_FRAGMENTS,
     maxFragments: MAX_FRAGMENTS,

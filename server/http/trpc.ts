@@ -1,6 +1,6 @@
 // Hands tRPC its requests over websocket and HTTP, and adds what its adapters lack: what is received and answered is bounded.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises'
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
 import { getWSConnectionHandler } from '@trpc/server/adapters/ws'
 import type { WebSocketServer } from 'ws'
@@ -56,6 +56,8 @@ interface Connection {
 }
 
 const MAX_BATCH = 32
+const QUICK_TRIES = 5
+const MOST_WAIT_MS = 50
 
 export function createTrpcEndpoints(
   wss: WebSocketServer,
@@ -79,8 +81,11 @@ export function createTrpcEndpoints(
       mayAct,
       gone,
       async readyForNext(signal) {
-        // One that never is ready is cut off by whoever watches the sockets.
-        while (backlog() > BACKLOG_BYTES) await sleep(50, undefined, { signal })
+        // A client that reads is ready within a turn of the loop or two; one that never is will be cut off.
+        for (let tries = 0; backlog() > BACKLOG_BYTES; tries++) {
+          if (tries < QUICK_TRIES) await breathe(undefined, { signal })
+          else await sleep(Math.min(MOST_WAIT_MS, tries), undefined, { signal })
+        }
       },
     }
   }

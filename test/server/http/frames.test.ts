@@ -56,6 +56,17 @@ describe('the frames of a websocket', () => {
     expect(meter.unfinishedBytes).toBeGreaterThan(20 * 1024 * 1024)
   })
 
+  it('of whole messages are counted until these are looked at', () => {
+    const meter = createFrameMeter()
+    meter.feed(Buffer.concat([frame({ payload: 10 }), frame({ payload: 3, opcode: 9 }), frame({ payload: 20 })]))
+    expect(meter.wholeBytes).toBe(30)
+    meter.takeMessage()
+    expect(meter.wholeBytes).toBe(20)
+    meter.takeMessage()
+    meter.takeMessage()
+    expect(meter.wholeBytes).toBe(0)
+  })
+
   it('hold nothing between messages, control frames included', () => {
     const meter = createFrameMeter()
     for (const opcode of [8, 9, 10]) meter.feed(frame({ payload: 125, opcode }))

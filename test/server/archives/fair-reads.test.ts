@@ -1,0 +1,30 @@
+// Turns for long reads: one in a turn of the loop, no archive's before another's.
+import { setImmediate as breathe } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { createTurns } from '../../../server/archives/fair-reads.ts'
+
+describe('turns', () => {
+  it('come one in a turn of the loop, to one of each key before the second of any', async () => {
+    const turns = createTurns()
+    const had: string[] = []
+    for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void turns.next(name[0]!).then(() => had.push(name))
+    for (let n = 1; n <= 6; n++) {
+      await Promise.resolve()
+      expect(had).toHaveLength(n)
+      await breathe()
+    }
+    expect(had.join(' ')).toBe('a1 a2 b1 c1 a3 b2')
+  })
+
+  it('are to be had at once when nobody waits', async () => {
+    const turns = createTurns()
+    let had = 0
+    for (let n = 0; n < 3; n++) {
+      void turns.next('a').then(() => had++)
+      await Promise.resolve()
+      expect(had).toBe(n + 1)
+      await breathe()
+      await breathe()
+    }
+  })
+})
