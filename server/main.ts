@@ -32,7 +32,8 @@ async function main(args: string[]): Promise<number> {
     if (error instanceof ConfigError) return complain(error.message, 2)
     throw error
   }
-  const log = createLog(config.SHEAF_LOG)
+  // An archive's id is a part of its address, which downloads it.
+  const log = createLog(config.SHEAF_LOG, { hashed: 'archive' })
   const stopped = untilSignal()
   try {
     const app = await startApp(config, log)

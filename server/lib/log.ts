@@ -1,4 +1,6 @@
 // Writes one logfmt line per occurrence to stderr. Knows levels and fields, no domain words; never keys, queries or bodies.
+import { createHash } from 'node:crypto'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
@@ -12,7 +14,19 @@ export interface Log {
 
 const order: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
 
-export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
+export interface LogOptions {
+  /** @default standard error */
+  write?: (line: string) => void
+  /** Fields of this name are told by the beginning of their SHA-256: lines of the same one can be found, and it stays secret. */
+  hashed?: string
+}
+
+const HASH_DIGITS = 12
+
+export function createLog(level: LogLevel, options: LogOptions = {}): Log {
+  const { write = (line) => process.stderr.write(line), hashed } = options
+  const told = (key: string, value: unknown) =>
+    key === hashed ? createHash('sha256').update(String(value)).digest('hex').slice(0, HASH_DIGITS) : String(value)
   const lowest = order.indexOf(level)
   const at =
     (own: LogLevel) =>
@@ -21,7 +35,7 @@ export function createLog(level: LogLevel, write: (line: string) => void = (line
       const pairs = Object.entries(typeof fields === 'function' ? fields() : fields).filter(
         ([, value]) => value !== undefined,
       )
-      const text = pairs.map(([key, value]) => ` ${key}=${quoted(String(value))}`).join('')
+      const text = pairs.map(([key, value]) => ` ${key}=${quoted(told(key, value))}`).join('')
       write(`${new Date().toISOString()} ${own} ${message}${text}\n`)
     }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }

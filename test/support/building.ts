@@ -60,8 +60,10 @@ export async function openHouse({ build: limits = {}, stagingBytes, ...fetching 
   const deflater = createDeflater()
   const staging = createStagingMemory(stagingBytes ?? 64 * 1024 * 1024)
   let text = ''
-  const log = createLog('debug', (line) => {
-    text += line
+  const log = createLog('debug', {
+    write(line) {
+      text += line
+    },
   })
   let journal = createSqliteJournal({ file })
   let spool = await createDiskSpool({ directory })
