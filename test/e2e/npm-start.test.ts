@@ -18,9 +18,10 @@ interface Started extends AsyncDisposable {
 
 async function npmStart(dataDir: string): Promise<Started> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(SHEAF_|npm_|NODE_ENV$|VITEST)/.test(name))
+  // Scripts before it are left out: they build the page, which other tests are looking at.
   const npm = spawn('npm', ['start', '--ignore-scripts'], {
     cwd: root,
-    // Scripts before it are left out: they build the page, which other tests look at. The group is what is ended if the test fails: it has the server, whoever its parent is by then.
+    // The group is what is ended if the test fails: it has the server, whoever its parent is by then.
     detached: true,
     env: { ...Object.fromEntries(inherited), SHEAF_PORT: '0', SHEAF_SAMPLES_PORT: '-1', SHEAF_DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -80,9 +81,9 @@ describe('npm start', () => {
         await using started = await npmStart(data.path)
         const { npm, port } = started
         expect(await answers(port)).toBe(true)
-        const exited = once(npm, 'exit')
         npm.kill(signal)
-        await exited
+        const hasEnded = () => npm.exitCode !== null || npm.signalCode !== null
+        await until(hasEnded, { what: `the end of npm after ${signal}`, timeoutMs: 20_000 })
         await until(async () => !(await answers(port)), { what: `the end of the server after ${signal} to npm` })
       }
     },
