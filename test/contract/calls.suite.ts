@@ -313,16 +313,16 @@ export function callsSuite(deployment: () => Deployment): void {
         const input = { archiveKey, entries: ['http://a.test/'] }
         const { trpc } = server
         for (const refused of [
-          trpc.echo.mutate({ text: value }),
-          trpc.submitArchive.mutate({ ...input, name: value }),
-          trpc.planArchive.query({ entries: [value] }),
-          trpc.listEntries.query({ archiveKey, cursor: 10n as never }),
-          trpc.cancelArchive.mutate({ archiveKey, more: new Map() } as never),
-          trpc.serverInfo.query(value),
-          follow((handlers) => trpc.createArchive.subscribe({ ...input, name: value }, handlers)).ended,
-          server.watch({ archiveKey, lastEventId: value }).ended,
+          () => trpc.echo.mutate({ text: value }),
+          () => trpc.submitArchive.mutate({ ...input, name: value }),
+          () => trpc.planArchive.query({ entries: [value] }),
+          () => trpc.listEntries.query({ archiveKey, cursor: 10n as never }),
+          () => trpc.cancelArchive.mutate({ archiveKey, more: new Map() } as never),
+          () => trpc.serverInfo.query(value),
+          () => follow((handlers) => trpc.createArchive.subscribe({ ...input, name: value }, handlers)).ended,
+          () => server.watch({ archiveKey, lastEventId: value }).ended,
         ]) {
-          const refusal = await refusalOf(refused)
+          const refusal = await refusalOf(refused())
           expect(refusal).toMatchObject({ code: 'BAD_INPUT', retryable: false, httpStatus: 400 })
           expect(refusal.message).toContain('meta: ')
         }
