@@ -170,7 +170,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
   }
 
   /** Events after `lastEventId`, through any number of reconnects, until the terminal one. */
-  async function* follow(open: Open, { signal, lastEventId, beginWithinMs }: FollowOptions) {
+  async function* follow(open: Open, { signal, lastEventId, beginWithinMs, submitAgain }: FollowOptions) {
     let fruitless = 0
     let giveUpAt = performance.now() + giveUpAfterMs
     for (;;) {
@@ -188,6 +188,13 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       } catch (error) {
         signal?.throwIfAborted()
         const failure = readFailure(error, base)
+        // The server has lost what it knew of the archive: with the manifest at hand, it is asked for once more.
+        if (submitAgain !== undefined && isNotFound(failure.error)) {
+          await submitAgain()
+          submitAgain = undefined
+          lastEventId = null
+          continue
+        }
         // The archive may have been accepted, only not its watching.
         if (failure.retryable && beginWithinMs !== undefined) throw new NotBegunError()
         waitMs = Math.max(waitMs, failure.retryAfterMs ?? 0)
@@ -200,22 +207,26 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
 
   /** Events from the beginning or after `lastEventId`, through any number of reconnects, until the terminal one. */
   function watchArchive(archiveKey: ArchiveKey, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
-    return follow(
-      (lastEventId, observer) => trpc.watchArchive.subscribe({ archiveKey, lastEventId }, observer),
-      options,
-    )
+    return follow(watching(archiveKey), options)
   }
+
+  const watching =
+    (archiveKey: ArchiveKey): Open =>
+    (lastEventId, observer) =>
+      trpc.watchArchive.subscribe({ archiveKey, lastEventId }, observer)
 
   /** Submits by an HTTP call, then watches. */
   async function* callAndWatch(manifest: Manifest, { signal, lastEventId }: WatchOptions) {
     const { archiveKey } = manifest
-    const accepted = await insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
-    if (lastEventId != null) return yield* watchArchive(archiveKey, { signal, lastEventId })
+    const submit = () => insist(() => trpc.submitArchive.mutate(manifest, { signal }), signal)
+    const watch = (options: WatchOptions) => follow(watching(archiveKey), { ...options, submitAgain: submit })
+    const accepted = await submit()
+    if (lastEventId != null) return yield* watch({ signal, lastEventId })
     // Told at once, not when the socket is open: a download can begin now. But watched already, however long the
     // caller takes: an archive that nobody watches is wound down.
     const left = new AbortController()
     const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal])
-    const events = watchArchive(archiveKey, { signal: either, lastEventId: ACCEPTED_ID })
+    const events = watch({ signal: either, lastEventId: ACCEPTED_ID })
     const second = events.next()
     second.catch(() => {})
     try {
@@ -245,8 +256,10 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
           const open: Open = (lastEventId, observer) =>
             lastEventId == null
               ? trpc.createArchive.subscribe(manifest, observer)
-              : trpc.watchArchive.subscribe({ archiveKey, lastEventId }, observer)
-          return yield* follow(open, { ...options, beginWithinMs: BEGIN_WITHIN_MS })
+              : watching(archiveKey)(lastEventId, observer)
+          // Opened from the beginning, it submits by itself.
+          const submitAgain = async () => {}
+          return yield* follow(open, { ...options, beginWithinMs: BEGIN_WITHIN_MS, submitAgain })
         } catch (error) {
           if (!(error instanceof NotBegunError)) throw error
         }
@@ -288,7 +301,11 @@ type Open = (lastEventId: string | null | undefined, observer: Observer) => { un
 interface FollowOptions extends WatchOptions {
   /** Without an event by then, or where the connection or the call fails before it for now, the end is a NotBegunError. */
   beginWithinMs?: number | undefined
+  /** Called once at most, where the server does not know the archive (any more); then all is told from the beginning. */
+  submitAgain?: (() => Promise<unknown>) | undefined
 }
+
+const isNotFound = (error: Error) => error instanceof RefusedError && error.refusal.code === 'NOT_FOUND'
 
 /** A socket does not say what is wrong with it: an HTTP call does. */
 class NotBegunError extends Error {
