@@ -20,9 +20,9 @@ export interface CutCopy extends AsyncDisposable {
   readonly path: string
 }
 
-const DISK_BYTES = '600M'
+const DISK_BYTES = '2G'
 /** Copies share what is alike: there is room for a few that grow apart. */
-const STORE_BYTES = '3G'
+const STORE_BYTES = '8G'
 
 /**
  * The disk is a file on a file system that can clone files (XFS): a clone is the file at one moment between two writes, in

@@ -53,6 +53,7 @@ async function main(): Promise<void> {
     Array.from({ length: asked.clients }, async (_, index) => {
       for (let round = 0; !ending.signal.aborted; round++) {
         await makeOne(origin, `${index}-${round}`, server.url, connection, ledgers, ending.signal, () => told++)
+        await sleep(between(random, 0, 600))
       }
     }),
   )
