@@ -16,7 +16,7 @@ export interface Caller {
   readonly address: string
 }
 
-/** An event and its cursor: the decimal seq of the last fact it reflects. */
+/** An event and its cursor: a decimal number that grows with the facts it reflects. */
 export interface NumberedEvent {
   readonly id: string
   readonly event: ArchiveEvent

@@ -20,7 +20,7 @@ export interface TailOptions {
   /** Where it is being built now; null when it is over, or was stopped. */
   buildOf(archiveId: string): Build | null
   archiveId: string
-  /** Seq of the last event the client has; null: from the beginning. */
+  /** Cursor of the last event the client has; null: from the beginning. */
   after: number | null
   signal: AbortSignal
 }
@@ -32,7 +32,8 @@ export async function* tail({
   after,
   signal,
 }: TailOptions): AsyncGenerator<NumberedEvent> {
-  let cursor = after ?? 0
+  let cursor = 0
+  let isFirst = true
   let told: Snapshot | null = null
   /** Everything up to this fact was looked for in the journal. */
   let readSeq = 0
@@ -45,10 +46,10 @@ export async function* tail({
     // A thousand watchers of one build must not ask the journal for what it cannot have.
     if (snapshot === null || snapshot.seq > readSeq) {
       const record = present(await journal.get(archiveId), 'the archive watched')
-      // A cursor from beyond the log is of facts that a power failure took back: all is told anew.
-      if (cursor > record.lastSeq) cursor = 0
+      if (isFirst) cursor = seqOf(after, record)
+      isFirst = false
       if (cursor === 0) {
-        yield { id: '1', event: acceptedEvent(record) }
+        yield { id: idOf(1, record), event: acceptedEvent(record) }
         cursor = 1
       }
       for (;;) {
@@ -58,12 +59,12 @@ export async function* tail({
         for (const [at, failure] of failures.entries()) {
           if (signal.aborted) return
           cursor = failure.seq
-          yield { id: String(cursor), event: failedEvent(failure, present(inputs[at], 'the entry')) }
+          yield { id: idOf(cursor, record), event: failedEvent(failure, present(inputs[at], 'the entry')) }
         }
         if (failures.length < FAILURES_PAGE) break
       }
       if (record.terminal !== null) {
-        yield { id: String(record.terminal.seq), event: terminalEvent(record, record.terminal) }
+        yield { id: idOf(record.terminal.seq, record), event: terminalEvent(record, record.terminal) }
         return
       }
       if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
@@ -72,7 +73,7 @@ export async function* tail({
     if (snapshot.text !== told?.text) {
       told = snapshot
       cursor = Math.max(cursor, snapshot.seq)
-      yield { id: String(cursor), event: progressEvent(snapshot.progress) }
+      yield { id: idOf(cursor, build!), event: progressEvent(snapshot.progress) }
     }
     await build!.news.passed(seen, signal)
   }
@@ -81,6 +82,23 @@ export async function* tail({
 async function inputsOf(journal: Journal, archiveId: string, failures: readonly FailedFact[]) {
   const manifest = await journal.manifest(archiveId)
   return failures.map(({ index }) => manifest[index])
+}
+
+/** More facts than an archive has. */
+const GENERATION_STEP = 1_000_000_000
+
+/**
+ * The cursor of an event: the seq of the last fact in it, and in what is beyond any seq the generation. After a power failure
+ * other facts may stand under the same seqs; they are of another generation then.
+ */
+function idOf(seq: number, { generation }: Pick<ArchiveRecord, 'generation'>): string {
+  return String((generation - 1) * GENERATION_STEP + seq)
+}
+
+/** 0 for a cursor that the archive never had, or has no more: then all is told anew. */
+function seqOf(after: number | null, { generation, lastSeq }: ArchiveRecord): number {
+  const seq = (after ?? 0) - (generation - 1) * GENERATION_STEP
+  return seq < 0 || seq > lastSeq ? 0 : seq
 }
 
 export function acceptedEvent(record: ArchiveRecord): AcceptedEvent {

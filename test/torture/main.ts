@@ -10,6 +10,7 @@ import { createRandom } from '../../client-node/stress-plan.ts'
 import { faults } from './faults.ts'
 import { killServers } from './house.ts'
 import { kills } from './kills.ts'
+import { power } from './power.ts'
 import { restarts } from './restarts.ts'
 import { rounds } from './rounds.ts'
 import { BrokenPromise, type Proof, type Settings } from './scope.ts'
@@ -17,11 +18,12 @@ import { sockets } from './sockets.ts'
 import { watchers } from './watchers.ts'
 import { cases, zip64 } from './zip64.ts'
 
-const proofs: Record<string, Proof> = { kills, faults, watchers, restarts, baseline: rounds, zip64, sockets }
+const proofs: Record<string, Proof> = { kills, faults, power, watchers, restarts, baseline: rounds, zip64, sockets }
 
 const flags: Record<keyof Settings, { fallback: number | null; meaning: string }> = {
   kills: { fallback: 100, meaning: 'kills: how often the server is killed' },
-  clients: { fallback: 6, meaning: 'kills, restarts, baseline: clients at a time' },
+  clients: { fallback: 6, meaning: 'kills, power, restarts, baseline: clients at a time' },
+  cuts: { fallback: 200, meaning: 'power: how often the disk is cut' },
   faults: { fallback: 400, meaning: 'faults: the last file operation that is made to fail, should there be so many' },
   sockets: { fallback: 1000, meaning: 'watchers: sockets that watch, and as many that are idle' },
   seconds: { fallback: 60, meaning: 'watchers, restarts, sockets: how long the load goes on' },

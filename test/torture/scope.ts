@@ -11,6 +11,7 @@ export function promised(kept: unknown, message: string | (() => string)): asser
 
 export interface Settings {
   readonly kills: number
+  readonly cuts: number
   readonly clients: number
   readonly sockets: number
   readonly seconds: number
