@@ -2,6 +2,7 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
+import { PAGE_BYTES } from '../archives/list-entries.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
 import { UNCOUNTED_BYTES } from './ledger.ts'
 
@@ -24,10 +25,24 @@ export interface Outlet {
 export function boundAnswers(api: ArchiveApi, outlet: Outlet): ArchiveApi {
   let last: Promise<unknown> = Promise.resolve()
 
-  function inTurn<T>(make: () => Promise<T>): Promise<T> {
+  async function inTurn<T>(mostBytes: number, make: () => Promise<T>): Promise<T> {
+    const { account } = outlet
+    // Without room now there is no use in waiting: what waits costs more than an answer of BUSY.
+    const held = account.bytes
+    hold(held + mostBytes)
+    account.hold(held)
     const turn = last.then(async () => {
       await outlet.ready()
-      return count(await make())
+      // Before it is made: a client with too many answers must not cost their making.
+      hold(account.bytes + mostBytes)
+      let bytes = 0
+      try {
+        const answer = await make()
+        bytes = countedBytes(answer)
+        return answer
+      } finally {
+        account.hold(Math.max(0, account.bytes - mostBytes + bytes))
+      }
     })
     last = turn.then(settle, settle)
     return turn
@@ -39,24 +54,27 @@ export function boundAnswers(api: ArchiveApi, outlet: Outlet): ArchiveApi {
     await outlet.taken()
   }
 
-  function count<T>(answer: T): T {
-    const bytes = Buffer.byteLength(JSON.stringify(answer))
-    if (bytes <= UNCOUNTED_BYTES) return answer
-    const { account, maxBytes } = outlet
-    // Pages are far smaller: only a plan grows with its manifest.
-    if (bytes > maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', 'the answer would be too large')
-    const all = account.bytes + bytes
-    if (all > maxBytes || !account.hold(all)) throw new Refusal('BUSY', 'too many answers wait to be read')
-    return answer
+  function hold(bytes: number): void {
+    if (bytes <= outlet.maxBytes && outlet.account.hold(bytes)) return
+    throw new Refusal('BUSY', 'too many answers wait to be read')
   }
 
   return {
     ...api,
-    listEntries: (...call) => inTurn(() => api.listEntries(...call)),
+    listEntries: (...call) => inTurn(PAGE_BYTES, () => api.listEntries(...call)),
     async plan(...call) {
-      const plan = count(await api.plan(...call))
+      const plan = await api.plan(...call)
+      const bytes = countedBytes(plan)
+      // It grows with its manifest.
+      if (bytes > outlet.maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', 'the answer would be too large')
+      hold(outlet.account.bytes + bytes)
       settle().catch(() => {})
       return plan
     },
   }
+}
+
+function countedBytes(answer: unknown): number {
+  const bytes = Buffer.byteLength(JSON.stringify(answer))
+  return bytes > UNCOUNTED_BYTES ? bytes : 0
 }

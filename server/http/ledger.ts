@@ -8,7 +8,7 @@ const MiB = 1024 * KiB
  * ----------------------------------------------- ------------------------------------ --------------------------------
  * bodies and messages that are being received,    RECEIVING_BYTES, or eight of the     SHEAF_MAX_MANIFEST_BYTES
  *   wait, or are being answered                     largest messages
- * answers that are made and not taken             ANSWERS_BYTES, or four of the        SHEAF_MAX_MANIFEST_BYTES
+ * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
  * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
  * events that are told and not taken              BACKLOG_BYTES a socket               SHEAF_MAX_SOCKETS
@@ -23,7 +23,7 @@ const MiB = 1024 * KiB
 
 /** Of all clients together; one of them leaves room for others, see `leavesRoom`. */
 export const RECEIVING_BYTES = 64 * MiB
-export const ANSWERS_BYTES = 32 * MiB
+export const ANSWERS_BYTES = 16 * MiB
 /** Of one HTTP answer, a batch counted together: 32 pages of entries. */
 export const RESPONSE_BYTES = 8 * MiB
 /** So little is not worth counting. */

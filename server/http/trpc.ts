@@ -66,7 +66,7 @@ export function createTrpcEndpoints(
   const router = createRouter()
   const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 8 * incoming.maxBytes))
   const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
-  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 4 * maxAnswerBytes))
+  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 2 * maxAnswerBytes))
   const connections = new Set<Connection>()
 
   function contextOf({ address, protocol, mayAct, outlet, watches, backlog, gone }: Caller): RouterContext {

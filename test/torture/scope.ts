@@ -13,6 +13,7 @@ export interface Settings {
   readonly kills: number
   readonly clients: number
   readonly sockets: number
+  readonly crowd: number
   readonly seconds: number
   readonly rounds: number
   readonly faults: number
