@@ -4,10 +4,15 @@ import type { ArchiveApi } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
 import { PAGE_BYTES } from '../archives/list-entries.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
+import type { Turns } from '../lib/turns.ts'
 import { UNCOUNTED_BYTES } from './ledger.ts'
 
 /** Where the answers of one connection, or of one HTTP request, go. */
 export interface Outlet {
+  /** Of the client: answers of different ones take turns. */
+  readonly key: string
+  /** Any number of calls may come at once: one without room now is refused at once, as waiting costs more than an answer. */
+  readonly isBatch: boolean
   /** Holds what was made and not taken. */
   readonly account: ByteAccount
   /** Of what it may hold. */
@@ -22,17 +27,19 @@ export interface Outlet {
  * The same API. Of its large answers one is made at a time, so that a batch or a burst of calls lets others have their
  * turn, and each is counted; beyond what may wait for its client it is refused as BUSY.
  */
-export function boundAnswers(api: ArchiveApi, outlet: Outlet): ArchiveApi {
+export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): ArchiveApi {
   let last: Promise<unknown> = Promise.resolve()
 
   async function inTurn<T>(mostBytes: number, make: () => Promise<T>): Promise<T> {
     const { account } = outlet
-    // Without room now there is no use in waiting: what waits costs more than an answer of BUSY.
-    const held = account.bytes
-    hold(held + mostBytes)
-    account.hold(held)
+    if (outlet.isBatch) {
+      const held = account.bytes
+      hold(held + mostBytes)
+      account.hold(held)
+    }
     const turn = last.then(async () => {
       await outlet.ready()
+      await turns.next(outlet.key)
       // Before it is made: a client with too many answers must not cost their making.
       hold(account.bytes + mostBytes)
       let bytes = 0

@@ -31,9 +31,9 @@ export const UNCOUNTED_BYTES = 16 * KiB
 /** While more than this waits for a client to take it, it gets nothing new and none of its messages is looked at. */
 export const BACKLOG_BYTES = 16 * KiB
 /** Of one websocket, not answered; the next ones wait. */
-export const CALLS_AT_A_TIME = 16
+export const CALLS_AT_A_TIME = 8
 /** Of one connection, one behind the other without waiting for an answer (RFC 9112 section 9.3.2). */
-export const PIPELINED_REQUESTS = 64
+export const PIPELINED_REQUESTS = 16
 
 export const DOWNLOAD_BLOCKS_BYTES = 64 * MiB
 

@@ -56,6 +56,8 @@ export interface Messages {
 
 export interface MessagesOptions {
   readonly limits: IncomingLimits
+  /** Of the client. */
+  readonly key: string
   /** Hold what was received and is not answered, and what was made and is not taken. */
   readonly incoming: ByteAccount
   readonly answers: ByteAccount
@@ -65,7 +67,7 @@ export interface MessagesOptions {
 }
 
 export function screenMessages(client: ScreenedSocket, req: IncomingMessage, options: MessagesOptions): Messages {
-  const { limits, incoming, answers, maxAnswerBytes, onMessage } = options
+  const { limits, key, incoming, answers, maxAnswerBytes, onMessage } = options
   const socket: Socket = req.socket
   const meter = createFrameMeter()
   const waiting: { data: Buffer; isBinary: boolean }[] = []
@@ -186,6 +188,9 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   const outlet: Outlet = {
+    key,
+    // The next calls wait unread.
+    isBatch: false,
     account: answers,
     maxBytes: maxAnswerBytes,
     async ready() {
