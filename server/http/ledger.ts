@@ -6,7 +6,7 @@ const MiB = 1024 * KiB
 /*
  * what                                            at most                              by
  * ----------------------------------------------- ------------------------------------ --------------------------------
- * bodies and messages that are being received,    RECEIVING_BYTES, or eight of the     SHEAF_MAX_MANIFEST_BYTES
+ * bodies and messages that are being received,    RECEIVING_BYTES, or four of the      SHEAF_MAX_MANIFEST_BYTES
  *   wait, or are being answered                     largest messages
  * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
@@ -22,7 +22,7 @@ const MiB = 1024 * KiB
  */
 
 /** Of all clients together; one of them leaves room for others, see `leavesRoom`. */
-export const RECEIVING_BYTES = 64 * MiB
+export const RECEIVING_BYTES = 32 * MiB
 export const ANSWERS_BYTES = 16 * MiB
 /** Of one HTTP answer, a batch counted together: 32 pages of entries. */
 export const RESPONSE_BYTES = 8 * MiB

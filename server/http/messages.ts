@@ -16,8 +16,9 @@ const PING_EVERY_MS = 25_000
 const PONG_WAIT_MS = 10_000
 /** Of an id, or of a procedure's path: both are sent back with each answer. */
 const MAX_NAME_LENGTH = 64
-/** A waiting message costs this much beside its bytes. */
-const WAITING_BYTES = 256
+/** What a waiting message, and a call under way, cost beside their bytes. */
+const WAITING_BYTES = 512
+const CALL_BYTES = 4096
 
 /** RFC 6455 section 7.4.1, and the IANA registry of close codes: the client may come back. */
 const POLICY_VIOLATION = 1008
@@ -173,8 +174,9 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     if (method !== 'query' && method !== 'mutation' && method !== 'subscription') return
     if (typeof id !== 'number' && typeof id !== 'string') return
     begun.push(id)
-    calls.set(id, (calls.get(id) ?? 0) + bytes)
-    callBytes += bytes
+    const cost = CALL_BYTES + bytes
+    calls.set(id, (calls.get(id) ?? 0) + cost)
+    callBytes += cost
   }
 
   function end(id: unknown): void {

@@ -65,7 +65,7 @@ export function createTrpcEndpoints(
   { api, log, limits, incoming, sockets }: TrpcOptions,
 ): TrpcEndpoints {
   const router = createRouter()
-  const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 8 * incoming.maxBytes))
+  const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 4 * incoming.maxBytes))
   const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
   const answers = createByteBudget(Math.max(ANSWERS_BYTES, 2 * maxAnswerBytes))
   const turns = createTurns()
