@@ -9,7 +9,7 @@ import { urlOf } from './manifest.ts'
 import { MAX_TOLD_LENGTH } from './tail.ts'
 
 /** Of a page's JSON: it ends before it would be larger. */
-const PAGE_BYTES = 256 * 1024
+export const PAGE_BYTES = 256 * 1024
 /** What stands around the entries. */
 const FRAME_BYTES = 100
 

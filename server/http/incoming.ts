@@ -96,7 +96,7 @@ async function receiveBody(
       try {
         refuseLarge(needed)
         if (needed > block.length) {
-          const size = Math.min(maxBytes, Math.max(needed, 2 * block.length))
+          const size = Math.max(needed, Math.min(declared || maxBytes, 2 * block.length))
           if (size > declared) hold(account, size)
           const larger = Buffer.allocUnsafeSlow(size)
           block.copy(larger, 0, 0, length)

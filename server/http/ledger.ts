@@ -6,9 +6,9 @@ const MiB = 1024 * KiB
 /*
  * what                                            at most                              by
  * ----------------------------------------------- ------------------------------------ --------------------------------
- * bodies and messages that are being received,    RECEIVING_BYTES, or eight of the     SHEAF_MAX_MANIFEST_BYTES
+ * bodies and messages that are being received,    RECEIVING_BYTES, or four of the      SHEAF_MAX_MANIFEST_BYTES
  *   wait, or are being answered                     largest messages
- * answers that are made and not taken             ANSWERS_BYTES, or four of the        SHEAF_MAX_MANIFEST_BYTES
+ * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
  * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
  * events that are told and not taken              BACKLOG_BYTES a socket               SHEAF_MAX_SOCKETS
@@ -22,8 +22,8 @@ const MiB = 1024 * KiB
  */
 
 /** Of all clients together; one of them leaves room for others, see `leavesRoom`. */
-export const RECEIVING_BYTES = 64 * MiB
-export const ANSWERS_BYTES = 32 * MiB
+export const RECEIVING_BYTES = 32 * MiB
+export const ANSWERS_BYTES = 16 * MiB
 /** Of one HTTP answer, a batch counted together: 32 pages of entries. */
 export const RESPONSE_BYTES = 8 * MiB
 /** So little is not worth counting. */
@@ -31,9 +31,9 @@ export const UNCOUNTED_BYTES = 16 * KiB
 /** While more than this waits for a client to take it, it gets nothing new and none of its messages is looked at. */
 export const BACKLOG_BYTES = 16 * KiB
 /** Of one websocket, not answered; the next ones wait. */
-export const CALLS_AT_A_TIME = 16
+export const CALLS_AT_A_TIME = 8
 /** Of one connection, one behind the other without waiting for an answer (RFC 9112 section 9.3.2). */
-export const PIPELINED_REQUESTS = 64
+export const PIPELINED_REQUESTS = 16
 
 export const DOWNLOAD_BLOCKS_BYTES = 64 * MiB
 

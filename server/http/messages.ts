@@ -16,8 +16,9 @@ const PING_EVERY_MS = 25_000
 const PONG_WAIT_MS = 10_000
 /** Of an id, or of a procedure's path: both are sent back with each answer. */
 const MAX_NAME_LENGTH = 64
-/** A waiting message costs this much beside its bytes. */
-const WAITING_BYTES = 256
+/** What a waiting message, and a call under way, cost beside their bytes. */
+const WAITING_BYTES = 512
+const CALL_BYTES = 4096
 
 /** RFC 6455 section 7.4.1, and the IANA registry of close codes: the client may come back. */
 const POLICY_VIOLATION = 1008
@@ -56,6 +57,8 @@ export interface Messages {
 
 export interface MessagesOptions {
   readonly limits: IncomingLimits
+  /** Of the client. */
+  readonly key: string
   /** Hold what was received and is not answered, and what was made and is not taken. */
   readonly incoming: ByteAccount
   readonly answers: ByteAccount
@@ -65,7 +68,7 @@ export interface MessagesOptions {
 }
 
 export function screenMessages(client: ScreenedSocket, req: IncomingMessage, options: MessagesOptions): Messages {
-  const { limits, incoming, answers, maxAnswerBytes, onMessage } = options
+  const { limits, key, incoming, answers, maxAnswerBytes, onMessage } = options
   const socket: Socket = req.socket
   const meter = createFrameMeter()
   const waiting: { data: Buffer; isBinary: boolean }[] = []
@@ -171,8 +174,9 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     if (method !== 'query' && method !== 'mutation' && method !== 'subscription') return
     if (typeof id !== 'number' && typeof id !== 'string') return
     begun.push(id)
-    calls.set(id, (calls.get(id) ?? 0) + bytes)
-    callBytes += bytes
+    const cost = CALL_BYTES + bytes
+    calls.set(id, (calls.get(id) ?? 0) + cost)
+    callBytes += cost
   }
 
   function end(id: unknown): void {
@@ -186,6 +190,9 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   const outlet: Outlet = {
+    key,
+    // The next calls wait unread.
+    isBatch: false,
     account: answers,
     maxBytes: maxAnswerBytes,
     async ready() {

@@ -11,6 +11,7 @@ import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import { createByteBudget } from '../lib/byte-budget.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createQuota, type Quota } from '../lib/quota.ts'
+import { createTurns } from '../lib/turns.ts'
 import { boundAnswers, type Outlet } from './answers.ts'
 import { clientOf } from './clients.ts'
 import { discard, GoneError, type IncomingLimits, receiveCall } from './incoming.ts'
@@ -64,9 +65,10 @@ export function createTrpcEndpoints(
   { api, log, limits, incoming, sockets }: TrpcOptions,
 ): TrpcEndpoints {
   const router = createRouter()
-  const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 8 * incoming.maxBytes))
+  const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 4 * incoming.maxBytes))
   const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
-  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 4 * maxAnswerBytes))
+  const answers = createByteBudget(Math.max(ANSWERS_BYTES, 2 * maxAnswerBytes))
+  const turns = createTurns()
   const connections = new Set<Connection>()
 
   function contextOf({ address, protocol, mayAct, outlet, watches, backlog, gone }: Caller): RouterContext {
@@ -75,7 +77,7 @@ export function createTrpcEndpoints(
       { quota: limits.subscriptions, key: address },
     ])
     return {
-      api: boundAnswers(limited, outlet),
+      api: boundAnswers(limited, outlet, turns),
       caller: { principal: '', address },
       protocol,
       mayAct,
@@ -141,6 +143,8 @@ export function createTrpcEndpoints(
             mayAct: req.method === 'POST',
             // It goes out in one piece: all of it waits until the response is over.
             outlet: {
+              key: address,
+              isBatch: true,
               account: made,
               maxBytes: maxAnswerBytes,
               ready: async () => info.signal.throwIfAborted(),
@@ -160,6 +164,7 @@ export function createTrpcEndpoints(
       const watches = createWatches()
       const messages = screenMessages(client, req, {
         limits: incoming,
+        key: address,
         incoming: receiving.open(address),
         answers: answers.open(address),
         maxAnswerBytes,

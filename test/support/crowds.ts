@@ -50,7 +50,7 @@ function listOverSocket(victim: Victim, id: number): Buffer {
 /** What each of them sends; none reads. `drop`: a little more of it, once a second. */
 interface Sort {
   readonly first: (victim: Victim) => string | Buffer
-  readonly afterwards?: (victim: Victim) => string | Buffer
+  readonly afterwards?: (victim: Victim) => Buffer
   readonly drop?: string
 }
 
@@ -68,7 +68,7 @@ const sorts = {
   'half messages that drip': { first: () => UPGRADE, afterwards: () => frame('x'.repeat(60_000), 8 * MiB), drop: 'x' },
   'idle websockets': { first: () => UPGRADE },
   'unread batches': { first: (victim) => batchOfLists(victim, 32) },
-  'unread requests': { first: () => 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_000) },
+  'unread requests': { first: () => 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(300) },
   'unread websockets': {
     first: () => UPGRADE,
     afterwards: (victim) => Buffer.concat(Array.from({ length: 250 }, (_, id) => listOverSocket(victim, id))),
@@ -94,6 +94,9 @@ export const sortNames = Object.keys(sorts) as SortName[]
 /** Comes from several addresses in turn. */
 async function openCrowd(name: SortName, count: number, victim: Victim, from: readonly string[]): Promise<Crowd> {
   const sort: Sort = sorts[name]
+  // One for all of them: a crowd must not take more memory than its victim.
+  const first = Buffer.from(sort.first(victim))
+  const afterwards = sort.afterwards?.(victim)
   const sockets: Socket[] = []
 
   function open(localAddress: string): void {
@@ -101,13 +104,13 @@ async function openCrowd(name: SortName, count: number, victim: Victim, from: re
     sockets.push(socket)
     socket.on('error', () => {})
     socket.once('connect', () => {
-      socket.write(sort.first(victim))
+      socket.write(first)
       // From then on it takes no more than the kernel does by itself.
-      if (sort.afterwards === undefined) socket.pause()
+      if (afterwards === undefined) socket.pause()
       else {
         socket.once('data', () => {
           socket.pause()
-          socket.write(sort.afterwards!(victim))
+          socket.write(afterwards)
         })
       }
     })
@@ -177,14 +180,22 @@ export async function prepare(server: TestServer, origin: Origin): Promise<Victi
   return { port: server.port, archiveKey, href }
 }
 
+export interface SiegeOptions {
+  readonly names: readonly SortName[]
+  /** Of each sort. */
+  readonly count: number
+  /** Addresses they come from, in turn. */
+  readonly from: readonly string[]
+  /** When all have been served who mean well, before the crowds leave. */
+  readonly before?: () => Promise<void>
+}
+
 /** So many of each sort at once, while somebody who means well comes as well. */
 export async function besiege(
   server: TestServer,
   origin: Origin,
   victim: Victim,
-  names: readonly SortName[],
-  each: number,
-  from: readonly string[],
+  { names, count, from, before }: SiegeOptions,
 ): Promise<Siege> {
   let mostBytes = 0
   const watching = setInterval(async () => {
@@ -194,10 +205,10 @@ export async function besiege(
   try {
     const coming = Promise.all(
       names.map(async (name) => {
-        crowds.push(await openCrowd(name, each, victim, from))
+        crowds.push(await openCrowd(name, count, victim, from))
       }),
     )
-    const health = [...(await healthTimes(server, 10))]
+    const health = await healthTimes(server, 10)
     await coming
     const startedAt = performance.now()
     await using caller = call('websocket', server.url)
@@ -210,6 +221,7 @@ export async function besiege(
     if (!whole || body.length !== event.sizeBytes) throw new Error('the good archive could not be downloaded')
     const goodMs = performance.now() - startedAt
     health.push(...(await healthTimes(server, 20)))
+    await before?.()
     return { health, mostBytes, goodMs }
   } finally {
     clearInterval(watching)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { crc32 } from 'node:zlib'
 import { createRandom } from '../../client-node/stress-plan.ts'
+import { crowds } from './crowds.ts'
 import { faults } from './faults.ts'
 import { killServers } from './house.ts'
 import { kills } from './kills.ts'
@@ -18,7 +19,17 @@ import { sockets } from './sockets.ts'
 import { watchers } from './watchers.ts'
 import { cases, zip64 } from './zip64.ts'
 
-const proofs: Record<string, Proof> = { kills, faults, power, watchers, restarts, baseline: rounds, zip64, sockets }
+const proofs: Record<string, Proof> = {
+  kills,
+  faults,
+  power,
+  watchers,
+  restarts,
+  baseline: rounds,
+  zip64,
+  sockets,
+  crowds,
+}
 
 const flags: Record<keyof Settings, { fallback: number | null; meaning: string }> = {
   kills: { fallback: 100, meaning: 'kills: how often the server is killed' },
@@ -26,6 +37,7 @@ const flags: Record<keyof Settings, { fallback: number | null; meaning: string }
   cuts: { fallback: 200, meaning: 'power: how often the disk is cut' },
   faults: { fallback: 400, meaning: 'faults: the last file operation that is made to fail, should there be so many' },
   sockets: { fallback: 1000, meaning: 'watchers: sockets that watch, and as many that are idle' },
+  crowd: { fallback: 2000, meaning: 'crowds: hostile connections of each sort' },
   seconds: { fallback: 60, meaning: 'watchers, restarts, sockets: how long the load goes on' },
   rounds: { fallback: 20, meaning: 'baseline: rounds of load on one process' },
   first: { fallback: 1, meaning: 'zip64: the first of its cases that is run' },

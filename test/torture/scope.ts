@@ -14,6 +14,7 @@ export interface Settings {
   readonly cuts: number
   readonly clients: number
   readonly sockets: number
+  readonly crowd: number
   readonly seconds: number
   readonly rounds: number
   readonly faults: number

@@ -47,6 +47,7 @@ async function talk(key = 'a'): Promise<Talk> {
     wss.handleUpgrade(req, duplex, head, (own) => {
       const messages = screenMessages(own, req, {
         limits: { maxBytes: MAX_BYTES, json: { maxDepth: 8, maxTokens: 1_000 } },
+        key,
         incoming: received.open(key),
         answers: made.open(key),
         maxAnswerBytes: MAX_BYTES,

@@ -1,7 +1,7 @@
-// Turns for long reads: one in a turn of the loop, no archive's before another's.
+// Turns: one in a turn of the loop, none of a key's before another's first.
 import { setImmediate as breathe } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createTurns } from '../../../server/archives/fair-reads.ts'
+import { createTurns } from '../../../server/lib/turns.ts'
 
 describe('turns', () => {
   it('come one in a turn of the loop, to one of each key before the second of any', async () => {

@@ -1,0 +1,49 @@
+// Thousands of hostile connections of each sort, then of all sorts together: bounded memory, a quick answer, and good clients served.
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { besiege, median, memoryOf, prepare, type SortName, sortNames } from '../support/crowds.ts'
+import { startOrigin } from '../support/origin.ts'
+import { baselineOf, checkBaseline, openServer, stopInTime } from './house.ts'
+import { mebibytes, type Proof, promised, tellAll } from './scope.ts'
+
+const MOST_BYTES = 500 * 2 ** 20
+const MOST_MEDIAN_MS = 100
+/** The crowds live in this process too, and keep it from looking at the clock while they send gigabytes. */
+const MOST_MS = 30_000
+/** The victim's own, and those of several neighbours. */
+const ADDRESSES = Array.from({ length: 16 }, (_, n) => `127.0.0.${n + 1}`)
+
+export const crowds: Proof = {
+  summary: '--crowd hostile connections of each sort, then of all sorts together',
+  async prove(scope) {
+    const { settings, directory } = scope
+    const dataDir = join(directory, 'data')
+    await using stack = new AsyncDisposableStack()
+    const origin = stack.use(await startOrigin())
+    const server = stack.use(await openServer({}, dataDir))
+    stack.defer(() => rm(dataDir, { recursive: true, force: true }))
+    const victim = await prepare(server, origin)
+    const sieges: (readonly SortName[])[] = [...sortNames.map((name) => [name]), sortNames]
+    for (const names of sieges) {
+      // What an earlier crowd has left of the heap would be laid to the next one.
+      await stopInTime(server)
+      await server.restart()
+      const before = await baselineOf(server)
+      const count = Math.ceil(settings.crowd / names.length)
+      const label = names.length === 1 ? names[0]! : 'all together'
+      const restBytes = await memoryOf(server)
+      const { health, mostBytes, goodMs } = await besiege(server, origin, victim, { names, count, from: ADDRESSES })
+      const slowest = Math.max(...health)
+      tellAll(scope, {
+        [`${count * names.length} of ${label}`]:
+          `rss ${mebibytes(restBytes)} to ${mebibytes(mostBytes)}, healthz ${median(health).toFixed(1)} ms ` +
+          `(slowest ${Math.round(slowest)} ms), a good archive ${Math.round(goodMs)} ms`,
+      })
+      promised(mostBytes < MOST_BYTES, `${label}: ${mebibytes(mostBytes)} were taken`)
+      promised(median(health) < MOST_MEDIAN_MS, `${label}: healthz took ${Math.round(median(health))} ms`)
+      promised(slowest < MOST_MS, `${label}: healthz once took ${Math.round(slowest)} ms`)
+      await checkBaseline(scope, server, before)
+    }
+    await stopInTime(server)
+  },
+}
