@@ -3,15 +3,8 @@ import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Lease } from '../lib/blocks.ts'
 import type { Clock } from '../lib/clock.ts'
-import {
-  type Coding,
-  codingsToUndo,
-  createDecoder,
-  createDecoderPlaces,
-  type Decoder,
-  type DecoderPlaces,
-  isPlainlyFramed,
-} from './decode.ts'
+import { type Coding, codingsToUndo, createDecoder, type Decoder, isPlainlyFramed } from './decode.ts'
+import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import { continues, parseContentRange, type Received, strongEtag } from './partial.ts'
@@ -74,18 +67,25 @@ export interface AttemptRequest {
   readonly clock: Clock
   /** One for all attempts of a process. @default its own */
   readonly decoderPlaces?: DecoderPlaces
+  /** Whose entry it is, where places are shared. @default its own */
+  readonly lane?: object
   /** Called exactly once. */
   readonly done: (outcome: AttemptOutcome) => void
 }
 
 /** Bodies of redirects and errors are read up to this, so that the connection can serve on. */
 const MAX_DISCARDED_BYTES = 64 * 1024
+/** Before the final responses of an attempt, and UTF-16 units of their headers: HTTP has no limit (RFC 9110 section 15.2). */
+const MAX_INTERIM_RESPONSES = 16
+const MAX_INTERIM_LENGTH = 64 * 1024
 
 export class Attempt implements Dispatcher.DispatchHandler {
   readonly #dispatcher: FetchDispatcher
   readonly #request: AttemptRequest
   #url: URL
   #redirects = 0
+  #interimResponses = 0
+  #interimLength = 0
   #controller: Dispatcher.DispatchController | null = null
   #phase: 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'waiting'
   /** What happens when the discarded body has ended. */
@@ -145,6 +145,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return
     }
     // While we ourselves ask for no bytes, the origin cannot be blamed.
+    if (this.#decoder?.keepsPlace(nowMs) === false) return this.#tooSlow()
     if (this.#paused) this.#startWindow(nowMs)
     if (this.#bytesSinceCheck > 0 || this.#paused) this.#sinceMs = nowMs
     this.#windowBytes += this.#bytesSinceCheck
@@ -187,9 +188,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HeaderFields): void {
     if (this.#phase === 'settled') return
-    // Nobody asked for another protocol; the other interim responses say nothing we need.
-    if (status === 101) return this.#fail('BAD_RESPONSE', status)
-    if (status < 200) return
+    if (status < 200) return this.#passInterim(status, headers)
     const location = one(headers.location)
     if (
       status >= 301 &&
@@ -209,6 +208,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
       const retryAfter = one(headers['retry-after']) ?? null
       this.#discard(() => this.#fail('HTTP_STATUS', status, retryAfter))
     }
+  }
+
+  /** Nobody asked for another protocol; the others say nothing we need. */
+  #passInterim(status: number, headers: HeaderFields): void {
+    this.#interimLength += lengthOf(headers)
+    const isTooMuch = ++this.#interimResponses > MAX_INTERIM_RESPONSES || this.#interimLength > MAX_INTERIM_LENGTH
+    if (status === 101 || isTooMuch) this.#fail('BAD_RESPONSE', status)
   }
 
   #beginBody(status: number, headers: HeaderFields): void {
@@ -310,10 +316,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #decode(codings: readonly Coding[]): void {
-    const { sink, limits, decoderPlaces = createDecoderPlaces() } = this.#request
+    const { sink, limits, decoderPlaces: places = createDecoderPlaces(), lane = this } = this.#request
     const done = (code: EntryFailureCode | null) =>
       code === null ? this.#settle(this.#whole!) : this.#fail(code, null)
-    this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, places: decoderPlaces, done })
+    this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, places, lane, done })
   }
 
   #discard(after: () => void): void {
@@ -360,6 +366,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 type HeaderFields = Record<string, string | string[] | undefined>
 
 const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
+
+function lengthOf(headers: HeaderFields): number {
+  let length = 0
+  for (const [name, value = ''] of Object.entries(headers)) length += name.length + String(value).length
+  return length
+}
 
 function parseLength(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null

@@ -9,6 +9,7 @@ import {
 } from 'node:zlib'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { BodySink } from './attempt.ts'
+import type { DecoderPlaces } from './decoder-places.ts'
 import { proposeName } from './name.ts'
 
 export type Coding = 'gzip' | 'deflate' | 'br' | 'zstd'
@@ -24,6 +25,8 @@ const codingByName: Readonly<Record<string, Coding>> = {
 
 /** Nobody honest needs more, and each costs a window. */
 const MAX_CODINGS = 3
+/** UTF-16 units. Room for all of these, some that say nothing, and spaces. */
+const MAX_ENCODING_LENGTH = 256
 
 /** Files that are encoded in themselves: by coding, without "x-", their extensions and their types below application/. */
 const encodedFiles: Readonly<Record<string, { extensions: readonly string[]; types: readonly string[] }>> = {
@@ -52,8 +55,9 @@ interface FileFacts {
  */
 export function codingsToUndo(contentEncoding: string | string[] | undefined, file: FileFacts): Coding[] | null {
   if (contentEncoding === undefined) return []
-  const names = [contentEncoding]
-    .flat()
+  const fields = [contentEncoding].flat()
+  if (fields.join().length > MAX_ENCODING_LENGTH) return null
+  const names = fields
     .flatMap((field) => field.split(','))
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '' && name !== 'identity')
@@ -90,45 +94,6 @@ function withoutX(name: string): string {
 /** Decoders with windows of megabytes; the others take some 50 KiB each. */
 const isWide = { gzip: false, deflate: false, br: true, zstd: true } as const satisfies Record<Coding, boolean>
 
-export interface DecoderPlaces {
-  /** Calls `granted` once so many places are free; what it returns gives them back, or ends the wait. */
-  take(count: number, granted: () => void): () => void
-}
-
-/** Measured: br takes up to 16 MiB, zstd 8 MiB each. Who finds no place waits, with its origin paused. */
-export function createDecoderPlaces(max = 8): DecoderPlaces {
-  const waiting = new Map<object, { count: number; granted: () => void }>()
-  let free = max
-
-  function grant(): void {
-    for (const [key, { count, granted }] of waiting) {
-      if (count > free) return
-      free -= count
-      waiting.delete(key)
-      granted()
-    }
-  }
-
-  return {
-    take(count, granted) {
-      if (count === 0) {
-        granted()
-        return () => {}
-      }
-      const key = {}
-      let given = false
-      waiting.set(key, { count, granted })
-      grant()
-      return () => {
-        if (given) return
-        given = true
-        if (!waiting.delete(key)) free += count
-        grant()
-      }
-    },
-  }
-}
-
 export interface DecoderOptions {
   /** Outermost first; at least one. */
   codings: readonly Coding[]
@@ -136,6 +101,8 @@ export interface DecoderOptions {
   /** More decoded bytes fail as ENTRY_TOO_LARGE, and never reach the sink. */
   maxEntryBytes: number
   places: DecoderPlaces
+  /** Whose body it is. */
+  lane: object
   /** Called at most once: null once the sink has all of a sound body. */
   done: (code: EntryFailureCode | null) => void
 }
@@ -144,20 +111,35 @@ export interface Decoder extends Pick<BodySink, 'write' | 'whenReady'> {
   readonly decodedBytes: number
   /** The encoded body is whole. */
   end(): void
+  /** Called some times a second: false where others wait for its place, and too little comes for it to be kept. */
+  keepsPlace(nowMs: number): boolean
   /** Ends everything; `done` is not called any more. */
   destroy(): void
 }
 
 /** Encoded bytes that may wait to be decoded. */
 const MAX_WAITING_BYTES = 128 * 1024
+/** Deflate has 1 032 bytes for one at most (zlib's technical notes), so an honest one never meets this. */
+const MAX_RATIO = 1_100
+/** A small body may be whatever it is. */
+const FREE_BYTES = 16 * 1024 * 1024
+/** While others wait, this much must come for a place that is held, on the average over the window. */
+const LEAST_BYTES_PER_SECOND = 32 * 1024
+const WINDOW_MS = 5_000
 
-export function createDecoder({ codings, sink, maxEntryBytes, places, done }: DecoderOptions): Decoder {
+export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done }: DecoderOptions): Decoder {
+  const width = codings.filter((coding) => isWide[coding]).length
+  let encodedBytes = 0
   let decodedBytes = 0
   let waitingBytes = 0
   let resume: (() => void) | null = null
   let over = false
   /** What came before there was a place. */
-  let early: (() => void)[] | null = []
+  let early: (() => void)[] | null = width === 0 ? null : []
+  /** Gives the place back, or ends the wait for one; null before there is anything to decode. */
+  let release: (() => void) | null = null
+  let windowMs = 0
+  let windowBytes = 0
 
   const stages: Stage[] = [
     {
@@ -171,25 +153,42 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, done }: De
       destroy: () => {},
     },
   ]
-  for (const coding of codings.toReversed()) stages.unshift(openStage(coding, stages[0]!, () => finish('BAD_ENCODING')))
-  const release = places.take(codings.filter((coding) => isWide[coding]).length, () => {
+  const isBomb = (madeBytes: number) => madeBytes > FREE_BYTES && madeBytes > MAX_RATIO * encodedBytes
+  for (const coding of codings.toReversed()) {
+    stages.unshift(openStage(coding, stages[0]!, isBomb, () => finish('BAD_ENCODING')))
+  }
+
+  /** Who waits for a place for a body on its way, and has all of it now, waits in the other row. */
+  function askForPlace(isWhole: boolean): void {
+    release?.()
+    release = places.take({ count: width, lane, isWhole, granted: placed })
+    // It may have had its place at once, and have ended already.
+    if (over) release()
+  }
+
+  function placed(): void {
     const calls = early!
     early = null
     for (const call of calls) call()
-  })
+  }
 
   function destroy(): void {
     if (over) return
     over = true
     early = resume = null
     for (const stage of stages) stage.destroy()
-    release()
+    release?.()
   }
 
   function finish(code: EntryFailureCode | null): void {
     if (over) return
     destroy()
     done(code)
+  }
+
+  function startWindow(nowMs: number): void {
+    windowMs = nowMs
+    windowBytes = 0
   }
 
   /** In their order, now or once there is a place. */
@@ -214,8 +213,12 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, done }: De
       if (over || chunk.length === 0) return true
       // zlib reads from what it is given on another thread and at its leisure, while the socket's memory is used again.
       const copy = Buffer.from(chunk)
+      encodedBytes += copy.length
+      windowBytes += copy.length
       waitingBytes += copy.length
       whenPlaced(() => stages[0]!.write(copy, () => taken(copy.length)))
+      // Until so much is there, a slow origin costs nobody a place.
+      if (early !== null && release === null && waitingBytes >= MAX_WAITING_BYTES) askForPlace(false)
       return waitingBytes < MAX_WAITING_BYTES
     },
     whenReady(call) {
@@ -223,7 +226,19 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, done }: De
       else resume = call
     },
     end() {
-      if (!over) whenPlaced(() => stages[0]!.end())
+      if (over) return
+      whenPlaced(() => stages[0]!.end())
+      if (early !== null) askForPlace(true)
+    },
+    keepsPlace(nowMs) {
+      // Where much waits to be decoded, it is not the origin that is slow.
+      const couldTakeMore = release !== null && early === null && waitingBytes < MAX_WAITING_BYTES / 2
+      if (!couldTakeMore || !places.isContended || windowMs === 0) startWindow(nowMs)
+      const elapsedMs = nowMs - windowMs
+      if (elapsedMs < WINDOW_MS) return true
+      const isEnough = windowBytes >= (LEAST_BYTES_PER_SECOND * elapsedMs) / 1000
+      startWindow(nowMs)
+      return isEnough
     },
     destroy,
   }
@@ -251,14 +266,17 @@ const streamOf = {
 
 const STRICT = { chunkSize: CHUNK_BYTES, rejectGarbageAfterEnd: true }
 
-function openStage(coding: Coding, next: Stage, failed: () => void): Stage {
+function openStage(coding: Coding, next: Stage, isBomb: (madeBytes: number) => boolean, failed: () => void): Stage {
   let stream: ReturnType<(typeof streamOf)[Coding]> | null = null
   let fedBytes = 0
+  let madeBytes = 0
 
   function open(first: Buffer) {
     const opened = streamOf[coding](first)
     opened.on('data', (chunk: Buffer) => {
       opened.pause()
+      madeBytes += chunk.length
+      if (isBomb(madeBytes)) return failed()
       next.write(chunk, () => opened.resume())
     })
     opened.on('end', () => {

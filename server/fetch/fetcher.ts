@@ -3,7 +3,7 @@ import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
 import type { FetchBudget, FetchTask, Release } from './budget.ts'
-import { createDecoderPlaces } from './decode.ts'
+import { createDecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import type { Received } from './partial.ts'
 import { createProbe, type Probe } from './probe.ts'
@@ -133,6 +133,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         limits,
         clock,
         decoderPlaces,
+        lane: this.#lane,
         done: (outcome) => {
           release(Math.max(0, this.receivedBytes - before))
           this.#ended(outcome)

@@ -496,8 +496,8 @@ export function http09(body = bodyOf(1000, 'http09')): Behaviour {
 }
 
 /** So many interim responses, then a sound one. */
-export function flood1xx(count = 10_000, code = 103): Behaviour {
-  const interim = Buffer.from(headOf(code, { link: '</style.css>; rel=preload' }))
+export function flood1xx(count = 10_000, code = 103, link = '</style.css>; rel=preload'): Behaviour {
+  const interim = Buffer.from(headOf(code, { link }))
   const hundred = Buffer.concat(Array.from({ length: 100 }, () => interim))
   return async (exchange) => {
     for (let sent = 0; sent < count; sent += 100) {

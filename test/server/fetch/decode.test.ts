@@ -1,10 +1,12 @@
 // Content codings nobody asked for: which are undone, by real origins that send them, and that nothing of it gets out of bounds.
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BodySink } from '../../../server/fetch/attempt.ts'
-import { type Coding, codingsToUndo, createDecoder, createDecoderPlaces } from '../../../server/fetch/decode.ts'
+import { type Coding, codingsToUndo, createDecoder } from '../../../server/fetch/decode.ts'
+import { createDecoderPlaces } from '../../../server/fetch/decoder-places.ts'
 import * as behave from '../../support/behaviours.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
 import { type Behaviour, bodyOf, startOrigin } from '../../support/origin.ts'
@@ -453,6 +455,7 @@ describe('createDecoder', () => {
       sink: { write: (chunk) => chunks.push(chunk) > 0, whenReady: (resume) => resume() },
       maxEntryBytes,
       places,
+      lane: {},
       done: (code) => resolve(code ?? 'ok'),
     })
     return { decoder, done: promise, body: () => Buffer.concat(chunks), chunks }
@@ -475,7 +478,11 @@ describe('createDecoder', () => {
             const at = harm.at % (packed.length + 1)
             packed = Buffer.concat([packed.subarray(0, at), harm.bytes, packed.subarray(at + harm.drop)])
           }
-          const { decoder, done, body: decoded } = collecting(applied.toReversed(), createDecoderPlaces(3), 100_000)
+          const {
+            decoder,
+            done,
+            body: decoded,
+          } = collecting(applied.toReversed(), createDecoderPlaces({ max: 3 }), 100_000)
           for (let at = 0, n = 0; at < packed.length; n++) {
             const end = at + sizes[n % sizes.length]!
             decoder.write(packed.subarray(at, end))
@@ -532,48 +539,113 @@ describe('createDecoder', () => {
     expect(most).toBeLessThan(300_000)
   })
 
-  it('lets only so many with large windows work at a time, in their turn, and all others at once', async () => {
-    const places = createDecoderPlaces(2)
-    const holding = [collecting(['br'], places), collecting(['zstd'], places)]
-    const packed = { br: encoded(body, 'br'), zstd: encoded(body, 'zstd'), gzip: encoded(body, 'gzip') }
-    const waiting = collecting(['br', 'zstd'], places)
-    waiting.decoder.write(encoded(body, 'zstd', 'br'))
-    waiting.decoder.end()
-    const last = collecting(['br'], places)
-    last.decoder.write(packed.br)
-    last.decoder.end()
-    const narrow = collecting(['gzip'], places)
-    narrow.decoder.write(packed.gzip)
-    narrow.decoder.end()
-    expect(await narrow.done).toBe('ok')
-    expect([waiting.body().length, last.body().length]).toEqual([0, 0])
-
-    holding[0]!.decoder.write(packed.br)
-    holding[0]!.decoder.end()
-    expect(await holding[0]!.done).toBe('ok')
-    // One place is free now, but the turn is another's, who needs two.
-    expect(last.decoder.decodedBytes).toBe(0)
-    holding[1]!.decoder.destroy()
-    expect(await waiting.done).toBe('ok')
-    expect(await last.done).toBe('ok')
-    for (const each of [holding[0]!, waiting, last]) expect(each.body().equals(body)).toBe(true)
+  it('takes a place for what is whole only while it is decoded, and none for what is not', async () => {
+    const places = createDecoderPlaces({ max: 1 })
+    const dripping = Array.from({ length: 40 }, () => collecting(['br'], places))
+    const packed = encoded(body, 'br')
+    for (const { decoder } of dripping) expect(decoder.write(packed.subarray(0, 1_000))).toBe(true)
+    expect(places.isContended).toBe(false)
+    const whole = [collecting(['br'], places), collecting(['zstd'], places), collecting(['zstd', 'gzip'], places)]
+    for (const [n, bytes] of [packed, encoded(body, 'zstd'), encoded(body, 'gzip', 'zstd')].entries()) {
+      whole[n]!.decoder.write(bytes)
+      whole[n]!.decoder.end()
+    }
+    for (const { done, body: decoded } of whole) {
+      expect(await done).toBe('ok')
+      expect(decoded().equals(body)).toBe(true)
+    }
+    for (const { decoder } of dripping) decoder.write(packed.subarray(1_000))
+    for (const { decoder } of dripping) decoder.end()
+    for (const { done } of dripping) expect(await done).toBe('ok')
   })
 
-  it('gives up its turn when it is ended while it waits', async () => {
-    const places = createDecoderPlaces(1)
-    const holding = collecting(['br'], places)
-    const waiting = collecting(['br'], places)
-    waiting.decoder.write(encoded(body, 'br'))
+  /** Larger than what is collected before a place is asked for. */
+  const large = encoded(randomBytes(200_000), 'br')
+
+  it('waits with a large one, paused, until there is a place or all of it', async () => {
+    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
+    const [first, second] = [collecting(['br'], places), collecting(['br'], places)]
+    expect(first.decoder.write(large.subarray(0, 150_000))).toBe(false)
+    expect(second.decoder.write(large.subarray(0, 150_000))).toBe(false)
+    await until(() => first.decoder.decodedBytes > 0, { what: 'the first to be decoded' })
+    expect([second.decoder.decodedBytes, places.isContended]).toEqual([0, true])
+    second.decoder.write(large.subarray(150_000))
+    second.decoder.end()
+    expect(await second.done).toBe('ok')
+    expect(first.decoder.decodedBytes).toBeLessThan(200_000)
+    first.decoder.destroy()
+    expect(places.isContended).toBe(false)
+  })
+
+  it('keeps its place by what comes for it, once others wait', async () => {
+    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
+    const [slow, waiting] = [collecting(['br'], places), collecting(['br'], places)]
+    slow.decoder.write(large.subarray(0, 140_000))
+    const idle = () => slow.decoder.decodedBytes > 100_000
+    await until(idle, { what: 'it to be decoded' })
+    await sleep(100)
+    for (const nowMs of [1_000, 20_000, 60_000]) expect(slow.decoder.keepsPlace(nowMs)).toBe(true)
+    waiting.decoder.write(large.subarray(0, 140_000))
+    // Whoever waits has no place to lose.
+    for (const nowMs of [60_100, 90_000]) expect(waiting.decoder.keepsPlace(nowMs)).toBe(true)
+    expect(slow.decoder.keepsPlace(64_000)).toBe(true)
+    expect(slow.decoder.keepsPlace(65_001)).toBe(false)
+  })
+
+  it('gives its place back, or its turn, when it ends in whatever way', async () => {
+    const places = createDecoderPlaces({ max: 1, maxOpen: 1 })
+    const empty = collecting(['br'], places)
+    empty.decoder.end()
+    expect(await empty.done).toBe('BAD_ENCODING')
+    const bad = collecting(['br'], places)
+    bad.decoder.write(Buffer.alloc(1_000, 0xff))
+    bad.decoder.end()
+    expect(await bad.done).toBe('BAD_ENCODING')
+    const [holding, waiting] = [collecting(['br'], places), collecting(['br'], places)]
+    for (const { decoder } of [holding, waiting]) decoder.write(large.subarray(0, 140_000))
     waiting.decoder.destroy()
     holding.decoder.destroy()
     holding.decoder.destroy()
     const [next, after] = [collecting(['br'], places), collecting(['br'], places)]
     for (const { decoder } of [after, next]) {
-      decoder.write(encoded(body, 'br'))
+      decoder.write(large)
       decoder.end()
     }
-    expect(await next.done).toBe('ok')
-    expect(await after.done).toBe('ok')
+    expect([await next.done, await after.done]).toEqual(['ok', 'ok'])
     expect(waiting.body()).toHaveLength(0)
+  })
+
+  it('makes at most 1 100 bytes of one, beyond what is small, in each of its codings', async () => {
+    const level: Record<Coding, (plain: Buffer) => Buffer> = {
+      ...encode,
+      br: (plain) => zlib.brotliCompressSync(plain),
+    }
+    const zeros = Buffer.alloc(20_000_000)
+    for (const coding of codings) {
+      const packed = level[coding](zeros)
+      const { decoder, done, body: decoded } = collecting([coding])
+      decoder.write(packed)
+      decoder.end()
+      // What deflate can do at most is never too much.
+      const isBomb = packed.length * 1_100 < zeros.length
+      expect([coding, isBomb]).toEqual([coding, coding === 'br' || coding === 'zstd'])
+      expect(await done).toBe(isBomb ? 'BAD_ENCODING' : 'ok')
+      expect(decoded().length).toBeLessThanOrEqual(isBomb ? 16 * 2 ** 20 : zeros.length)
+    }
+    // Nothing comes out of it in the end: a gzip of nothing but empty members of gzip.
+    const nothing = encoded(Buffer.concat(new Array(1_000_000).fill(encoded(Buffer.alloc(0), 'gzip'))), 'br')
+    const { decoder, done } = collecting(['br', 'gzip'])
+    decoder.write(nothing)
+    decoder.end()
+    expect(await done).toBe('BAD_ENCODING')
+  })
+
+  it('leaves what is small as it is, however few bytes it came in', async () => {
+    const zeros = Buffer.alloc(16_000_000)
+    const { decoder, done, body: decoded } = collecting(['br'])
+    decoder.write(zlib.brotliCompressSync(zeros))
+    decoder.end()
+    expect(await done).toBe('ok')
+    expect(decoded().equals(zeros)).toBe(true)
   })
 })

@@ -101,6 +101,22 @@ describe('an origin that speaks only HTTP/2', () => {
   })
 })
 
+describe('interim answers over HTTP/2', () => {
+  it.each([
+    [16, 'ok'],
+    [17, 'BAD_RESPONSE'],
+  ])('are passed over, %i of them: %s', async (count, code) => {
+    await using origin = await startH2Origin()
+    await using fetching = startFetching({ extraCa: [origin.ca] })
+    const url = origin.serve('/interim', (stream) => {
+      for (let n = 0; n < count; n++) stream.additionalHeaders({ ':status': 103, link: '</style.css>' })
+      stream.respond({ ':status': 200 })
+      stream.end(body)
+    })
+    expect(codeOf(await fetching.fetch(url))).toBe(code)
+  })
+})
+
 describe('a body over HTTP/2', () => {
   const half = body.subarray(0, body.length / 2)
 

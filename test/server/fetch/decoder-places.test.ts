@@ -1,0 +1,86 @@
+// Places for decoders: never more than there are, shared between those who want them, and some always for what is whole.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createDecoderPlaces, type DecoderPlaces } from '../../../server/fetch/decoder-places.ts'
+
+function ask(places: DecoderPlaces, lane: object, { count = 1, isWhole = false } = {}) {
+  const asked = { granted: false, release: () => {} }
+  asked.release = places.take({ count, lane, isWhole, granted: () => (asked.granted = true) })
+  return asked
+}
+
+const grantedOf = (asked: readonly { granted: boolean }[]) => asked.filter(({ granted }) => granted).length
+
+describe('createDecoderPlaces', () => {
+  it('gives one lane less than all, and each newcomer one at once', () => {
+    const places = createDecoderPlaces()
+    const many = Array.from({ length: 40 }, () => ask(places, places))
+    expect(grantedOf(many)).toBe(3)
+    const newcomers = [ask(places, {}), ask(places, {})]
+    expect(grantedOf(newcomers)).toBe(2)
+    const late = ask(places, {})
+    expect(late.granted).toBe(false)
+    many.find(({ granted }) => granted)!.release()
+    expect(late.granted).toBe(true)
+  })
+
+  it('has room for what is whole whatever is on its way, also for the widest', () => {
+    const places = createDecoderPlaces()
+    for (let n = 0; n < 10; n++) for (let times = 0; times < 10; times++) ask(places, { n })
+    expect(places.isContended).toBe(true)
+    expect(ask(places, {}, { isWhole: true, count: 3 }).granted).toBe(true)
+  })
+
+  it('lets those who have least go first, and among them who came first', () => {
+    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
+    const [greedy, modest] = [{}, {}]
+    const held = [ask(places, greedy, { isWhole: true }), ask(places, greedy, { isWhole: true })]
+    const waiting = [
+      ask(places, greedy, { isWhole: true }),
+      ask(places, modest),
+      ask(places, modest, { isWhole: true }),
+    ]
+    held[0]!.release()
+    expect(waiting.map(({ granted }) => granted)).toEqual([false, false, true])
+    held[1]!.release()
+    expect(waiting.map(({ granted }) => granted)).toEqual([true, false, true])
+  })
+
+  it('never gives out more than there are, and leaves nobody waiting when all others have ended', () => {
+    const lanes = [{}, {}, {}, {}]
+    const step = fc.record({
+      lane: fc.nat(lanes.length - 1),
+      count: fc.integer({ min: 1, max: 3 }),
+      isWhole: fc.boolean(),
+      /** Which of those so far ends first, if one does. */
+      ends: fc.option(fc.nat()),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const places = createDecoderPlaces()
+        const all: (ReturnType<typeof ask> & { count: number; isWhole: boolean })[] = []
+        const held = (counts: (one: (typeof all)[number]) => boolean) =>
+          all.filter((one) => one.granted && counts(one)).reduce((sum, { count }) => sum + count, 0)
+        const end = (one: (typeof all)[number]) => {
+          all.splice(all.indexOf(one), 1)
+          one.release()
+          one.release()
+        }
+        for (const { lane, count, isWhole, ends } of steps) {
+          const asked = Object.assign(ask(places, lanes[lane]!, { count, isWhole }), { count, isWhole })
+          all.push(asked)
+          if (ends !== null) end(all[ends % all.length]!)
+          expect(held(() => true)).toBeLessThanOrEqual(8)
+          expect(held(({ isWhole }) => !isWhole)).toBeLessThanOrEqual(5)
+        }
+        while (all.length > 0) {
+          const next = all.find(({ granted }) => granted)
+          expect(next).toBeDefined()
+          end(next!)
+        }
+        expect(places.isContended).toBe(false)
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
