@@ -1,4 +1,5 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
+import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
 import type { ArchiveId, ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
@@ -39,6 +40,8 @@ export interface ArchiveService extends ArchiveApi {
 
 /** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
 const LEAST_ROOM_BYTES = 1024 * 1024
+/** Each step of accepting a larger manifest takes a turn of the loop of its own. */
+const LARGE_MANIFEST_BYTES = 64 * 1024
 /** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
 const NO_SPACE_RETRY_MS = 10_000
 
@@ -91,8 +94,11 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     async submit(input, caller) {
       if (draining) throw new Refusal('SHUTTING_DOWN')
       refuseUnfit(input)
+      const isLarge = manifestBytes(input.entries) > LARGE_MANIFEST_BYTES
       const archiveId = archiveIdOf(caller.principal, input.archiveKey)
+      if (isLarge) await breathe()
       const manifestHash = manifestHashOf(input)
+      if (isLarge) await breathe()
       let record = await journal.get(archiveId)
       if (record === null) {
         if (runner.size >= maxUnfinished || runner.countOf(caller.address) >= maxPerClient) throw new Refusal('BUSY')
@@ -112,6 +118,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       }
       if (record.swept) throw new Refusal('GONE')
       if (record.manifestHash !== manifestHash) throw new Refusal('KEY_CONFLICT')
+      if (isLarge) await breathe()
       ensureBuilding(record, caller.address)
       return acceptedEvent(record)
     },
