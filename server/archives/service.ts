@@ -1,5 +1,6 @@
 // The archive service: accepts, watches, lists, cancels and opens archives for reading. Knows no transport.
 import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi, Caller, ServerInfo } from '#contracts/api.ts'
 import type { ArchiveKey, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
@@ -47,6 +48,8 @@ const LEAST_ROOM_BYTES = 1024 * 1024
 const UNAVAILABLE_RETRY_MS = 2_000
 /** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
 const CANCEL_PATIENCE_MS = 5_000
+/** Each step of accepting a larger manifest takes a turn of the loop of its own. */
+const LARGE_MANIFEST_BYTES = 64 * 1024
 
 /** Rejects as a refusal where journal or spool cannot for now: the caller may come again. */
 async function whileAvailable<T>(work: Promise<T>): Promise<T> {
@@ -112,8 +115,11 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     async submit(input, caller) {
       if (draining) throw new Refusal('SHUTTING_DOWN')
       refuseUnfit(input)
+      const isLarge = manifestBytes(input.entries) > LARGE_MANIFEST_BYTES
       const archiveId = archiveIdOf(caller.principal, input.archiveKey)
+      if (isLarge) await breathe()
       const manifestHash = manifestHashOf(input)
+      if (isLarge) await breathe()
       let record = await whileAvailable(journal.get(archiveId))
       if (record === null) {
         const { entries, ...asked } = withDefaults(input)
@@ -135,6 +141,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       }
       if (record.swept) throw new Refusal('GONE')
       if (record.manifestHash !== manifestHash) throw new Refusal('KEY_CONFLICT')
+      if (isLarge) await breathe()
       ensureBuilding(record, caller.address)
       return acceptedEvent(record)
     },

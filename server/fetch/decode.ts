@@ -231,8 +231,9 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
       if (early !== null) askForPlace(true)
     },
     keepsPlace(nowMs) {
-      const isIdle = release !== null && early === null && waitingBytes === 0
-      if (!isIdle || !places.isContended || windowMs === 0) startWindow(nowMs)
+      // Where much waits to be decoded, it is not the origin that is slow.
+      const couldTakeMore = release !== null && early === null && waitingBytes < MAX_WAITING_BYTES / 2
+      if (!couldTakeMore || !places.isContended || windowMs === 0) startWindow(nowMs)
       const elapsedMs = nowMs - windowMs
       if (elapsedMs < WINDOW_MS) return true
       const isEnough = windowBytes >= (LEAST_BYTES_PER_SECOND * elapsedMs) / 1000

@@ -24,4 +24,20 @@ describe('a batch', () => {
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([failed(1), begun(0)])
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([])
   })
+
+  it('gives so many long names at a time that nobody else waits for long, and each its turn', () => {
+    using staging = createStagingMemory(0)
+    const spooled = (index: number): Entry => {
+      const at = { file: `part-${index}`, offset: 0, sizeBytes: 1, crc32: 0, deflated: null }
+      const facts = { proposedName: `${index}`.padEnd(4096, '\ufb2c'), modifiedMs: null }
+      return { state: 'spooled', at, facts, journalled: true }
+    }
+    const entries = Array.from({ length: 300 }, (_, index) => spooled(index))
+    const sealer = createSealer({ format: 'zip' })
+    const batcher = createBatcher({ entries, format: 'zip', sealer, staging, clock: systemClock })
+    const counts: number[] = []
+    while (!batcher.isDone) counts.push(batcher.next(0, 'none').facts.length)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(50)
+    expect(counts.reduce((sum, count) => sum + count)).toBe(300)
+  })
 })
