@@ -36,7 +36,7 @@ describe('a batch', () => {
     const sealer = createSealer({ format: 'zip' })
     const batcher = createBatcher({ entries, format: 'zip', sealer, staging, clock: systemClock })
     const counts: number[] = []
-    while (!batcher.isDone) counts.push(batcher.next(0, 'none').facts.length)
+    while (!batcher.isDone) counts.push(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts.length)
     expect(Math.max(...counts)).toBeLessThanOrEqual(50)
     expect(counts.reduce((sum, count) => sum + count)).toBe(300)
   })

@@ -16,7 +16,7 @@ beforeEach(async () => {
 
 async function accept(urls: readonly string[]): Promise<string> {
   const request = requestOf({ totalEntries: urls.length })
-  await journal.accept(request, urls)
+  await journal.accept(request, urls, '')
   return request.archiveId
 }
 
