@@ -98,6 +98,24 @@ function isIsatap(address: readonly number[]): boolean {
   return (address[8]! & 0xfc) === 0 && address[9] === 0 && address[10] === 0x5e && address[11] === 0xfe
 }
 
+/** Where an IPv6 address leads to an IPv4 address: mapped and compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056). */
+const embeddings: readonly { prefix: Prefix; at: number }[] = [
+  { prefix: parsePrefix('::ffff:0:0/96')!, at: 12 },
+  { prefix: parsePrefix('::/96')!, at: 12 },
+  { prefix: parsePrefix('64:ff9b::/96')!, at: 12 },
+  { prefix: parsePrefix('2002::/16')!, at: 2 },
+]
+
+/** The same target in every spelling that a system dials alike: what is closed in one of them is closed in all. */
+function spellingsOf(address: readonly number[]): (readonly number[])[] {
+  if (address.length === 4) {
+    const mapped = [...embeddings[0]!.prefix.network.slice(0, 12), ...address]
+    return [address, mapped]
+  }
+  const embedded = embeddings.filter(({ prefix }) => contains(prefix, address))
+  return [address, ...embedded.flatMap(({ at }) => spellingsOf(address.slice(at, at + 4)))]
+}
+
 function isGlobalUnicast(address: readonly number[]): boolean {
   if (address.length === 4) return !forbiddenV4.some((prefix) => contains(prefix, address))
   if (!contains(globalUnicastV6, address) || isIsatap(address)) return false
@@ -106,8 +124,9 @@ function isGlobalUnicast(address: readonly number[]): boolean {
 
 /**
  * The verdict on one connection. `address` is a literal as a resolver or a WHATWG URL spells it: IPv6 may stand in
- * brackets or carry a zone, which is not looked at. A deny rule wins over all else, an allow rule over range and port, and
- * only for its own family: no IPv6 spelling of an allowed IPv4 address is allowed by it. What is no address is forbidden.
+ * brackets or carry a zone, which is not looked at. A deny rule wins over all else, in whatever spelling
+ * the address is given; an allow rule over range and port, and only for its own family: no IPv6 spelling of an allowed IPv4
+ * address is allowed by it. What is no address is forbidden.
  */
 export function judgeAddress(address: string, port: number, policy: AddressPolicy): AddressVerdict {
   const bracketed = address.startsWith('[') && address.endsWith(']') && address.includes(':')
@@ -115,9 +134,11 @@ export function judgeAddress(address: string, port: number, policy: AddressPolic
   const zoneAt = literal.includes(':') ? literal.indexOf('%') : -1
   const bytes = parseAddress(zoneAt === -1 ? literal : literal.slice(0, zoneAt))
   if (bytes === null || !isPort(port)) return 'forbidden'
-  const isNamedBy = (rule: AllowRule) => (rule.port === null || rule.port === port) && contains(rule, bytes)
-  if (policy.deny?.some(isNamedBy)) return 'forbidden'
-  if (policy.allow.some(isNamedBy)) return 'allowed'
+  const names = (spelling: readonly number[]) => (rule: AllowRule) =>
+    (rule.port === null || rule.port === port) && contains(rule, spelling)
+  const { allow, deny = [] } = policy
+  if (deny.length > 0 && spellingsOf(bytes).some((spelling) => deny.some(names(spelling)))) return 'forbidden'
+  if (allow.some(names(bytes))) return 'allowed'
   return policy.allowedPorts.has(port) && isGlobalUnicast(bytes) ? 'allowed' : 'forbidden'
 }
 

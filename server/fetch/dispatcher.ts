@@ -41,9 +41,7 @@ export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
 
 export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
   const { policy, maxConnectionsPerOrigin, pooledSockets = true } = options
-  const resolve = oncePerHost(
-    options.resolve ?? createResolver({ timeoutMs: options.connectTimeoutMs + ANSWER_GRACE_MS }),
-  )
+  const resolve = oncePerHost(options.resolve ?? createResolver({ timeoutMs: options.connectTimeoutMs }))
   // Given alone, they would take the place of those that are trusted already.
   const trusted = options.extraCa && { ca: [...getCACertificates('default'), ...options.extraCa] }
   const slabs = pooledSockets ? createSlabPool() : null
@@ -96,8 +94,6 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
 
 type ResolveAll = (hostname: string, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void
 
-/** A name that is not answered in time is told as a connection that took too long: that timer ends first. */
-const ANSWER_GRACE_MS = 500
 /** Of a name's addresses so many are dialled, one after the other: a name may have thousands. */
 const MAX_ADDRESSES = 8
 

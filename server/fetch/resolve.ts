@@ -18,12 +18,16 @@ export interface ResolverOptions {
   servers?: readonly string[]
   /** @default "/etc/hosts" */
   hostsFile?: string
+  /** What only the system knows. @default getaddrinfo */
+  askSystem?: (hostname: string) => Promise<LookupAddress[]>
 }
 
 /** RFC 8305 section 3: the addresses of one family wait so long for those of the other. */
 const OTHER_FAMILY_MS = 50
 /** The file of hosts is looked at this often at most. */
 const HOSTS_FOR_MS = 1_000
+/** Names that wait for getaddrinfo. Further ones are told at once that they may be asked for later. */
+const MAX_WAITING = 64
 const LOOPBACK: readonly LookupAddress[] = [
   { address: '127.0.0.1', family: 4 },
   { address: '::1', family: 6 },
@@ -44,9 +48,11 @@ class ResolveError extends Error {
  * names stop everybody's. c-ares asks over sockets. What only the system knows, a name of one label or below `.local` that
  * the name servers do not have, is still asked of getaddrinfo, one name at a time.
  */
-export function createResolver({ timeoutMs, servers, hostsFile = '/etc/hosts' }: ResolverOptions): Resolve {
+export function createResolver(options: ResolverOptions): Resolve {
+  const { timeoutMs, servers, hostsFile = '/etc/hosts', askSystem = getaddrinfo } = options
   const hostsOf = createHosts(hostsFile)
   let turn: Promise<unknown> = Promise.resolve()
+  let waiting = 0
 
   async function resolve(hostname: string): Promise<LookupAddress[]> {
     const name = hostname.toLowerCase().replace(/\.$/, '')
@@ -93,18 +99,22 @@ export function createResolver({ timeoutMs, servers, hostsFile = '/etc/hosts' }:
     }
   }
 
+  /** One that has waited too long is not looked up any more: a name takes a thread for seconds. */
   function inTurn(name: string): Promise<LookupAddress[]> {
-    const lookedUp = turn.then(
-      () =>
-        new Promise<LookupAddress[]>((resolve, reject) => {
-          lookup(name, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)))
-        }),
-    )
-    turn = lookedUp.catch(() => {})
-    const tooLate = sleep(timeoutMs, null, { ref: false }).then(() => {
-      throw new ResolveError('EAI_AGAIN', name)
+    if (waiting === MAX_WAITING) throw new ResolveError('EAI_AGAIN', name)
+    waiting++
+    const { promise, resolve, reject } = Promise.withResolvers<LookupAddress[]>()
+    let isOver = false
+    const tooLate = setTimeout(() => {
+      isOver = true
+      reject(new ResolveError('EAI_AGAIN', name))
+    }, timeoutMs)
+    turn = turn.then(async () => {
+      waiting--
+      if (!isOver) await askSystem(name).then(resolve, reject)
+      clearTimeout(tooLate)
     })
-    return Promise.race([lookedUp, tooLate])
+    return promise
   }
 
   return (hostname, _options, callback) => {
@@ -115,26 +125,41 @@ export function createResolver({ timeoutMs, servers, hostsFile = '/etc/hosts' }:
   }
 }
 
-/** A name that does not exist, or has no address, is known not to; anything else may be answered another time. */
+const getaddrinfo = (name: string): Promise<LookupAddress[]> =>
+  new Promise((resolve, reject) => {
+    lookup(name, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)))
+  })
+
+/**
+ * A name that does not exist has no address of either family, so one answer says it for both (RFC 8020). That it has none of
+ * one family says nothing of the other, which may be answered another time.
+ */
 function failureOf(name: string, failures: readonly unknown[]): ResolveError {
-  const isKnown = failures.some((error) =>
-    ['ENOTFOUND', 'ENODATA'].includes(String((error as { code?: unknown }).code)),
-  )
+  const codes = failures.map((error) => (error as { code?: unknown }).code)
+  const isKnown = codes.includes('ENOTFOUND') || codes.every((code) => code === 'ENODATA')
   return new ResolveError(isKnown ? 'ENOTFOUND' : 'EAI_AGAIN', name, { cause: failures[0] })
 }
 
-/** The addresses by name in a file as hosts(5) has it; read again when it has changed. */
-function createHosts(file: string): () => Promise<ReadonlyMap<string, readonly LookupAddress[]>> {
-  let hosts = new Map<string, LookupAddress[]>()
-  let changedMs = Number.NaN
+type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
+
+/** The addresses by name in a file as hosts(5) has it; read again when it has changed. All who ask meanwhile wait for one reading. */
+function createHosts(file: string): () => Promise<Hosts> {
+  let hosts: Promise<Hosts> = Promise.resolve(new Map())
+  let changedMs: number | null = null
   let lookedMs = Number.NEGATIVE_INFINITY
-  return async () => {
-    if (performance.now() - lookedMs < HOSTS_FOR_MS) return hosts
-    lookedMs = performance.now()
+
+  async function look(before: Promise<Hosts>): Promise<Hosts> {
     const found = await stat(file).catch(() => null)
-    if (found === null || found.mtimeMs === changedMs) return hosts
-    changedMs = found.mtimeMs
-    hosts = readHosts(await readFile(file, 'utf8').catch(() => ''))
+    if (found !== null && found.mtimeMs === changedMs) return before
+    changedMs = found?.mtimeMs ?? null
+    return readHosts(await readFile(file, 'utf8').catch(() => ''))
+  }
+
+  return () => {
+    if (performance.now() - lookedMs >= HOSTS_FOR_MS) {
+      lookedMs = performance.now()
+      hosts = look(hosts)
+    }
     return hosts
   }
 }

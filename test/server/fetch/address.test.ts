@@ -32,6 +32,18 @@ describe('an operator who denies addresses', () => {
   })
 })
 
+it('what is denied is so in every spelling that embeds it, whatever else is allowed, and so is what is denied in such a one', () => {
+  const open = { ...policyOf('::/0, 0.0.0.0/0'), deny: parseAllowList('8.8.8.8, 10.1.2.3:443, ::ffff:9.9.9.0/120') }
+  for (const form of ['::ffff:8.8.8.8', '[::ffff:808:808]', '::8.8.8.8', '64:ff9b::8.8.8.8', '2002:808:808::1']) {
+    expect([form, judgeAddress(form, 443, open)]).toEqual([form, 'forbidden'])
+  }
+  expect(judgeAddress('::ffff:8.8.8.9', 443, open)).toBe('allowed')
+  expect(judgeAddress('::ffff:10.1.2.3', 443, open)).toBe('forbidden')
+  expect(judgeAddress('::ffff:10.1.2.3', 80, open)).toBe('allowed')
+  expect(judgeAddress('9.9.9.9', 443, open)).toBe('forbidden')
+  expect(judgeAddress('64:ff9b::9.9.9.9', 443, open)).toBe('forbidden')
+})
+
 /** Per range: just before it, its first address, its last one, just after it; null where that is special, too. */
 const rangesV4: [before: string | null, first: string, last: string, after: string | null][] = [
   [null, '0.0.0.0', '0.255.255.255', '1.0.0.0'],

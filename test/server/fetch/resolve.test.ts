@@ -1,11 +1,13 @@
 // Names: where they are looked up, what comes of them, and that silent ones keep nobody waiting.
-import { writeFile } from 'node:fs/promises'
+import type { LookupAddress } from 'node:dns'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { createResolver, type ResolverOptions } from '../../../server/fetch/resolve.ts'
 import { startNameServer, type Zone } from '../../support/name-server.ts'
 import { tempDirectory } from '../../support/temp.ts'
+import { until } from '../../support/wait.ts'
 
 async function ask(zones: Record<string, Zone>, name: string, options: Partial<ResolverOptions> = {}) {
   await using server = await startNameServer(zones)
@@ -63,6 +65,51 @@ it('reads the file of hosts first, and again when it has changed', async () => {
   expect(server.asked).toEqual([])
   await writeFile(hostsFile, '127.0.0.10 own.test\n')
   await expect.poll(() => addresses('own.test'), { timeout: 5_000 }).toEqual(['127.0.0.10'])
+})
+
+it('reads the file of hosts before the first answer, and forgets it when it is gone', async () => {
+  await using directory = await tempDirectory()
+  const hostsFile = join(directory.path, 'hosts')
+  await writeFile(hostsFile, '127.0.0.9 own.test\n')
+  await using server = await startNameServer({})
+  const resolve = promisify(createResolver({ timeoutMs: 2_000, servers: [server.address], hostsFile }))
+  const ask = () => resolve('own.test', { all: true }).catch(({ code }) => code)
+  const burst = await Promise.all(Array.from({ length: 20 }, ask))
+  expect(new Set(burst.map((found) => JSON.stringify(found))).size).toBe(1)
+  expect(burst[0]).toEqual([{ address: '127.0.0.9', family: 4 }])
+  await rm(hostsFile)
+  await expect.poll(ask, { timeout: 5_000 }).toBe('ENOTFOUND')
+})
+
+it('knows that a name has no address only if nothing else can be said of either family', async () => {
+  const zones: Record<string, Zone> = { 'four.test': { a: 'silent' }, 'six.test': { aaaa: 'silent' } }
+  expect(await ask(zones, 'four.test', { timeoutMs: 300 })).toBe('EAI_AGAIN')
+  expect(await ask(zones, 'six.test', { timeoutMs: 300 })).toBe('EAI_AGAIN')
+})
+
+it('asks the system for names of one label one at a time, and for none that nobody waits for any more', async () => {
+  await using server = await startNameServer({})
+  const asked: string[] = []
+  const answers: (() => void)[] = []
+  const askSystem = (name: string) => {
+    asked.push(name)
+    return new Promise<LookupAddress[]>((resolve) => {
+      answers.push(() => resolve([{ address: '192.0.2.7', family: 4 }]))
+    })
+  }
+  const options = { timeoutMs: 1_000, servers: [server.address], hostsFile: '/none', askSystem }
+  const resolve = promisify(createResolver(options))
+  const ask = (name: string) => resolve(name, { all: true }).catch(({ code }) => code)
+  const names = Array.from({ length: 80 }, (_, index) => `short-${index}`)
+  const told = await Promise.all(names.map(ask))
+  expect(new Set(told)).toEqual(new Set(['EAI_AGAIN']))
+  expect(asked.length).toBe(1)
+  answers[0]!()
+  const late = ask('later')
+  await until(() => asked.length === 2, { what: 'the system to be asked again' })
+  expect(asked[1]).toBe('later')
+  answers[1]!()
+  expect(await late).toEqual([{ address: '192.0.2.7', family: 4 }])
 })
 
 it('takes localhost and the names below it for this machine, whatever anybody says', async () => {
