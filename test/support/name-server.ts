@@ -22,7 +22,10 @@ export interface NameServer extends AsyncDisposable {
 }
 
 /** Names that are not in the zones do not exist. */
-export async function startNameServer(zones: Record<string, Zone> | ((name: string) => Zone)): Promise<NameServer> {
+export async function startNameServer(
+  zones: Record<string, Zone> | ((name: string) => Zone),
+  port = 0,
+): Promise<NameServer> {
   const zoneOf = typeof zones === 'function' ? zones : (name: string) => zones[name] ?? { rcode: 3 }
   const asked: string[] = []
   const socket = createSocket('udp4')
@@ -42,7 +45,7 @@ export async function startNameServer(zones: Record<string, Zone> | ((name: stri
     head.writeUInt16BE(records.length, 6)
     socket.send(Buffer.concat([head, query.subarray(12, end), ...records]), from.port, from.address)
   })
-  socket.bind(0, '127.0.0.1')
+  socket.bind(port, '127.0.0.1')
   await once(socket, 'listening')
   return {
     address: `127.0.0.1:${socket.address().port}`,

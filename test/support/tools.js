@@ -18,6 +18,9 @@ const tools = {
   prlimit: 'util-linux',
   unshare: 'util-linux',
   ip: 'iproute2',
+  'mkfs.ext4': 'e2fsprogs',
+  'mkfs.xfs': 'xfsprogs',
+  mount: 'mount',
 }
 
 const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']

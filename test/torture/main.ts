@@ -15,6 +15,7 @@ import { power } from './power.ts'
 import { restarts } from './restarts.ts'
 import { rounds } from './rounds.ts'
 import { BrokenPromise, type Proof, type Settings } from './scope.ts'
+import { shares } from './shares.ts'
 import { sockets } from './sockets.ts'
 import { watchers } from './watchers.ts'
 import { cases, zip64 } from './zip64.ts'
@@ -29,6 +30,7 @@ const proofs: Record<string, Proof> = {
   zip64,
   sockets,
   crowds,
+  shares,
 }
 
 const flags: Record<keyof Settings, { fallback: number | null; meaning: string }> = {

@@ -1,17 +1,23 @@
 // One page of what became of the entries: bounded by number and by bytes, and the pages together are all of them.
+import { join } from 'node:path'
 import { beforeEach, expect, it } from 'vitest'
 import type { EntryStatus } from '#contracts/api.ts'
 import { createSqliteJournal } from '../../../server/adapters/sqlite/journal.ts'
 import { PAGE_BYTES, pageOfEntries } from '../../../server/archives/list-entries.ts'
 import type { Journal } from '../../../server/ports/journal.ts'
 import { requestOf } from '../../support/archives.ts'
+import { tempDirectory } from '../../support/temp.ts'
 
 const archiveKey = 'k'.repeat(22)
 let journal: Journal
 
 beforeEach(async () => {
-  journal = createSqliteJournal({ file: ':memory:', onQuarantine: () => {} })
-  return () => journal[Symbol.asyncDispose]()
+  const directory = await tempDirectory()
+  journal = createSqliteJournal({ file: join(directory.path, 'journal.db'), onQuarantine: () => {} })
+  return async () => {
+    await journal[Symbol.asyncDispose]()
+    await directory[Symbol.asyncDispose]()
+  }
 })
 
 async function accept(urls: readonly string[]): Promise<string> {

@@ -1,0 +1,29 @@
+// A short form of `npm run torture -- power`: the disk is cut below its file system, and another server starts on what is left.
+import { existsSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { tempDirectory } from '../support/temp.ts'
+import { cutPower } from '../torture/power.ts'
+
+/** A kernel without loop devices has no disk that could be cut. */
+const hasLoopDevices = existsSync('/dev/loop-control')
+
+describe.skipIf(!hasLoopDevices)('a power failure', () => {
+  it.each(['ext4', 'xfs'] as const)(
+    'on %s leaves all that was told true',
+    async (fileSystem) => {
+      await using directory = await tempDirectory()
+      const { cuts, accepted, complete } = await cutPower({
+        directory: directory.path,
+        fileSystem,
+        cuts: 4,
+        seconds: 30,
+        clients: 3,
+        seed: Math.floor(Math.random() * 2 ** 31),
+      })
+      expect(cuts).toBeGreaterThanOrEqual(2)
+      expect(accepted).toBeGreaterThan(complete)
+      expect(complete).toBeGreaterThan(0)
+    },
+    120_000,
+  )
+})

@@ -1,0 +1,166 @@
+// In a network of its own: a server, origins and name servers of every bad kind, a client that uses them all, and one that does not.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { newArchiveKey } from '#contracts/client.ts'
+import { ask, type Coming, open } from '../support/ask.ts'
+import { bodyOf, bytes, delayed, drip, stallBeforeHeaders } from '../support/behaviours.ts'
+import { median } from '../support/crowds.ts'
+import { startNameServer } from '../support/name-server.ts'
+import { type Origin, startOrigin } from '../support/origin.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import type { ShareRow } from './shares.ts'
+
+interface Stage {
+  readonly server: TestServer
+  readonly origin: Origin
+  readonly others: readonly Origin[]
+}
+
+type Send = (path: string, input: object) => Promise<{ href: string } | null>
+type Way = (stage: Stage, send: Send, leaving: Coming[]) => Promise<void>
+
+const VICTIM = '192.0.2.1'
+const OTHERS = Array.from({ length: 8 }, (_, index) => `198.51.100.${index + 1}`)
+const ROUNDS = 5
+const FILES = 20
+
+function senderOf({ server }: Stage, addresses: readonly string[]): Send {
+  let turn = 0
+  return async (path, input) => {
+    const headers = {
+      'content-type': 'application/json',
+      'sheaf-protocol': '1',
+      'x-forwarded-for': addresses[turn++ % addresses.length]!,
+    }
+    const body = JSON.stringify({ json: input })
+    const answer = await ask(`${server.url}/trpc/${path}`, { method: 'POST', headers, body })
+    const said = JSON.parse(answer.body.toString())
+    return answer.status === 200 ? said.result.data.json : null
+  }
+}
+
+/** So many archives of so many entries, of what `urlOf` says. */
+async function submitMany(send: Send, archives: number, entries: number, urlOf: (n: number) => string, more = {}) {
+  const hrefs: string[] = []
+  for (let archive = 0; archive < archives; archive++) {
+    const urls = Array.from({ length: entries }, (_, index) => urlOf(archive * entries + index))
+    const archiveKey = newArchiveKey()
+    const accepted = await send('submitArchive', { archiveKey, entries: urls, whenUnwatched: 'finish', ...more })
+    if (accepted !== null) hrefs.push(accepted.href)
+  }
+  return hrefs
+}
+
+const dripping = drip(100, 100, { body: bodyOf(2 ** 20, 'drip') })
+const LARGE_TEXT = Buffer.from('what is packed well takes long to be packed\n'.repeat(200_000))
+
+const ways: Record<string, Way> = {
+  'slow bodies of three origins': async ({ others }, send) => {
+    const urls = others.map((origin) => origin.serve('/slow', dripping))
+    await submitMany(send, 40, 200, (n) => `${urls[n % urls.length]!}?${n}`)
+  },
+  'slow bodies of the same origin': async ({ origin }, send) => {
+    const url = origin.serve('/slow', dripping)
+    await submitMany(send, 40, 200, (n) => `${url}?${n}`)
+  },
+  'heads that never come': async ({ others }, send) => {
+    const url = others[0]!.serve('/mute', stallBeforeHeaders())
+    await submitMany(send, 40, 200, (n) => `${url}?${n}`)
+  },
+  'names that nobody answers for': async (_, send) => {
+    await submitMany(send, 40, 200, (n) => `http://silent-${n}.test/`)
+  },
+  'names of one label that nobody answers for': async (_, send) => {
+    await submitMany(send, 40, 200, (n) => `http://silent-${n}/`)
+  },
+  'addresses that take no connection': async (_, send) => {
+    await submitMany(send, 40, 200, (n) => `http://127.1.${n % 200}.${(n >> 8) % 200}:9/`)
+  },
+  'plans of mute origins': async ({ others }, send) => {
+    const url = others[0]!.serve('/mute', stallBeforeHeaders())
+    for (let n = 0; n < 64; n++) {
+      const entries = Array.from({ length: 500 }, (_, index) => `${url}?${n}-${index}`)
+      void send('planArchive', { entries, head: true }).catch(() => {})
+    }
+  },
+  'text to be deflated': async ({ others }, send) => {
+    const url = others[1]!.serve('/text', bytes(LARGE_TEXT, { 'content-type': 'text/plain' }))
+    await submitMany(send, 40, 200, (n) => `${url}?${n}`, { compression: 'deflate' })
+  },
+  'encoded bodies that drip': async ({ others }, send) => {
+    const body = gzipSync(bodyOf(3_000_000, 'gz'))
+    const url = others[1]!.serve('/gz', drip(1_000, 50, { body, headers: { 'content-encoding': 'gzip' } }))
+    await submitMany(send, 40, 200, (n) => `${url}?${n}`)
+  },
+  'downloads that wait': async ({ server, others }, send, leaving) => {
+    const url = others[2]!.serve('/slow', dripping)
+    const hrefs = await submitMany(send, 40, 20, (n) => `${url}?${n}`)
+    for (const href of hrefs) {
+      for (let n = 0; n < 10; n++) {
+        const headers = { 'x-forwarded-for': OTHERS[n % OTHERS.length]! }
+        void open(server.url + href, { headers }).then(
+          (coming) => leaving.push(coming),
+          () => {},
+        )
+      }
+    }
+  },
+}
+
+/** From the call until its last byte has been read. */
+async function makeGood({ origin, server }: Stage, send: Send, address: string): Promise<number> {
+  const startedMs = performance.now()
+  const entries = Array.from({ length: FILES }, (_, index) => `${origin.url}/good/${index}`)
+  const accepted = await send('submitArchive', { archiveKey: newArchiveKey(), entries })
+  if (accepted === null) throw new Error('the good archive was refused')
+  const answer = await ask(server.url + accepted.href, { headers: { 'x-forwarded-for': address } })
+  if (answer.status !== 200 || !answer.whole || answer.body.length < FILES * 50_000) {
+    throw new Error(`the good archive: ${answer.status}, ${answer.body.length} bytes`)
+  }
+  return performance.now() - startedMs
+}
+
+async function timesOf(stage: Stage, address: string): Promise<number> {
+  const send = senderOf(stage, [address])
+  const times: number[] = []
+  for (let round = 0; round < ROUNDS; round++) times.push(await makeGood(stage, send, address))
+  return median(times)
+}
+
+async function play(name: string, apart: boolean): Promise<ShareRow> {
+  await using stack = new AsyncDisposableStack()
+  const others = [await startOrigin(), await startOrigin(), await startOrigin()].map((each) => stack.use(each))
+  const origin = stack.use(await startOrigin())
+  for (let index = 0; index < FILES; index++) {
+    origin.serve(`/good/${index}`, delayed(50, bytes(bodyOf(50_000, `good ${index}`))))
+  }
+  const server = stack.use(
+    await startServer({ env: { SHEAF_TRUST_PROXY: 'true', SHEAF_ALLOW_ADDRESSES: '127.0.0.0/8' } }),
+  )
+  const stage = { server, origin, others }
+  const leaving: Coming[] = []
+  stack.defer(() => {
+    for (const each of leaving) each.leave()
+  })
+  await timesOf(stage, VICTIM)
+  const aloneMs = await timesOf(stage, VICTIM)
+  await ways[name]!(stage, senderOf(stage, OTHERS), leaving)
+  await sleep(3_000)
+  const besideMs = await timesOf(stage, apart ? VICTIM : OTHERS[0]!)
+  await server.kill()
+  return { way: name, apart, aloneMs, besideMs }
+}
+
+await using _ = await startNameServer(() => ({ a: 'silent', aaaa: 'silent' }), 53)
+const rows: ShareRow[] = []
+for (const name of Object.keys(ways)) {
+  for (const apart of [true, false]) {
+    try {
+      rows.push(await play(name, apart))
+    } catch (error) {
+      process.stderr.write(`${name}: ${(error as Error).stack}\n`)
+      rows.push({ way: `${name} (${(error as Error).message})`, apart, aloneMs: 1, besideMs: Number.MAX_SAFE_INTEGER })
+    }
+  }
+}
+process.stdout.write(`${JSON.stringify(rows)}\n`, () => process.exit(0))

@@ -1,0 +1,29 @@
+// One client does its worst in every way in which places can be held; another's archive of twenty good files takes little longer.
+import { inOwnNetwork } from '../support/own-network.ts'
+import { type Proof, promised, tellAll } from './scope.ts'
+
+export interface ShareRow {
+  readonly way: string
+  /** Whether the other client has an address of its own. */
+  readonly apart: boolean
+  readonly aloneMs: number
+  readonly besideMs: number
+}
+
+const MOST_TIMES = 3
+const WITHIN_MS = 20 * 60_000
+
+export const shares: Proof = {
+  summary: 'a client at its worst, and what that costs the archive of another one',
+  async prove(scope) {
+    const rows = (await inOwnNetwork(new URL('./shares-stage.ts', import.meta.url), {
+      timeoutMs: WITHIN_MS,
+    })) as ShareRow[]
+    const times = ({ aloneMs, besideMs }: ShareRow) => besideMs / aloneMs
+    const label = ({ way, apart }: ShareRow) => `${way}, ${apart ? 'from another' : 'from the same'} address`
+    const telling = (row: ShareRow) =>
+      `${Math.round(row.besideMs)} ms, alone ${Math.round(row.aloneMs)} ms: ${times(row).toFixed(2)} times`
+    tellAll(scope, Object.fromEntries(rows.map((row) => [label(row), telling(row)])))
+    for (const row of rows) promised(times(row) <= MOST_TIMES, () => `${label(row)}: ${telling(row)}`)
+  },
+}
