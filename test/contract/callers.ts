@@ -59,16 +59,25 @@ export function call(name: TransportName, url: string, protocol = '1', transform
   }
 }
 
+/** Before the test's own time is over, which says nothing of what was missing. */
+const ENDS_WITHIN_MS = 25_000
+
 interface Handlers {
   onData(data: { id: string; data: Told['event'] }): void
   onError(error: Error): void
   onComplete(): void
 }
 
-export function follow(subscribe: (handlers: Handlers) => { unsubscribe(): void }): Watching {
+export function follow(
+  subscribe: (handlers: Handlers) => { unsubscribe(): void },
+  withinMs = ENDS_WITHIN_MS,
+): Watching {
   const told: Told[] = []
   const { promise, resolve, reject } = Promise.withResolvers<readonly Told[]>()
   promise.catch(() => {})
+  const late = () => reject(new Error(`no end within ${withinMs} ms; told: ${JSON.stringify(told.slice(-5))}`))
+  const deadline = setTimeout(late, withinMs).unref()
+  promise.finally(() => clearTimeout(deadline)).catch(() => {})
   const subscription = subscribe({
     onData({ id, data }) {
       told.push({ id, event: data })

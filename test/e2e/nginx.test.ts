@@ -85,7 +85,8 @@ async function launch(file: string, directory: string): Promise<ChildProcess> {
 describe.each([
   ['at the root', false],
   ['under a path prefix', true],
-])('behind nginx %s', (_, prefixed) => {
+  // Once, and not again in thousands of runs, a call was not answered within 30 s: the second try tells a stall of the machine.
+])('behind nginx %s', { retry: 1 }, (_, prefixed) => {
   let origin: Origin
   let server: TestServer
   let nginx: Nginx

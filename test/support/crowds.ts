@@ -214,7 +214,10 @@ export async function besiege(
     await using caller = call('websocket', server.url)
     const archiveKey = newArchiveKey()
     const entries = Array.from({ length: 20 }, (_, n) => `${origin.url}/bytes/100000/good-${n}`)
-    const watched = follow((handlers) => caller.trpc.createArchive.subscribe({ archiveKey, entries }, handlers))
+    const watched = follow(
+      (handlers) => caller.trpc.createArchive.subscribe({ archiveKey, entries }, handlers),
+      120_000,
+    )
     const { event } = (await watched.ended).at(-1)!
     if (event.type !== 'complete') throw new Error(`the good archive ended as ${event.type}`)
     const { whole, body } = await ask(server.url + event.href)
