@@ -1,6 +1,6 @@
 // Deflates a body that lies in a part: into another part, which takes its place where that is smaller. Touches no journal.
 import type { SpoolReader, SpoolWriter } from '../ports/spool.ts'
-import type { Deflater } from '../zip/deflate.ts'
+import type { Deflater, Turn } from '../zip/deflate.ts'
 import type { SpooledBody } from './entry.ts'
 import { piecesOf } from './pack-members.ts'
 
@@ -9,7 +9,7 @@ export interface DeflatePartOptions {
   /** A reader of the archive's spool. */
   reader(): SpoolReader
   spool: SpoolWriter
-  signal: AbortSignal
+  turn: Turn
 }
 
 /** So much of a body says if the rest is worth the time: encrypted and compressed bytes do not shrink anywhere. */
@@ -19,22 +19,22 @@ const LEAST_GAIN_PERCENT = 2
 
 /**
  * Resolves to where the body lies now; the part that is not needed any more is removed.
- * @throws where `signal` aborts; both parts may be there then
+ * @throws where the turn's signal aborts; both parts may be there then
  */
 export async function deflatePart(
   raw: SpooledBody,
-  { deflater, reader, spool, signal }: DeflatePartOptions,
+  { deflater, reader, spool, turn }: DeflatePartOptions,
 ): Promise<SpooledBody> {
   await using source = reader()
   const sampleBytes = Math.min(SAMPLE_BYTES, raw.sizeBytes)
   const sample: Buffer[] = []
   for await (const piece of piecesOf(source, raw.file, 0, sampleBytes)) sample.push(piece)
-  const shrunk = await deflater.inMemory(sample, signal)
+  const shrunk = await deflater.inMemory(sample, turn)
   if (shrunk === null || shrunk.sizeBytes > sampleBytes * (1 - LEAST_GAIN_PERCENT / 100)) return raw
   const part = await spool.createPart()
   try {
     const pieces = piecesOf(source, raw.file, 0, raw.sizeBytes)
-    const deflated = await deflater.streaming(pieces, (buffers) => part.write(buffers), signal)
+    const deflated = await deflater.streaming(pieces, (buffers) => part.write(buffers), turn)
     await part.close()
     const isSmaller = deflated.sizeBytes < raw.sizeBytes
     await spool.discardPart(isSmaller ? raw.file : part.file)

@@ -70,6 +70,7 @@ export function createIntake(options: IntakeOptions): Intake {
   const underWay = new Set<number>()
   const discards = new Set<Promise<void>>()
   const closing = new AbortController()
+  const turn = { client, archive: archiveId, signal: closing.signal }
   let next = 0
   let unwrittenBytes = 0
   let filling = false
@@ -150,7 +151,7 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   async function deflateInMemory(index: number, body: StagedBody, facts: WholeFacts): Promise<void> {
-    const deflated = await deflater.inMemory(body.memory, closing.signal)
+    const deflated = await deflater.inMemory(body.memory, turn)
     if (closed) return
     if (deflated !== null) body.replaceMemory(deflated.bytes)
     beWhole(index, body, deflated && { sizeBytes: deflated.sizeBytes, crc32: deflated.crc32 }, facts)
@@ -161,8 +162,7 @@ export function createIntake(options: IntakeOptions): Intake {
     const { part, sizeBytes, crc32 } = body
     if (closed || part === null) return
     const raw = { file: part.file, offset: 0, sizeBytes, crc32, deflated: null }
-    const { signal } = closing
-    const at = deflates ? await deflatePart(raw, { deflater, reader: options.reader, spool, signal }) : raw
+    const at = deflates ? await deflatePart(raw, { deflater, reader: options.reader, spool, turn }) : raw
     if (closed) return
     entries[index] = { state: 'spooled', at, facts, journalled: false }
     done(index)

@@ -1,7 +1,8 @@
-// Deflates bodies (RFC 1951), in memory or as they stream by, and tells what they come to. Knows neither archives nor files.
+// Deflates bodies (RFC 1951), in memory or as they stream by, in turns of clients, and tells what they come to. Knows no files.
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { crc32, createDeflateRaw, deflateRaw } from 'node:zlib'
+import { createRota } from '../lib/rota.ts'
 
 export interface Deflated {
   readonly sizeBytes: number
@@ -9,14 +10,22 @@ export interface Deflated {
   readonly crc32: number
 }
 
+/** Whose turn it takes: clients take turns, and so do the archives of each. */
+export interface Turn {
+  readonly client: string
+  readonly archive: string
+  /** Whoever is ended meanwhile does not wait for it. */
+  readonly signal: AbortSignal
+}
+
 export interface Deflater {
-  /** The chunks as one deflated buffer; null where that would be no smaller. Rejects where `signal` aborts the wait for it. */
-  inMemory(chunks: readonly Uint8Array[], signal: AbortSignal): Promise<(Deflated & { readonly bytes: Buffer }) | null>
-  /** Writes the deflated source, a piece at a time. */
+  /** The chunks as one deflated buffer; null where that would be no smaller. Rejects where the wait for it is aborted. */
+  inMemory(chunks: readonly Uint8Array[], turn: Turn): Promise<(Deflated & { readonly bytes: Buffer }) | null>
+  /** Writes the deflated source, a piece at a time: each piece has a turn of its own, so that a film takes nobody else's. */
   streaming(
     source: AsyncIterable<Uint8Array>,
     write: (buffers: readonly Uint8Array[]) => Promise<void>,
-    signal: AbortSignal,
+    turn: Turn,
   ): Promise<Deflated>
 }
 
@@ -31,61 +40,64 @@ const deflateAll = promisify(deflateRaw)
  */
 export function createDeflater({ maxAtATime = 2 } = {}): Deflater {
   let running = 0
-  const waiting = new Set<() => void>()
+  const waiting = createRota<() => void>()
 
-  /** Another archive's film may have the turn for minutes: whoever is ended meanwhile does not wait for that. */
-  function takeTurn(signal: AbortSignal): Promise<void> {
+  function wait({ client, archive, signal }: Turn): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
-        waiting.delete(begin)
+        waiting.remove(client, archive, begin)
         reject(signal.reason)
       }
       const begin = () => {
         signal.removeEventListener('abort', leave)
         resolve()
       }
-      waiting.add(begin)
+      waiting.add(client, archive, begin)
       signal.addEventListener('abort', leave, { once: true })
     })
   }
 
-  async function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    signal.throwIfAborted()
-    if (running === maxAtATime) await takeTurn(signal)
+  async function take(turn: Turn): Promise<Disposable> {
+    turn.signal.throwIfAborted()
+    if (running === maxAtATime) await wait(turn)
     else running++
-    try {
-      return await work()
-    } finally {
-      const [next] = waiting
-      if (next === undefined) running--
-      else {
-        waiting.delete(next)
-        next()
-      }
+    return {
+      [Symbol.dispose]() {
+        const begin = waiting.next()
+        if (begin === undefined) running--
+        else begin()
+      },
+    }
+  }
+
+  /** The next piece is asked for once this one has been deflated and written. */
+  async function* inTurns(source: AsyncIterable<Uint8Array>, turn: Turn): AsyncGenerator<Uint8Array> {
+    for await (const piece of source) {
+      using _ = await take(turn)
+      yield piece
     }
   }
 
   return {
-    inMemory: (chunks, signal) =>
-      inTurn(signal, async () => {
-        const body = Buffer.concat(chunks)
-        const bytes = await deflateAll(body, { level: LEVEL })
-        return bytes.length < body.length ? { bytes, sizeBytes: bytes.length, crc32: crc32(bytes) } : null
-      }),
-    streaming: (source, write, signal) =>
-      inTurn(signal, async () => {
-        let sizeBytes = 0
-        let crc = 0
-        const deflating = createDeflateRaw({ level: LEVEL, chunkSize: CHUNK_BYTES })
-        const written = async (chunks: AsyncIterable<Buffer>) => {
-          for await (const chunk of chunks) {
-            sizeBytes += chunk.length
-            crc = crc32(chunk, crc)
-            await write([chunk])
-          }
+    async inMemory(chunks, turn) {
+      using _ = await take(turn)
+      const body = Buffer.concat(chunks)
+      const bytes = await deflateAll(body, { level: LEVEL })
+      return bytes.length < body.length ? { bytes, sizeBytes: bytes.length, crc32: crc32(bytes) } : null
+    },
+    async streaming(source, write, turn) {
+      let sizeBytes = 0
+      let crc = 0
+      const deflating = createDeflateRaw({ level: LEVEL, chunkSize: CHUNK_BYTES })
+      const written = async (chunks: AsyncIterable<Buffer>) => {
+        for await (const chunk of chunks) {
+          sizeBytes += chunk.length
+          crc = crc32(chunk, crc)
+          await write([chunk])
         }
-        await pipeline(source, deflating, written, { signal })
-        return { sizeBytes, crc32: crc }
-      }),
+      }
+      await pipeline(inTurns(source, turn), deflating, written, { signal: turn.signal })
+      return { sizeBytes, crc32: crc }
+    },
   }
 }

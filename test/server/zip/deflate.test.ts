@@ -1,12 +1,14 @@
-// Turns at deflating: as many as may at a time, and nobody who has been ended waits for one.
+// Turns at deflating: of clients, piece by piece; and nobody who has been ended waits for one.
 import { inflateRawSync } from 'node:zlib'
 import { expect, it } from 'vitest'
 import { createDeflater } from '../../../server/zip/deflate.ts'
+import { bodyOf } from '../../support/behaviours.ts'
 
 const never = new AbortController().signal
+const turnOf = (client: string, signal = never) => ({ client, archive: `of ${client}`, signal })
 const text = Buffer.alloc(100_000, 'again and again ')
 
-it('gives the turns in order, and lets whoever is ended leave the queue at once', async () => {
+it('takes no turn while a source is waited for, and lets whoever is ended leave the queue at once', async () => {
   const deflater = createDeflater({ maxAtATime: 1 })
   const gate = Promise.withResolvers<void>()
   async function* slow() {
@@ -15,18 +17,39 @@ it('gives the turns in order, and lets whoever is ended leave the queue at once'
     yield text
   }
   const written: Uint8Array[] = []
-  const first = deflater.streaming(slow(), async (buffers) => void written.push(...buffers), never)
+  const busy = deflater.inMemory([bodyOf(1_000_000, 'busy')], turnOf('c'))
+  const first = deflater.streaming(slow(), async (buffers) => void written.push(...buffers), turnOf('a'))
   const ended = new AbortController()
-  const second = deflater.inMemory([text], ended.signal)
-  const third = deflater.inMemory([text], never)
+  const turn = turnOf('b', ended.signal)
+  const second = deflater.inMemory([text], turn)
+  const third = deflater.inMemory([text], turnOf('b'))
   ended.abort(new Error('ended'))
   await expect(second).rejects.toThrow('ended')
-  await expect(deflater.inMemory([text], ended.signal)).rejects.toThrow('ended')
+  await expect(deflater.inMemory([text], turn)).rejects.toThrow('ended')
+  expect(await busy).toBeNull()
+  expect(inflateRawSync((await third)!.bytes).equals(text)).toBe(true)
   gate.resolve()
   const { sizeBytes } = await first
   expect(sizeBytes).toBe(Buffer.concat(written).length)
   expect(inflateRawSync(Buffer.concat(written)).equals(Buffer.concat([text, text]))).toBe(true)
-  expect(inflateRawSync((await third)!.bytes).equals(text)).toBe(true)
   // The turn came back.
-  expect(await deflater.inMemory([Buffer.from('x')], never)).toBeNull()
+  expect(await deflater.inMemory([Buffer.from('x')], turnOf('c'))).toBeNull()
+})
+
+it('of a client who has hundreds waiting, and films besides, another one waits for one turn', async () => {
+  const deflater = createDeflater({ maxAtATime: 1 })
+  const order: string[] = []
+  const piece = bodyOf(256 * 1024, 'film')
+  async function* film() {
+    for (let n = 0; n < 40; n++) yield piece
+  }
+  const filming = deflater.streaming(film(), async () => void order.push('film'), turnOf('mean'))
+  const crowd = Array.from({ length: 300 }, async () => {
+    await deflater.inMemory([text], turnOf('mean'))
+    order.push('mean')
+  })
+  await deflater.inMemory([text], turnOf('good'))
+  // What had begun, and one turn.
+  expect(order.length).toBeLessThanOrEqual(2)
+  await Promise.all([filming, ...crowd])
 })
