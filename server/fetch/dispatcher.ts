@@ -2,11 +2,12 @@
 import type { LookupAddress, LookupOptions } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
-import { Agent, type buildConnector, type Client, Pool } from 'undici'
+import { Agent, type buildConnector, type Client, type Dispatcher, Pool } from 'undici'
 import type { Lease } from '../lib/blocks.ts'
 import { type AddressPolicy, judgeAddress } from './address.ts'
+import type { Release } from './budget.ts'
 import { createDialler, portOf } from './dial.ts'
-import { Connection } from './h2.ts'
+import { Connection, type Dials } from './h2.ts'
 import { createResolver, type Resolve } from './resolve.ts'
 import { createSlabPool, type SlabPool } from './slabs.ts'
 
@@ -37,6 +38,8 @@ export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
    * memory, which stays as long as anybody looks at it.
    */
   hold(chunk: Buffer): Lease | null
+  /** Settles when the connection that is being opened for this handler's request is open, or has failed; undefined where none is. */
+  dialFor(handler: Dispatcher.DispatchHandler): Promise<void> | undefined
 }
 
 export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
@@ -63,6 +66,7 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
     dial(target, callback)
   }
 
+  const dials: Dials = new Map()
   const agent = new Agent({
     connect,
     connections: maxConnectionsPerOrigin,
@@ -77,7 +81,7 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
     factory: (origin, agentOptions) =>
       new Pool(origin, {
         ...(agentOptions as Pool.Options),
-        factory: (_, clientOptions) => new Connection(origin, clientOptions as Client.Options),
+        factory: (_, clientOptions) => new Connection(origin, clientOptions as Client.Options, dials),
       }),
   })
 
@@ -85,11 +89,28 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
     slabs,
     hold: slabs === null ? () => null : (chunk) => slabs.hold(chunk),
     dispatch: (request, handler) => agent.dispatch(request, handler),
+    dialFor: (handler) => dials.get(handler),
     async destroy() {
       await agent.destroy()
       slabs?.[Symbol.dispose]()
     },
   }
+}
+
+/**
+ * A connection that is being opened goes on without its request, until it is open or its time is over. As long it has the
+ * place: so places bound what is looked up and dialled, however quickly archives are made and cancelled.
+ * @param handler null where it was over before anything was dialled
+ */
+export function releaseAfterDial(
+  dispatcher: FetchDispatcher,
+  handler: Dispatcher.DispatchHandler | null,
+  release: Release,
+  receivedBytes: number,
+): void {
+  const dial = handler === null ? undefined : dispatcher.dialFor(handler)
+  if (dial === undefined) release(receivedBytes)
+  else void dial.then(() => release(receivedBytes))
 }
 
 type ResolveAll = (hostname: string, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void

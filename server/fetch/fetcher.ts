@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
 import type { FetchBudget, FetchTask, Release } from './budget.ts'
 import { createDecoderPlaces } from './decoder-places.ts'
-import type { FetchDispatcher } from './dispatcher.ts'
+import { type FetchDispatcher, releaseAfterDial } from './dispatcher.ts'
 import type { Received } from './partial.ts'
 import { createProbe, type Probe } from './probe.ts'
 import { nextDelayMs } from './retry.ts'
@@ -126,7 +126,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         ticker ??= setInterval(tick, CHECK_EVERY_MS)
       }
       const before = this.#received?.bytes ?? 0
-      this.#current = new Attempt(dispatcher, {
+      let attempt: Attempt | null = null
+      attempt = this.#current = new Attempt(dispatcher, {
         url,
         userAgent,
         sink,
@@ -136,7 +137,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         decoderPlaces,
         lane: this.#lane,
         done: (outcome) => {
-          release(Math.max(0, this.receivedBytes - before))
+          releaseAfterDial(dispatcher, attempt, release, Math.max(0, this.receivedBytes - before))
           this.#ended(outcome)
         },
       })

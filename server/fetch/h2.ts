@@ -14,6 +14,9 @@ interface Incoming {
   isEnded: boolean
 }
 
+/** Connections that are being opened, by the handler of the request they are opened for; each settles when that is over. */
+export type Dials = Map<Dispatcher.DispatchHandler, Promise<void>>
+
 /** Set on a socket of HTTP/2, and read through its session. */
 const CONNECTION = Symbol('connection')
 
@@ -23,10 +26,11 @@ const CONNECTION = Symbol('connection')
  */
 export class Connection extends Client {
   #socket: Socket | null = null
+  #handler: Dispatcher.DispatchHandler | null = null
   incoming: Incoming | null = null
 
-  constructor(origin: string | URL, { connect, ...options }: Client.Options) {
-    const open = connect as buildConnector.connector
+  constructor(origin: string | URL, { connect, ...options }: Client.Options, dials: Dials) {
+    const open = withDials(connect as buildConnector.connector, dials, () => this.#handler)
     super(origin, {
       ...options,
       headersTimeout: NO_STREAM_TIMEOUT_MS,
@@ -42,6 +46,7 @@ export class Connection extends Client {
   }
 
   override dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    this.#handler = handler
     const watched = String(request.origin).startsWith('https:') ? new Watched(this, handler) : handler
     return super.dispatch({ ...request, headersTimeout: 0 }, watched)
   }
@@ -54,6 +59,24 @@ export class Connection extends Client {
   /** undici closes it by itself over HTTP/1.1. */
   drop(): void {
     this.#socket?.destroy()
+  }
+}
+
+function withDials(
+  open: buildConnector.connector,
+  dials: Dials,
+  handlerOf: () => Dispatcher.DispatchHandler | null,
+): buildConnector.connector {
+  return (target, callback) => {
+    const handler = handlerOf()
+    if (handler === null) return open(target, callback)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    dials.set(handler, promise)
+    open(target, (...outcome) => {
+      dials.delete(handler)
+      resolve()
+      callback(...outcome)
+    })
   }
 }
 

@@ -2,6 +2,7 @@
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { Attempt, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
 import type { Release } from './budget.ts'
+import { releaseAfterDial } from './dispatcher.ts'
 import type { FetcherOptions } from './fetcher.ts'
 
 export interface ProbeTarget {
@@ -61,15 +62,16 @@ export function createProbe({ dispatcher, budget, limits, clock, userAgent }: Fe
         let sizeBytes: number | null = null
         const sink = { begin: (size: number | null) => (sizeBytes = size), write: () => true, whenReady: () => {} }
         const done = (outcome: AttemptOutcome) => {
-          release(0)
-          const finalUrl = underWay.get(index)?.url ?? url
+          releaseAfterDial(dispatcher, attempt, release, 0)
+          const finalUrl = attempt?.url ?? url
           underWay.delete(index)
           if (ended) return
           outcomes.set(index, read(outcome, sizeBytes, finalUrl))
           open--
           fill()
         }
-        const attempt = new Attempt(dispatcher, {
+        let attempt: Attempt | null = null
+        attempt = new Attempt(dispatcher, {
           url,
           method: 'HEAD',
           userAgent,

@@ -4,8 +4,6 @@ import { type Proof, promised, tellAll } from './scope.ts'
 
 export interface ShareRow {
   readonly way: string
-  /** Whether the other client has an address of its own. */
-  readonly apart: boolean
   readonly aloneMs: number
   readonly besideMs: number
 }
@@ -20,10 +18,9 @@ export const shares: Proof = {
       timeoutMs: WITHIN_MS,
     })) as ShareRow[]
     const times = ({ aloneMs, besideMs }: ShareRow) => besideMs / aloneMs
-    const label = ({ way, apart }: ShareRow) => `${way}, ${apart ? 'from another' : 'from the same'} address`
     const telling = (row: ShareRow) =>
       `${Math.round(row.besideMs)} ms, alone ${Math.round(row.aloneMs)} ms: ${times(row).toFixed(2)} times`
-    tellAll(scope, Object.fromEntries(rows.map((row) => [label(row), telling(row)])))
-    for (const row of rows) promised(times(row) <= MOST_TIMES, () => `${label(row)}: ${telling(row)}`)
+    tellAll(scope, Object.fromEntries(rows.map((row) => [row.way, telling(row)])))
+    for (const row of rows) promised(times(row) <= MOST_TIMES, () => `${row.way}: ${telling(row)}`)
   },
 }
