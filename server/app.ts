@@ -253,13 +253,14 @@ function openFetcher(
     pooledSockets,
   })
   opened.defer(() => dispatcher.destroy())
+  const isBusy = createBusyMeter()
   const fetcher = createFetcher({
     dispatcher,
     budget: createFetchBudget({
       maxFetches: config.SHEAF_MAX_FETCHES,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
       maxInAll: most.fetches,
-      crowd: createCrowd(createBusyMeter()),
+      createCrowd: () => createCrowd(isBusy),
     }),
     limits: {
       maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,

@@ -36,10 +36,11 @@ export interface FetchBudgetOptions {
   maxFetchesPerOrigin: number
   /** Never more, whoever asks. @default no limit */
   maxInAll?: number
-  crowd: Crowd
+  /** One for each client: what is much for one does not keep another out. */
+  createCrowd(): Crowd
 }
 
-/** A lane has these in any case, whatever others hold for however long, as far as its origins have room. */
+/** A lane has these in any case, whatever others hold for however long, as far as its origins have room. They are no part of the shares. */
 export const SURE_FETCHES = 4
 
 /**
@@ -53,7 +54,10 @@ export function sharesOf(alone: number): { client: number; inAll: number } {
 
 interface Client {
   readonly name: string
+  readonly crowd: Crowd
   active: number
+  /** Of these, within its share. */
+  shared: number
   /** In the order of their next turn. */
   readonly lanes: Set<LaneState>
   readonly origins: Map<string, Use>
@@ -89,7 +93,7 @@ interface Use {
 const LOOK_AGAIN_MS = 20
 
 export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
-  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, crowd } = options
+  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, createCrowd } = options
   const sure = Math.min(SURE_FETCHES, maxFetches)
   const shares = sharesOf(maxFetches)
   const mostOfClient = Math.min(shares.client, maxInAll)
@@ -99,6 +103,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   const clients = new Map<string, Client>()
   const origins = new Map<string, Use>()
   let active = 0
+  let shared = 0
   let scheduled = false
   let lookingAgain = false
 
@@ -115,7 +120,6 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     // Starting makes room nowhere: who could not start once cannot in this pass.
     const blocked = new Set<Client | LaneState>()
     while (active < maxInAll) {
-      if (crowd.isEnough(active) && areSeveralWaiting()) return lookAgain()
       const next = nextOfAll(blocked)
       if (next === null) return
       start(next)
@@ -123,11 +127,9 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   }
 
   /** An archive alone has its bytes the sooner, the more is under way. */
-  function areSeveralWaiting(): boolean {
+  function areSeveralWaiting({ lanes }: Client): boolean {
     let count = 0
-    for (const { lanes } of clients.values()) {
-      for (const { waiting } of lanes) if (waiting > 0 && ++count > 1) return true
-    }
+    for (const { waiting } of lanes) if (waiting > 0 && ++count > 1) return true
     return false
   }
 
@@ -156,6 +158,10 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
 
   /** By turns between its lanes, in the same way. */
   function nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
+    if (client.crowd.isEnough(client.active) && areSeveralWaiting(client)) {
+      lookAgain()
+      return null
+    }
     let next: Queue | null = null
     for (const lane of client.lanes) {
       if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
@@ -167,9 +173,10 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     return next
   }
 
-  function hasRoom({ active: own, client }: LaneState): boolean {
-    if (own < sure) return true
-    return leavesRoom(own, client.active, mostOfClient) && leavesRoom(client.active, active, mostOfAll)
+  const hasRoom = (lane: LaneState) => lane.active < sure || isWithinShare(lane)
+
+  function isWithinShare({ active: own, client }: LaneState): boolean {
+    return leavesRoom(own, client.shared, mostOfClient) && leavesRoom(client.shared, shared, mostOfAll)
   }
 
   /** That of the earliest task whose origin has room. */
@@ -191,9 +198,11 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
 
   function start(queue: Queue): void {
     const { lane } = queue
+    const { crowd } = lane.client
+    const isShared = isWithinShare(lane)
     comeLast(lane)
     lane.waiting--
-    count(queue, 1)
+    count(queue, 1, isShared)
     const startedMs = performance.now()
     crowd.started()
     let held = true
@@ -201,7 +210,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
       if (!held) return
       held = false
       crowd.ended(receivedBytes, performance.now() - startedMs)
-      count(queue, -1)
+      count(queue, -1, isShared)
       leaveIfEmpty(queue)
       schedule()
     })
@@ -220,7 +229,11 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     }
   }
 
-  function count(queue: Queue, more: 1 | -1): void {
+  function count(queue: Queue, more: 1 | -1, isShared: boolean): void {
+    if (isShared) {
+      shared += more
+      queue.lane.client.shared += more
+    }
     active += more
     queue.lane.client.active += more
     queue.lane.active += more
@@ -252,7 +265,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   function clientOf(name: string): Client {
     const known = clients.get(name)
     if (known !== undefined) return known
-    const client: Client = { name, active: 0, lanes: new Set(), origins: new Map() }
+    const client = { name, crowd: createCrowd(), active: 0, shared: 0, lanes: new Set<LaneState>(), origins: new Map() }
     clients.set(name, client)
     return client
   }

@@ -78,7 +78,7 @@ export function startFetching({
       maxFetches,
       maxFetchesPerOrigin,
       ...(maxInAll === undefined ? {} : { maxInAll }),
-      crowd: createCrowd(() => false),
+      createCrowd: () => createCrowd(() => false),
     }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,

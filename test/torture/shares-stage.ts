@@ -1,4 +1,5 @@
 // In a network of its own: a server, origins and name servers of every bad kind, a client that uses them all, and one that does not.
+import { mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { newArchiveKey } from '#contracts/client.ts'
@@ -133,9 +134,11 @@ async function play(name: string): Promise<ShareRow> {
   for (let index = 0; index < FILES; index++) {
     origin.serve(`/good/${index}`, delayed(50, bytes(bodyOf(50_000, `good ${index}`))))
   }
-  const server = stack.use(
-    await startServer({ env: { SHEAF_TRUST_PROXY: 'true', SHEAF_ALLOW_ADDRESSES: '127.0.0.0/8' } }),
-  )
+  // In memory: how long a disk takes to sync beside gigabytes that are being written is no matter of shares.
+  const dataDir = await mkdtemp('/dev/shm/sheaf-shares-')
+  stack.defer(() => rm(dataDir, { recursive: true, force: true }))
+  const env = { SHEAF_TRUST_PROXY: 'true', SHEAF_ALLOW_ADDRESSES: '127.0.0.0/8' }
+  const server = stack.use(await startServer({ env, dataDir }))
   const stage = { server, origin, others }
   const leaving: Coming[] = []
   stack.defer(() => {

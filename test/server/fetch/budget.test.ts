@@ -9,7 +9,7 @@ function openBudget(options: Partial<FetchBudgetOptions> = {}) {
   const budget = createFetchBudget({
     maxFetches: 100,
     maxFetchesPerOrigin: 100,
-    crowd: createCrowd(() => false),
+    createCrowd: () => createCrowd(() => false),
     ...options,
   })
   const started: string[] = []
@@ -188,7 +188,7 @@ describe('the fetch budget', () => {
         started() {},
         ended: (n: number) => ended.push(n),
       }
-      return { ...openBudget({ crowd }), crowd, ended }
+      return { ...openBudget({ createCrowd: () => crowd }), crowd, ended }
     }
 
     it('starts no more while several lanes wait, and goes on by turns as others end', async () => {
