@@ -72,15 +72,26 @@ export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept
       return found.manifest
     }
     // Two that ask at once wait for the same.
-    const entry = { manifest: journal.manifest(archiveId), bytes: 0 }
-    kept.set(archiveId, entry)
-    count(archiveId, entry).catch(() => drop(archiveId))
-    return entry.manifest
+    return keep(archiveId, journal.manifest(archiveId))
   }
 
-  const accept: Journal['accept'] = (request, ...rest) => {
-    drop(request.archiveId)
-    return journal.accept(request, ...rest)
+  function keep(archiveId: string, manifest: Promise<EntryInput[]>): Promise<EntryInput[]> {
+    const entry = { manifest, bytes: 0 }
+    kept.set(archiveId, entry)
+    count(archiveId, entry).catch(() => drop(archiveId))
+    return manifest
+  }
+
+  const accept: Journal['accept'] = async (request, entries, ...rest) => {
+    const { archiveId } = request
+    drop(archiveId)
+    const accepted = await journal.accept(request, entries, ...rest)
+    // The first to ask is its build, in a moment.
+    if (accepted.created && !kept.has(archiveId)) {
+      dropLater()
+      keep(archiveId, Promise.resolve([...entries]))
+    }
+    return accepted
   }
   const bury: Journal['bury'] = (archiveId, ...rest) => {
     drop(archiveId)

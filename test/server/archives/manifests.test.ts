@@ -36,6 +36,16 @@ describe('recent manifests', () => {
     expect(await journal.manifest(archiveId)).not.toBe(one)
   })
 
+  it('are there for the build without being read, unless they were accepted before', async () => {
+    const reading = { ...journal, manifest: () => Promise.reject(new Error('read')) } as unknown as Journal
+    const recent = withRecentManifests(reading)
+    const archiveId = await accept(recent, 'http://a.test/1')
+    expect(await recent.manifest(archiveId)).toEqual(['http://a.test/1'])
+    const again = requestOf({ archiveId, totalEntries: 1 })
+    await recent.accept(again, ['http://other.test/'], '')
+    await expect(recent.manifest(archiveId)).rejects.toThrow('read')
+  })
+
   it('are kept up to a number of bytes, the one asked for last in any case', async () => {
     const recent = withRecentManifests(journal, { maxBytes: 2_500 })
     const ids: string[] = []
