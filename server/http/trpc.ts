@@ -57,6 +57,7 @@ interface Connection {
 }
 
 const MAX_BATCH = 32
+const LARGE_BODY_LENGTH = 256 * 1024
 const QUICK_TRIES = 5
 const MOST_WAIT_MS = 50
 
@@ -116,6 +117,8 @@ export function createTrpcEndpoints(
       let body = ''
       try {
         body = await receiveCall(req, res, received, incoming)
+        // It has been decoded and judged; parsing it takes as long again.
+        if (body.length > LARGE_BODY_LENGTH) await breathe()
       } catch (error) {
         if (error instanceof GoneError) return
         if (!(error instanceof Refusal)) throw error
