@@ -1,4 +1,5 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
+import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { Fact } from '../ports/journal.ts'
 import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../ports/spool.ts'
@@ -110,7 +111,10 @@ export async function verifySealed(verification: Verification): Promise<boolean>
     if (!(await bytesMatch(reader, fact, scratch))) return false
     // Without headers there is no archive yet, only bodies to pack one from.
     if (header !== null) for (const extent of extents) layout.add(extent)
-    if (count % ENTRIES_A_TIME === 0) progressed()
+    if (count % ENTRIES_A_TIME > 0) continue
+    progressed()
+    // Of bodies without bytes nothing is read, which would give others their turn.
+    await breathe()
   }
   progressed()
   return true

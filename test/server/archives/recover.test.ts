@@ -1,7 +1,9 @@
 // What the journal says after a restart, and which bytes of the spool are believed.
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bytesMatch, recoverEntries, UnknownFactError } from '../../../server/archives/recover.ts'
+import { createLayout } from '../../../server/archives/layout.ts'
+import { bytesMatch, recoverEntries, UnknownFactError, verifySealed } from '../../../server/archives/recover.ts'
+import { createSealer } from '../../../server/archives/sealer.ts'
 import type { Fact } from '../../../server/ports/journal.ts'
 import { failedFact, sealedFact, stagedFact } from '../../support/archives.ts'
 import { type House, openHouse } from '../../support/building.ts'
@@ -129,4 +131,28 @@ describe('bytesMatch', () => {
   ])('believes nothing that %s', async (_, change) => {
     expect(await match(change)).toBe(false)
   })
+})
+
+it('verifySealed gives others their turn where there is nothing to be read', async () => {
+  const sealed = Array.from({ length: 20_000 }, (_, index) => ({
+    ...sealedFact(index, { headerEnd: null, offset: 0, sizeBytes: 0 }),
+    crc32: 0,
+    name: `empty-${index}`,
+    seq: index + 2,
+  }))
+  let turns = 0
+  let counting = true
+  const count = () => {
+    turns++
+    if (counting) setImmediate(count)
+  }
+  setImmediate(count)
+  const archiveId = 'a'.repeat(22)
+  await using reader = house.spool.reader(archiveId)
+  const { signal } = new AbortController()
+  const sealer = createSealer({ format: 'tar' })
+  const options = { sealed, sealer, layout: createLayout(), reader, progressed: () => {}, signal }
+  expect(await verifySealed(options)).toBe(true)
+  counting = false
+  expect(turns).toBeGreaterThan(100)
 })
