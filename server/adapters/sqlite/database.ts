@@ -8,6 +8,7 @@ import { isDamaged as isDamagedFile } from './errors.ts'
 export const APPLICATION_ID = 0x73686566
 const SCHEMA_VERSION = 3
 
+const tombstones = 'CREATE INDEX archive_swept ON archive (swept_at) WHERE swept_at IS NOT NULL;'
 const usage = 'CREATE TABLE usage (client TEXT, day INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (client, day)) STRICT;'
 /** One row: which journal this is, whether it was closed with all it holds on disk, and when it was found damaged. */
 const state = `CREATE TABLE state (id TEXT NOT NULL, is_closed INTEGER NOT NULL, damaged_at INTEGER) STRICT;
@@ -26,6 +27,7 @@ const schema = `
     client TEXT NOT NULL DEFAULT '', journal_bytes INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE INDEX archive_expiry ON archive (expires_at) WHERE expires_at IS NOT NULL;
+  ${tombstones}
   CREATE TABLE manifest (archive TEXT PRIMARY KEY, entries TEXT NOT NULL) STRICT;
   CREATE TABLE facts (
     archive TEXT NOT NULL, last_seq INTEGER NOT NULL, first_entry INTEGER, last_entry INTEGER,
@@ -48,6 +50,7 @@ const migrations: Record<number, string> = {
     ALTER TABLE archive ADD COLUMN client TEXT NOT NULL DEFAULT '';
     ALTER TABLE archive ADD COLUMN journal_bytes INTEGER NOT NULL DEFAULT 0;
     ${COUNT_BYTES};
+    ${tombstones}
     ${usage}
     ${state}
   `,

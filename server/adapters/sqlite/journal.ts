@@ -20,6 +20,7 @@ import { isDamaged, openDatabase, pragma, WAL_LIMIT_BYTES } from './database.ts'
 import { distrustWhatMayBeLost } from './distrust.ts'
 import { isLocked, portError } from './errors.ts'
 import { type Quarantine, quarantine } from './quarantine.ts'
+import { type ArchiveRow, pick, toRecord } from './rows.ts'
 import type { SalvageOptions } from './salvage.ts'
 import { createWalSync, type WalSync } from './wal-sync.ts'
 import { openWitness, type Witness } from './witness.ts'
@@ -37,18 +38,20 @@ export interface SqliteJournalOptions {
   isIntact?: SalvageOptions['isIntact']
   /** How long the end of an archive is told that a damaged file does not let go on. @default a day */
   retentionMs?: number
+  /** Of these the newest stay, some 300 bytes each. @default 100_000 */
+  maxTombstones?: number
 }
 
 export function createSqliteJournal(options: SqliteJournalOptions): Journal {
-  const { file, onQuarantine, isIntact = () => true, retentionMs = DAY_MS } = options
+  const { file, onQuarantine, isIntact = () => true, retentionMs = DAY_MS, maxTombstones = 100_000 } = options
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   try {
-    return openJournal(file)
+    return openJournal(file, maxTombstones)
   } catch (error) {
     if (isLocked(error)) throw new JournalLockedError(`another process uses ${file}`, { cause: error })
     if (!isDamaged(error)) throw error
     onQuarantine?.(quarantine(file, isIntact, Date.now() + retentionMs), error)
-    return openJournal(file)
+    return openJournal(file, maxTombstones)
   }
 }
 
@@ -57,58 +60,16 @@ const DAY_MS = 24 * 3_600_000
 const RECLAIMED_PAGES = 256
 /** So much too large a file is left as it is. */
 const SLACK_BYTES = 1024 * 1024
+/** Tombstones, in some milliseconds. */
+const FORGOTTEN_AT_ONCE = 1_000
 const LARGE_ROW_BYTES = 256 * 1024
 
 const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
-interface ArchiveRow {
-  request: string
-  last_seq: number
-  generation: number
-  terminal: string | null
-  swept_at: number | null
-  client: string
-  journal_bytes: number
-}
-
-function toRecord(row: ArchiveRow): ArchiveRecord {
-  return {
-    // Of archives that were accepted before there were nonces.
-    nonce: '',
-    ...JSON.parse(row.request),
-    lastSeq: row.last_seq,
-    generation: row.generation,
-    terminal: row.terminal === null ? null : JSON.parse(row.terminal),
-    swept: row.swept_at !== null,
-    client: row.client,
-    journalBytes: row.journal_bytes,
-  }
-}
-
-interface FactsRow {
-  last_seq: number
-  body: string
-}
-
-/** Those of the rows' facts that are wanted, in order, at most `limit`. Reads no further row than it needs. */
-function pick<F extends Fact>(rows: Iterable<unknown>, wanted: (fact: Stored<Fact>) => boolean, limit = Infinity) {
-  const picked: Stored<F>[] = []
-  for (const row of rows) {
-    const { last_seq, body } = row as FactsRow
-    const facts = JSON.parse(body) as Fact[]
-    for (const [at, fact] of facts.entries()) {
-      const stored = { ...fact, seq: last_seq - facts.length + 1 + at }
-      if (wanted(stored)) picked.push(stored as unknown as Stored<F>)
-      if (picked.length === limit) return picked
-    }
-  }
-  return picked
-}
-
 /** Facts that clients are told of as of something that stays. */
 const TOLD: ReadonlySet<Fact['type']> = new Set(['archive-sealed', 'aborted', 'rewound'])
 
-function openJournal(file: string): Journal {
+function openJournal(file: string, maxTombstones: number): Journal {
   const db = openDatabase(file)
   try {
     const wal = createWalSync(file)
@@ -119,7 +80,7 @@ function openJournal(file: string): Journal {
     wal.syncNow()
     // The file's own name, and that of its folder.
     for (const path of [folder, dirname(folder)]) syncFolder(path)
-    return journalOver({ db, file, wal, witness })
+    return journalOver({ db, file, wal, witness, maxTombstones })
   } catch (error) {
     db.close()
     throw error
@@ -131,9 +92,10 @@ interface OpenJournal {
   readonly file: string
   readonly wal: WalSync
   readonly witness: Witness
+  readonly maxTombstones: number
 }
 
-function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
+function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Journal {
   const columns = 'request, last_seq, generation, terminal, swept_at, client, journal_bytes'
   const insertArchive = db.prepare(
     `INSERT INTO archive (id, manifest_hash, accepted_at, request, last_seq, generation, client, journal_bytes)
@@ -169,7 +131,12 @@ function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
   )
   const deleteFacts = db.prepare('DELETE FROM facts WHERE archive = ?')
   const deleteManifest = db.prepare('DELETE FROM manifest WHERE archive = ?')
-  const forgetArchives = db.prepare('DELETE FROM archive WHERE swept_at < ?')
+  const selectOldestKept = db.prepare(
+    `SELECT swept_at FROM archive WHERE swept_at IS NOT NULL ORDER BY swept_at DESC LIMIT 1 OFFSET ${maxTombstones - 1}`,
+  )
+  const forgetArchives = db.prepare(
+    `DELETE FROM archive WHERE id IN (SELECT id FROM archive WHERE swept_at < ? ORDER BY swept_at LIMIT ${FORGOTTEN_AT_ONCE})`,
+  )
   const forgetUsage = db.prepare('DELETE FROM usage WHERE day < ?')
   const increaseUsage = db.prepare(
     `INSERT INTO usage (client, day, bytes) VALUES (?, ?, ?)
@@ -355,10 +322,10 @@ function journalOver({ db, file, wal, witness }: OpenJournal): Journal {
       witness.forget(archiveId)
     },
     async forget(wallMs) {
-      transaction(() => {
-        forgetArchives.run(wallMs)
-        forgetUsage.run(Math.floor(wallMs / DAY_MS))
-      })
+      transaction(() => forgetUsage.run(Math.floor(wallMs / DAY_MS)))
+      const oldest = query(() => selectOldestKept.get()) as { swept_at: number } | undefined
+      const before = Math.max(wallMs, oldest?.swept_at ?? wallMs)
+      while (transaction(() => forgetArchives.run(before)).changes === FORGOTTEN_AT_ONCE) await breathe()
     },
     async addUsage(client, day, bytes) {
       transaction(() => increaseUsage.run(client, day, bytes))

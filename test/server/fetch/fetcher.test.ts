@@ -559,28 +559,6 @@ describe.concurrent('an address', () => {
     },
   )
 
-  it('that is not answered yet keeps its place, though the fetch is cancelled: no more are asked for at a time', async ({
-    expect,
-  }) => {
-    const asked: string[] = []
-    const resolve = (name: string) => void asked.push(name)
-    await using fetching = startFetching({ resolve, connectTimeoutMs: 1_000, maxFetches: 4, maxInAll: 4 })
-    const beginMany = (round: number) => {
-      const lane = fetching.fetcher.openLane(() => true)
-      for (let n = 0; n < 8; n++) void fetching.fetch(`http://slow-${round}-${n}.test/`, { lane, index: n })
-      return lane
-    }
-    for (let round = 0; round < 5; round++) {
-      const lane = beginMany(round)
-      await sleep(50)
-      lane.close()
-    }
-    expect(asked.length).toBe(4)
-    beginMany(5)
-    // The dials of those who are gone end by their own deadline.
-    await until(() => asked.length === 8, { what: 'the next to be asked for', timeoutMs: 5_000 })
-  })
-
   it('that is never answered is CONNECT_TIMEOUT', async ({ expect }) => {
     await using fetching = startFetching({ resolve: () => {}, connectTimeoutMs: 200, limits: { maxAttempts: 1 } })
     expect(codeOf(await fetching.fetch('http://slow.test/'))).toBe('CONNECT_TIMEOUT')

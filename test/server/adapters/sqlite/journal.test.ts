@@ -145,6 +145,26 @@ describe('a journal file', () => {
     expect(await journal.reclaim()).toBe(false)
   })
 
+  it('keeps so many tombstones of a flood, the newest, and forgets the others a few at a time', async () => {
+    await using directory = await tempDirectory()
+    await using journal = createSqliteJournal({ file: join(directory.path, 'journal.db'), maxTombstones: 50 })
+    const flood = Array.from({ length: 2_600 }, () => requestOf())
+    for (const [index, request] of flood.entries()) {
+      await journal.accept(request, [], '')
+      await journal.bury(request.archiveId, 1_000 + index)
+    }
+    let turns = 0
+    const count = () => turns++ < 1_000 && setImmediate(count)
+    setImmediate(count)
+    await journal.forget(0)
+    expect(turns).toBeGreaterThanOrEqual(2)
+    const records = await Promise.all(flood.map(({ archiveId }) => journal.get(archiveId)))
+    expect(records.map((record) => record !== null)).toEqual(flood.map((_, index) => index >= 2_550))
+    await journal.forget(3_590)
+    expect(await journal.get(flood[2_589]!.archiveId)).toBeNull()
+    expect(await journal.get(flood[2_590]!.archiveId)).toMatchObject({ swept: true })
+  })
+
   it('shrinks again after a flood, one brief step at a time, also one of the version before', async () => {
     await using directory = await tempDirectory()
     for (const old of [false, true]) {
