@@ -131,11 +131,11 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
   )
   const deleteFacts = db.prepare('DELETE FROM facts WHERE archive = ?')
   const deleteManifest = db.prepare('DELETE FROM manifest WHERE archive = ?')
-  const selectOldestKept = db.prepare(
-    `SELECT swept_at FROM archive WHERE swept_at IS NOT NULL ORDER BY swept_at DESC LIMIT 1 OFFSET ${maxTombstones - 1}`,
+  const countTombstones = db.prepare(
+    'SELECT count(*) AS inAll, count(*) FILTER (WHERE swept_at < ?) AS old FROM archive WHERE swept_at IS NOT NULL',
   )
-  const forgetArchives = db.prepare(
-    `DELETE FROM archive WHERE id IN (SELECT id FROM archive WHERE swept_at < ? ORDER BY swept_at LIMIT ${FORGOTTEN_AT_ONCE})`,
+  const forgetOldest = db.prepare(
+    'DELETE FROM archive WHERE id IN (SELECT id FROM archive WHERE swept_at IS NOT NULL ORDER BY swept_at LIMIT ?)',
   )
   const forgetUsage = db.prepare('DELETE FROM usage WHERE day < ?')
   const increaseUsage = db.prepare(
@@ -323,9 +323,11 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
     },
     async forget(wallMs) {
       transaction(() => forgetUsage.run(Math.floor(wallMs / DAY_MS)))
-      const oldest = query(() => selectOldestKept.get()) as { swept_at: number } | undefined
-      const before = Math.max(wallMs, oldest?.swept_at ?? wallMs)
-      while (transaction(() => forgetArchives.run(before)).changes === FORGOTTEN_AT_ONCE) await breathe()
+      const { inAll, old } = query(() => countTombstones.get(wallMs)) as { inAll: number; old: number }
+      for (let left = Math.max(old, inAll - maxTombstones); left > 0; left -= FORGOTTEN_AT_ONCE) {
+        transaction(() => forgetOldest.run(Math.min(left, FORGOTTEN_AT_ONCE)))
+        await breathe()
+      }
     },
     async addUsage(client, day, bytes) {
       transaction(() => increaseUsage.run(client, day, bytes))

@@ -160,6 +160,25 @@ describe('a journal file', () => {
     expect(turns).toBeGreaterThanOrEqual(2)
     const records = await Promise.all(flood.map(({ archiveId }) => journal.get(archiveId)))
     expect(records.map((record) => record !== null)).toEqual(flood.map((_, index) => index >= 2_550))
+    // Those of one sweep have one time.
+    const swept = Array.from({ length: 120 }, () => requestOf())
+    for (const request of swept) {
+      await journal.accept(request, [], '')
+      await journal.bury(request.archiveId, 4_000)
+    }
+    await journal.forget(0)
+    const left = await Promise.all(swept.map(({ archiveId }) => journal.get(archiveId)))
+    expect(left.filter((record) => record !== null).length).toBe(50)
+  })
+
+  it('forgets the tombstones that are old enough, and no other', async () => {
+    await using directory = await tempDirectory()
+    await using journal = createSqliteJournal({ file: join(directory.path, 'journal.db') })
+    const flood = Array.from({ length: 2_600 }, () => requestOf())
+    for (const [index, request] of flood.entries()) {
+      await journal.accept(request, [], '')
+      await journal.bury(request.archiveId, 1_000 + index)
+    }
     await journal.forget(3_590)
     expect(await journal.get(flood[2_589]!.archiveId)).toBeNull()
     expect(await journal.get(flood[2_590]!.archiveId)).toMatchObject({ swept: true })
