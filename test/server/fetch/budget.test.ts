@@ -178,7 +178,37 @@ describe('the fetch budget', () => {
     expect(budget.active).toBe(0)
   })
 
+  it('gives a client its share, however many archives of another have what is theirs for sure', async () => {
+    const { budget, started, add } = openBudget({ maxFetches: 60 })
+    for (let n = 0; n < 40; n++) {
+      const lane = budget.openLane(() => true, 'mean')
+      for (let at = 0; at < 100; at++) add(lane, `mean${n}-${at}`, at, `origin${n}-${at}`)
+    }
+    await turn()
+    const before = started.length
+    const lane = budget.openLane(() => true, 'good')
+    for (let at = 0; at < 20; at++) add(lane, `good${at}`, at, 'good')
+    await turn()
+    expect(started.slice(before).sort()).toEqual(Array.from({ length: 20 }, (_, at) => `good${at}`).sort())
+  })
+
   describe('in a crowd', () => {
+    it('of one client starts what another client asks for', async () => {
+      const isEnough = (active: number) => active >= 2
+      const createCrowd = () => ({ isEnough, started() {}, ended() {} })
+      const { budget, started, add } = openBudget({ createCrowd })
+      for (const name of ['one', 'other']) {
+        const lane = budget.openLane(() => true, 'mean')
+        for (let n = 0; n < 4; n++) add(lane, `${name}${n}`, n)
+      }
+      await turn()
+      expect(started).toEqual(['one0', 'other0'])
+      const lane = budget.openLane(() => true, 'good')
+      for (let n = 0; n < 3; n++) add(lane, `good${n}`, n)
+      await turn()
+      expect(started.slice(2)).toEqual(['good0', 'good1', 'good2'])
+    })
+
     /** Two are enough, and what has ended is written down. */
     function openCrowded(enough = 2) {
       const ended: number[] = []
