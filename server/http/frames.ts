@@ -5,10 +5,10 @@ export interface FrameMeter {
   readonly declaredBytes: number
   /** What it costs to keep it until it is whole. */
   readonly unfinishedBytes: number
-  /** Bytes of messages that are whole, and that `takeMessage` was not called for. */
+  /** Bytes of messages and control frames that are whole, and that `take` was not called for. */
   readonly wholeBytes: number
-  /** The next of those was looked at. */
-  takeMessage(): void
+  /** One of those, with a payload of so many bytes, was looked at. */
+  take(payloadBytes: number): void
   /** The next bytes of the connection. */
   feed(chunk: Uint8Array): void
 }
@@ -17,34 +17,47 @@ const CONTROL = 0x08
 const FIN = 0x80
 const MASKED = 0x80
 const MASK_BYTES = 4
+/** A message waits with its header, of 14 bytes at most; many small ones are little else. */
+const HEADER_BYTES = 16
 /** An object for each piece it comes in, whatever its size. */
 const PIECE_BYTES = 256
 
 export function createFrameMeter(): FrameMeter {
   let declaredBytes = 0
   let pieces = 0
-  const whole: number[] = []
   let wholeBytes = 0
-  /** Of the header of a frame, as far as it has come: 2 to 10 bytes, without the mask. */
-  const header: number[] = []
+  /** Of the frame's header: its bytes so far, its first one, and its size without the mask, 2 to 10 bytes. */
+  let headerBytes = 0
+  let first = 0
+  let headerSize = 2
+  let length = 0
+  let maskBytes = 0
   /** Of the frame, mask included. */
   let left = 0
+  let isControl = false
   let isLast = false
 
   /** Takes the header's next byte; true once it is whole. */
   function takeHeader(byte: number): boolean {
-    header.push(byte)
-    if (header.length < 2) return false
-    const [first, second] = header as [number, number]
-    const short = second & 0x7f
-    const size = short === 126 ? 4 : short === 127 ? 10 : 2
-    if (header.length < size) return false
-    const length = size === 2 ? short : header.slice(2).reduce((sum, part) => sum * 256 + part, 0)
-    left = length + (second & MASKED ? MASK_BYTES : 0)
-    const isControl = (first & CONTROL) !== 0
+    headerBytes++
+    if (headerBytes === 1) {
+      first = byte
+      return false
+    }
+    if (headerBytes === 2) {
+      const short = byte & 0x7f
+      headerSize = short === 126 ? 4 : short === 127 ? 10 : 2
+      length = headerSize === 2 ? short : 0
+      maskBytes = byte & MASKED ? MASK_BYTES : 0
+    } else {
+      length = length * 256 + byte
+    }
+    if (headerBytes < headerSize) return false
+    headerBytes = 0
+    left = length + maskBytes
+    isControl = (first & CONTROL) !== 0
     if (!isControl) declaredBytes += length
-    isLast = !isControl && (first & FIN) !== 0
-    header.length = 0
+    isLast = (first & FIN) !== 0
     return true
   }
 
@@ -58,8 +71,8 @@ export function createFrameMeter(): FrameMeter {
     get wholeBytes() {
       return wholeBytes
     },
-    takeMessage() {
-      wholeBytes -= whole.shift() ?? 0
+    take(payloadBytes) {
+      wholeBytes = Math.max(0, wholeBytes - HEADER_BYTES - payloadBytes)
     },
     feed(chunk) {
       let at = 0
@@ -69,11 +82,10 @@ export function createFrameMeter(): FrameMeter {
         at += taken
         left -= taken
         if (left > 0 || !isLast) continue
-        whole.push(declaredBytes)
-        wholeBytes += declaredBytes
+        wholeBytes += HEADER_BYTES + (isControl ? length : declaredBytes)
+        if (isControl) continue
         declaredBytes = 0
         pieces = 0
-        isLast = false
       }
       if (declaredBytes > 0) pieces++
     },

@@ -2,8 +2,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '#contracts/failures.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
+import { createQuota } from '../lib/quota.ts'
 import { type JsonLimits, judgeJson } from './json.ts'
-import { BODY_SILENCE_MS, UNCOUNTED_BYTES } from './ledger.ts'
+import { BODY_SILENCE_MS, DISCARDS, RECEIVE_MS, UNCOUNTED_BYTES } from './ledger.ts'
 
 export interface IncomingLimits {
   /** Of one body or message. */
@@ -17,8 +18,7 @@ export class GoneError extends Error {
 }
 
 /**
- * The JSON of a call: its body, or of a GET what stands in its query. What is no JSON is left unread and answered without
- * it. `account` holds what the body takes.
+ * The JSON of a call: its body, or of a GET what stands in its query. A body that is no JSON is left unread. `account` holds what the body takes.
  * @throws Refusal if there is no room for it, or it is too large, or too much of it
  * @throws GoneError
  */
@@ -33,19 +33,55 @@ export async function receiveCall(
     judge(text, limits.json)
     return text
   }
-  await discard(req, res)
   const input = new URLSearchParams(req.url?.split('?')[1]).get('input')
   if (input !== null) judge(input, limits.json)
   return ''
 }
 
-/** Lets a body go by that nobody wants, before the answer if the connection ends with that: a client that still sends would not see it. */
-export async function discard(req: IncomingMessage, res: ServerResponse): Promise<void> {
-  if (req.readableEnded) return
-  req.resume()
-  if (res.shouldKeepAlive || req.headers.expect !== undefined) return
-  await new Promise((resolve) => req.once('end', resolve).once('close', resolve))
+/** Bodies that nobody wants: clients that send them see their answer, as long as these are a few. */
+export interface Discards {
+  /** Before the answer if the connection ends with that: a client that still sends would not see it. */
+  letBy(req: IncomingMessage, res: ServerResponse, key: string): Promise<void>
 }
+
+export function createDiscards(): Discards {
+  const places = createQuota({ perKey: DISCARDS, inAll: DISCARDS })
+  return {
+    async letBy(req, res, key) {
+      if (req.readableEnded) return
+      if (!hasBody(req)) {
+        req.resume()
+        return
+      }
+      const place = places.take(key)
+      if (place === null) {
+        // Gigabytes that are read for nothing would keep all others waiting.
+        req.pause()
+        res.setHeader('connection', 'close')
+        return
+      }
+      const late = setTimeout(() => req.socket.destroy(), RECEIVE_MS)
+      const over = new Promise<void>((resolve) => {
+        const end = () => {
+          clearTimeout(late)
+          req.socket.off('close', end)
+          place[Symbol.dispose]()
+          resolve()
+        }
+        req.once('end', end)
+        // The request itself is told nothing of that once it is answered.
+        req.socket.once('close', end)
+      })
+      req.resume()
+      if (res.shouldKeepAlive || req.headers.expect !== undefined) return
+      await over
+    },
+  }
+}
+
+/** RFC 9112 section 6.3. */
+const hasBody = ({ headers }: IncomingMessage) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 /** @throws Refusal */
 export function judge(text: string, limits: JsonLimits): void {

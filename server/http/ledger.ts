@@ -7,7 +7,7 @@ const MiB = 1024 * KiB
  * what                                            at most                              by
  * ----------------------------------------------- ------------------------------------ --------------------------------
  * bodies and messages that are being received,    RECEIVING_BYTES, or four of the      SHEAF_MAX_MANIFEST_BYTES
- *   wait, or are being answered                     largest messages
+ *   wait, or are being answered; calls under way     largest messages
  * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
  * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
@@ -30,8 +30,14 @@ export const RESPONSE_BYTES = 8 * MiB
 export const UNCOUNTED_BYTES = 16 * KiB
 /** While more than this waits for a client to take it, it gets nothing new and none of its messages is looked at. */
 export const BACKLOG_BYTES = 16 * KiB
+/** What a call costs that is under way, beside its bytes. */
+export const CALL_BYTES = 6 * KiB
 /** Of one websocket, not answered; the next ones wait. */
 export const CALLS_AT_A_TIME = 8
+/** Requests and messages that are begun in one turn of the loop; each costs less than a millisecond, a batch several. */
+export const BEGUN_AT_A_TIME = 8
+/** Bodies that are read though nobody wants them; of more the connection is closed. */
+export const DISCARDS = 64
 /** Of one connection, one behind the other without waiting for an answer (RFC 9112 section 9.3.2). */
 export const PIPELINED_REQUESTS = 16
 

@@ -16,10 +16,11 @@ export interface Listening {
 }
 
 /**
- * libuv accepts one connection from each listening socket in a turn of its loop. While a server moves gigabytes a turn takes
- * tens of milliseconds, and of fifty clients that come at once the last one would wait for seconds.
+ * libuv accepts one connection from each listening socket in a turn of its loop. While a server moves gigabytes, or a crowd
+ * calls, a turn takes tens of milliseconds: of fifty clients that come at once the last one would wait for seconds, and one
+ * that comes behind a crowd for as long. Accepted, clients take turns.
  */
-const SOCKETS = 8
+const SOCKETS = 32
 
 /**
  * Has `server` listen, and others hand it their connections. Rejects as `listen` fails, above all with EADDRINUSE where

@@ -6,19 +6,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { Refusal } from '#contracts/failures.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
+import type { Turns } from '../lib/turns.ts'
 import type { Outlet } from './answers.ts'
 import { createFrameMeter } from './frames.ts'
 import { hold, type IncomingLimits, judge } from './incoming.ts'
-import { BACKLOG_BYTES, CALLS_AT_A_TIME, RECEIVE_MS } from './ledger.ts'
+import { BACKLOG_BYTES, CALL_BYTES, CALLS_AT_A_TIME, RECEIVE_MS } from './ledger.ts'
 
 /** Quiet that proxies' idle timers bear; and how soon a sign of life has to come then. */
 const PING_EVERY_MS = 25_000
 const PONG_WAIT_MS = 10_000
 /** Of an id, or of a procedure's path: both are sent back with each answer. */
 const MAX_NAME_LENGTH = 64
-/** What a waiting message, and a call under way, cost beside their bytes. */
+/** What a waiting message costs beside its bytes. */
 const WAITING_BYTES = 512
-const CALL_BYTES = 4096
 
 /** RFC 6455 section 7.4.1, and the IANA registry of close codes: the client may come back. */
 const POLICY_VIOLATION = 1008
@@ -59,6 +59,8 @@ export interface MessagesOptions {
   readonly limits: IncomingLimits
   /** Of the client. */
   readonly key: string
+  /** A message is handed on in one of them. */
+  readonly turns: Turns
   /** Hold what was received and is not answered, and what was made and is not taken. */
   readonly incoming: ByteAccount
   readonly answers: ByteAccount
@@ -68,11 +70,12 @@ export interface MessagesOptions {
 }
 
 export function screenMessages(client: ScreenedSocket, req: IncomingMessage, options: MessagesOptions): Messages {
-  const { limits, key, incoming, answers, maxAnswerBytes, onMessage } = options
+  const { limits, key, turns, incoming, answers, maxAnswerBytes, onMessage } = options
   const socket: Socket = req.socket
   const meter = createFrameMeter()
   const waiting: { data: Buffer; isBinary: boolean }[] = []
   let waitingBytes = 0
+  let isGoingOn = false
   /** Bytes by the id of the call; of two with the same id the first answer is taken for both. */
   const calls = new Map<unknown, number>()
   let callBytes = 0
@@ -99,7 +102,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   function screen(data: Buffer, isBinary: boolean): void {
-    meter.takeMessage()
+    meter.take(data.length)
     heardAtMs = performance.now()
     pingedAtMs = null
     unfinishedSinceMs = null
@@ -113,25 +116,31 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
       }
     }
     onMessage()
-    if (waiting.length === 0 && mayGoOn()) {
+    if (waiting.length === 0 && mayGoOn() && turns.take()) {
       client.pass(data, isBinary)
     } else {
       waiting.push({ data, isBinary })
       waitingBytes += data.length + WAITING_BYTES
       client.pause()
+      void goOn()
     }
     settle()
   }
 
-  function goOn(): void {
-    if (waiting.length === 0) return
-    while (waiting.length > 0 && mayGoOn() && client.readyState === WebSocket.OPEN) {
+  async function goOn(): Promise<void> {
+    if (isGoingOn) return
+    isGoingOn = true
+    while (waiting.length > 0 && mayGoOn()) {
+      await turns.next(key)
+      // It may have been closed meanwhile.
+      if (waiting.length === 0) break
       const { data, isBinary } = waiting.shift()!
       waitingBytes -= data.length + WAITING_BYTES
       client.pass(data, isBinary)
+      settle()
     }
+    isGoingOn = false
     if (waiting.length === 0) client.resume()
-    settle()
   }
 
   const encoder: Encoder = {
@@ -185,7 +194,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     calls.delete(id)
     callBytes = calls.size === 0 ? 0 : callBytes - bytes
     // Once the answer has been handed over.
-    if (waiting.length > 0) setImmediate(goOn)
+    if (waiting.length > 0) setImmediate(() => void goOn())
     settle()
   }
 
@@ -206,13 +215,14 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   client.screen = screen
+  for (const event of ['ping', 'pong']) client.on(event, (data: Buffer) => meter.take(data.length))
   // Before ws itself, so that of a message that is handed on nothing is counted as unfinished.
   socket.prependListener('data', (chunk: Buffer) => {
     meter.feed(chunk)
     if (meter.unfinishedBytes > 0) unfinishedSinceMs ??= performance.now()
     settle()
   })
-  socket.on('drain', goOn)
+  socket.on('drain', () => void goOn())
   client.once('close', () => {
     waiting.length = 0
     incoming[Symbol.dispose]()
@@ -226,7 +236,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
       return calls.size + waiting.length
     },
     look(nowMs) {
-      goOn()
+      void goOn()
       if (client.readyState !== WebSocket.OPEN) return
       if (unfinishedSinceMs !== null) {
         if (nowMs - unfinishedSinceMs >= RECEIVE_MS) client.terminate()

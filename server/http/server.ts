@@ -8,11 +8,12 @@ import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import type { ArchiveReading } from '../archives/reading.ts'
 import { createBlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
+import { createTurns } from '../lib/turns.ts'
 import { clientOf, lastOf } from './clients.ts'
 import { createDownload } from './download.ts'
 import { type GuardPolicy, judgeRequest } from './guards.ts'
-import type { IncomingLimits } from './incoming.ts'
-import { DOWNLOAD_BLOCKS_BYTES, HEAD_MS, PIPELINED_REQUESTS, RECEIVE_MS } from './ledger.ts'
+import { createDiscards, type IncomingLimits } from './incoming.ts'
+import { BEGUN_AT_A_TIME, DOWNLOAD_BLOCKS_BYTES, HEAD_MS, PIPELINED_REQUESTS, RECEIVE_MS } from './ledger.ts'
 import type { HttpLimits } from './limits.ts'
 import { listenWidely } from './listen.ts'
 import { ScreenedSocket } from './messages.ts'
@@ -77,7 +78,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     perMessageDeflate: false,
     clientTracking: true,
   })
-  const trpc = createTrpcEndpoints(wss, { api, log, limits, incoming, sockets })
+  const discards = createDiscards()
+  const turns = createTurns(BEGUN_AT_A_TIME)
+  const trpc = createTrpcEndpoints(wss, { api, log, limits, incoming, sockets, discards, turns })
   const blocks = createBlockPool({ blockBytes: DOWNLOAD_BLOCK_BYTES, maxBytes: DOWNLOAD_BLOCKS_BYTES })
   const download = createDownload({
     openReading: options.openReading,
@@ -108,6 +111,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const busy = sockets.busyOf(socket) + 1
     if (busy > PIPELINED_REQUESTS) {
       socket.destroy()
+      stopParsing(socket)
       return
     }
     sockets.setBusy(socket, busy)
@@ -120,6 +124,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   }
 
   async function route(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    if (!turns.take()) await turns.next(clientOf(req, limits.trustProxy))
+    if (res.destroyed) return
     const badTarget = settleTarget(req)
     if (badTarget !== null) return plain(res, 400, `${badTarget}\n`)
     const pathname = pathOf(req)
@@ -141,6 +147,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       }
     }
     if (procedure !== null) return trpc.handleHttp(req, res, procedure)
+    await discards.letBy(req, res, clientOf(req, limits.trustProxy))
+    if (res.destroyed) return
     if (pathname.startsWith(`${paths.archives}/`)) {
       const [address = '', fileName, more] = pathname.slice(paths.archives.length + 1).split('/')
       using place = limits.downloads.take(clientOf(req, limits.trustProxy))
@@ -159,9 +167,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     pages(req, res, () => plain(res, 404, 'nothing here\n'))
   }
 
-  server.on('upgrade', (req: IncomingMessage, duplex: Duplex, head: Buffer) => {
+  server.on('upgrade', async (req: IncomingMessage, duplex: Duplex, head: Buffer) => {
     const socket = duplex as Socket
     socket.on('error', () => socket.destroy())
+    if (!turns.take()) await turns.next(clientOf(req, limits.trustProxy))
+    if (socket.destroyed) return
     const badTarget = settleTarget(req)
     if (badTarget !== null) return refuseUpgrade(socket, 400, badTarget)
     const verdict = judgeRequest(factsOf(req, limits), guard, true)
@@ -217,6 +227,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       blocks[Symbol.dispose]()
     },
   }
+}
+
+/**
+ * One packet holds thousands of requests. Those that follow in it would still be made, and aborted one by one at ten times
+ * the cost, as Node parses what it has read to its end.
+ */
+function stopParsing(socket: Socket): void {
+  const { parser } = socket as { parser?: { onIncoming: (() => number) | null } | null }
+  if (parser) parser.onIncoming = () => 0
 }
 
 function factsOf({ headers }: IncomingMessage, { trustProxy }: HttpLimits) {

@@ -11,11 +11,11 @@ import { PROTOCOL_HEADER, paths } from '#contracts/wire.ts'
 import { createByteBudget } from '../lib/byte-budget.ts'
 import { describe, type Log } from '../lib/log.ts'
 import { createQuota, type Quota } from '../lib/quota.ts'
-import { createTurns } from '../lib/turns.ts'
+import { createTurns, type Turns } from '../lib/turns.ts'
 import { boundAnswers, type Outlet } from './answers.ts'
 import { clientOf } from './clients.ts'
-import { discard, GoneError, type IncomingLimits, receiveCall } from './incoming.ts'
-import { ANSWERS_BYTES, BACKLOG_BYTES, RECEIVING_BYTES, RESPONSE_BYTES } from './ledger.ts'
+import { type Discards, GoneError, hold, type IncomingLimits, receiveCall } from './incoming.ts'
+import { ANSWERS_BYTES, BACKLOG_BYTES, CALL_BYTES, RECEIVING_BYTES, RESPONSE_BYTES } from './ledger.ts'
 import { type HttpLimits, limitWatches } from './limits.ts'
 import { type Messages, type ScreenedSocket, screenMessages } from './messages.ts'
 import type { Sockets } from './sockets.ts'
@@ -26,6 +26,9 @@ export interface TrpcOptions {
   limits: HttpLimits
   incoming: IncomingLimits
   sockets: Sockets
+  discards: Discards
+  /** A call is begun in one of them. */
+  turns: Turns
 }
 
 export interface TrpcEndpoints {
@@ -63,13 +66,13 @@ const MOST_WAIT_MS = 50
 
 export function createTrpcEndpoints(
   wss: WebSocketServer,
-  { api, log, limits, incoming, sockets }: TrpcOptions,
+  { api, log, limits, incoming, sockets, discards, turns }: TrpcOptions,
 ): TrpcEndpoints {
   const router = createRouter()
   const receiving = createByteBudget(Math.max(RECEIVING_BYTES, 4 * incoming.maxBytes))
   const maxAnswerBytes = Math.max(RESPONSE_BYTES, incoming.maxBytes)
   const answers = createByteBudget(Math.max(ANSWERS_BYTES, 2 * maxAnswerBytes))
-  const turns = createTurns()
+  const answerTurns = createTurns()
   const connections = new Set<Connection>()
 
   function contextOf({ address, protocol, mayAct, outlet, watches, backlog, gone }: Caller): RouterContext {
@@ -78,7 +81,7 @@ export function createTrpcEndpoints(
       { quota: limits.subscriptions, key: address },
     ])
     return {
-      api: boundAnswers(limited, outlet, turns),
+      api: boundAnswers(limited, outlet, answerTurns),
       caller: { principal: '', address },
       protocol,
       mayAct,
@@ -108,14 +111,17 @@ export function createTrpcEndpoints(
     async handleHttp(req, res, path) {
       const address = clientOf(req, limits.trustProxy)
       const received = receiving.open(address)
+      const calls = receiving.open(address)
       const made = answers.open(address)
       res.once('close', () => {
         received[Symbol.dispose]()
+        calls[Symbol.dispose]()
         made[Symbol.dispose]()
       })
       let refusal: Refusal | null = null
       let body = ''
       try {
+        hold(calls, CALL_BYTES * Math.min(MAX_BATCH, path.split(',').length))
         body = await receiveCall(req, res, received, incoming)
         // It has been decoded and judged; parsing it takes as long again.
         if (body.length > LARGE_BODY_LENGTH) await breathe()
@@ -126,8 +132,10 @@ export function createTrpcEndpoints(
         if (refusal.retryAfterMs !== null) res.setHeader('retry-after', String(Math.ceil(refusal.retryAfterMs / 1000)))
         // A client that asked whether to send its body may send it now, or not: nobody can tell what comes next.
         if (req.headers.expect !== undefined) res.setHeader('connection', 'close')
-        await discard(req, res)
       }
+      // All of it where it was received.
+      await discards.letBy(req, res, address)
+      await turns.next(address)
       const header = req.headers[PROTOCOL_HEADER]
       await nodeHTTPRequestHandler({
         req: Object.assign(req, { body }),
@@ -168,6 +176,7 @@ export function createTrpcEndpoints(
       const messages = screenMessages(client, req, {
         limits: incoming,
         key: address,
+        turns,
         incoming: receiving.open(address),
         answers: answers.open(address),
         maxAnswerBytes,

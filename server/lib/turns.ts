@@ -1,37 +1,39 @@
-// Turns of the event loop, one to each who asks, so that thousands who come at once do not keep all others waiting.
+// Turns of the event loop, a few in each, so that thousands who come at once do not keep all others waiting.
 
 export interface Turns {
-  /** Resolves in a turn of the loop that no other has; at once if nobody waits. */
+  /** Takes one of those that are left in this turn of the loop, if nobody waits. */
+  take(): boolean
+  /** Resolves with one that is had: at once if there is one to take. */
   next(key: string): Promise<void>
 }
 
-/** Of those that wait, one of each key goes before the second of any. */
-export function createTurns(): Turns {
+/** So many in a turn of the loop. Of those that wait, one of each key goes before the second of any. */
+export function createTurns(atATime = 1): Turns {
   /** In the order of their turn. */
   const waiting = new Map<string, (() => void)[]>()
-  let isTaken = false
+  let taken = 0
 
-  function release(): void {
-    const [next] = waiting
-    if (next === undefined) {
-      isTaken = false
-      return
+  function renew(): void {
+    taken = 0
+    for (const [key, queue] of waiting) {
+      if (!take()) break
+      const go = queue.shift()!
+      waiting.delete(key)
+      if (queue.length > 0) waiting.set(key, queue)
+      go()
     }
-    const [key, queue] = next
-    const go = queue.shift()!
-    waiting.delete(key)
-    if (queue.length > 0) waiting.set(key, queue)
-    setImmediate(release)
-    go()
+  }
+
+  function take(): boolean {
+    if (taken === atATime) return false
+    if (taken++ === 0) setImmediate(renew)
+    return true
   }
 
   return {
+    take: () => waiting.size === 0 && take(),
     next(key) {
-      if (!isTaken) {
-        isTaken = true
-        setImmediate(release)
-        return Promise.resolve()
-      }
+      if (waiting.size === 0 && take()) return Promise.resolve()
       return new Promise((resolve) => {
         const queue = waiting.get(key)
         if (queue === undefined) waiting.set(key, [resolve])

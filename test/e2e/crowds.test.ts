@@ -57,6 +57,23 @@ describe('crowds', () => {
   })
 })
 
+describe('batches of calls', () => {
+  it('under way are held to a share of the memory, and the rest are refused as a whole', {
+    timeout: 60_000,
+  }, async () => {
+    const { origin } = world
+    const server = await world.start()
+    const { archiveKey } = await prepare(server, origin)
+    const calls = Array.from({ length: 32 }, () => ({ json: { archiveKey, limit: 1000 } }))
+    const url = `${server.url}/trpc/${calls.map(() => 'listEntries').join(',')}?batch=1`
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...calls }) }
+    const answers = await Promise.all(Array.from({ length: 200 }, async () => (await fetch(url, init)).text()))
+    const refused = answers.filter((text) => text.includes('too much is being received'))
+    expect(refused.length).toBeGreaterThan(20)
+    expect(refused.length).toBeLessThan(180)
+  })
+})
+
 describe('silent connections', () => {
   const SOCKETS = 40
 

@@ -85,6 +85,10 @@ const sorts = {
   },
   'unread errors': { first: () => UPGRADE, afterwards: () => Buffer.concat(new Array(4_000).fill(frame('{}'))) },
   'unread pings': { first: () => UPGRADE, afterwards: () => Buffer.concat(new Array(20_000).fill(frame('PING'))) },
+  'unread pongs': {
+    first: () => UPGRADE,
+    afterwards: () => Buffer.alloc(20_000 * 6, Buffer.from([0x89, 0x80, 0, 0, 0, 0])),
+  },
   'unread downloads': { first: ({ href }) => `GET ${href} HTTP/1.1\r\nHost: localhost\r\n\r\n` },
 } satisfies Record<string, Sort>
 

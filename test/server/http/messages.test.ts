@@ -8,6 +8,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { BACKLOG_BYTES, CALLS_AT_A_TIME, RECEIVE_MS, UNCOUNTED_BYTES } from '../../../server/http/ledger.ts'
 import { type Messages, ScreenedSocket, screenMessages } from '../../../server/http/messages.ts'
 import { createByteBudget } from '../../../server/lib/byte-budget.ts'
+import { createTurns } from '../../../server/lib/turns.ts'
 import { until } from '../../support/wait.ts'
 
 const MAX_BYTES = 100_000
@@ -48,6 +49,7 @@ async function talk(key = 'a'): Promise<Talk> {
       const messages = screenMessages(own, req, {
         limits: { maxBytes: MAX_BYTES, json: { maxDepth: 8, maxTokens: 1_000 } },
         key,
+        turns: createTurns(),
         incoming: received.open(key),
         answers: made.open(key),
         maxAnswerBytes: MAX_BYTES,

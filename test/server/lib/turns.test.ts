@@ -16,6 +16,20 @@ describe('turns', () => {
     expect(had.join(' ')).toBe('a1 a2 b1 c1 a3 b2')
   })
 
+  it('come several in a turn of the loop, if that is wanted, and are taken by nobody before those that wait', async () => {
+    const turns = createTurns(2)
+    const had: string[] = []
+    expect([turns.take(), turns.take(), turns.take()]).toEqual([true, true, false])
+    for (const name of ['a1', 'a2', 'b1', 'b2', 'b3']) void turns.next(name[0]!).then(() => had.push(name))
+    for (const most of [2, 4, 5]) {
+      expect(turns.take()).toBe(false)
+      await breathe()
+      expect(had).toHaveLength(most)
+    }
+    expect(had.join(' ')).toBe('a1 b1 a2 b2 b3')
+    expect(turns.take()).toBe(true)
+  })
+
   it('are to be had at once when nobody waits', async () => {
     const turns = createTurns()
     let had = 0
