@@ -3,8 +3,8 @@ import { createHash, type Hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip, createInflateRaw } from 'node:zlib'
 import type { ArchiveFormat } from '#contracts/archive.ts'
-import { readForward, readTar } from '#contracts/tar.ts'
-import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/zip.ts'
+import { readForward, readTar } from '#contracts/formats/tar.ts'
+import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/formats/zip.ts'
 import { DownloadError } from './download.ts'
 
 export interface RandomAccess {

@@ -5,8 +5,8 @@ import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'
 import { leavesRoom } from '../lib/quota.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
-import { Build } from './build.ts'
-import type { BuildParts } from './build-parts.ts'
+import { Build } from './build/build.ts'
+import type { BuildParts } from './build/build-deps.ts'
 import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {

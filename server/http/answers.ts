@@ -2,7 +2,7 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
-import { PAGE_BYTES } from '../archives/list-entries.ts'
+import { PAGE_BYTES } from '../archives/views/list-entries.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
 import type { Turns } from '../lib/turns.ts'
 import { UNCOUNTED_BYTES } from './ledger.ts'

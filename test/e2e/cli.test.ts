@@ -37,7 +37,7 @@ interface RunOptions {
 
 /** Starts the CLI; `done` resolves when it has ended and its output is read. */
 function start(argv: string[], { cwd, stdin }: RunOptions) {
-  const program = ['--import', join(root, 'server/require-node.js'), join(root, 'client-node/cli.ts')]
+  const program = ['--import', join(root, 'server/require-node.js'), join(root, 'client-node/cli/cli.ts')]
   const child = spawn(process.execPath, [...program, ...argv], {
     cwd,
     env: { ...process.env, SHEAF_SERVER: server.url, NO_COLOR: '1', FORCE_COLOR: undefined },

@@ -1,7 +1,7 @@
 // Same responses, same bytes: whatever order they come in, however often they had to be asked for, wherever they waited.
 import { expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
-import { createRandom } from '../../client-node/stress-plan.ts'
+import { createRandom } from '../../client-node/cli/stress-plan.ts'
 import { ask } from '../support/ask.ts'
 import { bytes, chunked, delayed, resetAfter, sequence, status } from '../support/behaviours.ts'
 import { type Behaviour, bodyOf } from '../support/origin.ts'

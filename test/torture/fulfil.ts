@@ -3,7 +3,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { crc32 } from 'node:zlib'
-import type { DirectoryEntry } from '#contracts/zip.ts'
+import type { DirectoryEntry } from '#contracts/formats/zip.ts'
 import {
   ArchiveAbortedError,
   type ArchiveEvent,

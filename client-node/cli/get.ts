@@ -1,0 +1,133 @@
+// The get command: from the command to a file, an exit code, and what a person or a program is told meanwhile.
+import { styleText } from 'node:util'
+import type { EntryInput } from '#contracts/archive.ts'
+import { newArchiveKey, RefusedError } from '#contracts/client.ts'
+import type { ArchiveEvent } from '#contracts/events.ts'
+import { fold, initialState } from '#contracts/state.ts'
+import { type GetCommand, UsageError } from './args.ts'
+import { createSheafClient, type SheafClient } from '../client.ts'
+import { createDisplay, displayModeOf } from './display.ts'
+import { readList } from './list.ts'
+import { createRateMeter } from './rate.ts'
+import { failureLine, printable, summaryLine, type View } from './render.ts'
+import { ArchiveAbortedError } from '../save.ts'
+import { assertWritable } from '../store.ts'
+
+export interface Terminal {
+  stdin: NodeJS.ReadStream
+  stdout: NodeJS.WriteStream
+  stderr: NodeJS.WriteStream
+  /** $TERM */
+  term: string | undefined
+  /** Aborts when the user wants an end. */
+  signal: AbortSignal
+}
+
+/** A server that is gone for longer will hardly come back while the user waits. */
+export const GIVE_UP_AFTER_MS = 60_000
+/** For the last call, which only spares the server work. */
+const CANCEL_TIMEOUT_MS = 5_000
+
+/** Resolves to the exit code, or throws what ended it. */
+export async function runGet(command: GetCommand, terminal: Terminal): Promise<number> {
+  const { stdout, stderr, signal } = terminal
+  const output = await resolveOutput(command, terminal)
+  const entries = await readEntries(command, terminal)
+
+  const startedAt = performance.now()
+  const meter = createRateMeter()
+  let state = initialState
+  let downloadedBytes = 0
+  let lost: string | null = null
+  let checking = false
+  const view = (): View => {
+    const elapsedMs = performance.now() - startedAt
+    return { state, downloadedBytes, elapsedMs, downloadBytesPerSecond: meter.rate(elapsedMs), lost, checking }
+  }
+
+  await using client = createSheafClient({
+    url: command.server,
+    giveUpAfterMs: GIVE_UP_AFTER_MS,
+    onConnectionChange: (reason) => {
+      lost = reason
+    },
+  })
+  // Without this first question, a server that is not there would be waited for as one that is restarted.
+  await client.serverInfo({ signal })
+
+  const wanted = !command.quiet && !command.json
+  using display = createDisplay(stderr, displayModeOf(stderr, wanted, terminal.term), view)
+  const onEvent = async (event: ArchiveEvent) => {
+    state = fold(state, event)
+    if (command.json) await writeLine(stdout, JSON.stringify(event))
+    else if (event.type === 'file-failed') {
+      display.note(`${styleText('red', 'failed', { stream: stderr })} ${failureLine(event)}`)
+    }
+  }
+
+  const archiveKey = newArchiveKey()
+  const { name, format, compression, report, checksum, onEntryFailure } = command
+  try {
+    const saved = await client.saveArchive(
+      { archiveKey, entries, name, format, compression, report, checksum, onEntryFailure },
+      {
+        signal,
+        output,
+        onEvent,
+        giveUpAfterMs: GIVE_UP_AFTER_MS,
+        onDownload: ({ receivedBytes }) => {
+          downloadedBytes = receivedBytes
+          meter.add(performance.now() - startedAt, receivedBytes)
+        },
+        onCheck: () => {
+          checking = true
+        },
+      },
+    )
+    display.end()
+    if (wanted) display.note(summaryLine(saved.path, saved.sizeBytes, view()))
+    return saved.complete.failedEntries > 0 ? 3 : 0
+  } catch (error) {
+    display.end()
+    const over = error instanceof ArchiveAbortedError || error instanceof RefusedError
+    if (!over) await cancelQuietly(client, archiveKey)
+    throw error
+  }
+}
+
+async function resolveOutput({ output }: GetCommand, { stdout }: Terminal) {
+  if (output === null) return undefined
+  if (output === '-') {
+    if (stdout.isTTY) throw new UsageError('standard output is a terminal: no place for an archive', 'get')
+    return stdout
+  }
+  try {
+    await assertWritable(output)
+  } catch (error) {
+    throw new UsageError(printable(error instanceof Error ? error.message : String(error)), 'get')
+  }
+  return output
+}
+
+export async function readEntries(
+  { urls, lists }: Pick<GetCommand, 'urls' | 'lists'>,
+  { stdin, signal }: Terminal,
+): Promise<EntryInput[]> {
+  const entries: EntryInput[] = [...urls]
+  for (const list of lists) {
+    for (const entry of await readList(list, stdin, signal)) entries.push(entry)
+  }
+  return entries
+}
+
+/** Nobody will come for this archive any more. If the server cannot be told, it finds out by itself. */
+async function cancelQuietly(client: SheafClient, archiveKey: string): Promise<void> {
+  await client.cancelArchive(archiveKey, { signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS) }).catch(() => {})
+}
+
+/** Resolves when the line is out: a slow reader slows the events down instead of filling memory. */
+export function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(`${line}\n`, (error) => (error ? reject(error) : resolve()))
+  })
+}

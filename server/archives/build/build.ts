@@ -1,0 +1,396 @@
+// Builds one archive: the only writer of its log and its journal. Entries go in as they settle, facts and bytes come out.
+import type { EntryInput } from '#contracts/archive.ts'
+import type { Progress } from '#contracts/events.ts'
+import type { AbortCode } from '#contracts/failures.ts'
+import { describe } from '../../lib/log.ts'
+import { createWake } from '../../lib/wake.ts'
+import type { ArchiveRecord, Fact } from '../../ports/journal.ts'
+import { NoSpaceError } from '../../ports/no-space.ts'
+import { LOG, type SpoolWriter } from '../../ports/spool.ts'
+import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
+import type { BuildParts, Snapshot } from './build-deps.ts'
+import { checkArchive, closeArchive } from './seal-archive.ts'
+import { type Ending, endingOf } from './ending.ts'
+import { type Entry, PENDING } from './entry.ts'
+import { createFresh, createOffer } from '../bytes/recent-write.ts'
+import { createGathering } from './batch-delay.ts'
+import { createIntake, type Intake } from './intake.ts'
+import { createLayout } from '../bytes/layout.ts'
+import { openArchive } from './open-archive.ts'
+import { createPersist, patientJournal, patientSpool } from './patience.ts'
+import { createRate } from './rate.ts'
+import { createSealer, type Sealer } from './sealer.ts'
+
+/** How often progress is told at most, and how often waiting bodies and limits are looked at. */
+const TICK_MS = 250
+const GATHERED_BYTES = 1024 * 1024
+
+export class Build {
+  readonly archiveId: string
+  readonly record: ArchiveRecord
+  readonly layout = createLayout()
+  /** The file that the archive is appended to. */
+  log = LOG
+  /** What the frontier has just moved by. */
+  readonly fresh = createOffer()
+  /** Passed when the frontier moves, and at the end. */
+  readonly frontier = createWake()
+  /** Passed when there is something new to tell, some times a second; at the end at once. */
+  readonly news = createWake()
+  /** Of the last fact in the journal. */
+  lastSeq: number
+  /** Readers that began under another one must not go on. */
+  generation: number
+  readonly #over = Promise.withResolvers<void>()
+  /** Settles when the build is over, however that came. */
+  readonly ended = this.#over.promise
+  outcome: 'sealed' | 'aborted' | 'stopped' | null = null
+  queuePosition: number | null = 0
+
+  readonly #parts: BuildParts
+  #entries: Entry[]
+  #sealer: Sealer
+  #batcher: Batcher | null = null
+  #intake: Intake | null = null
+  #phase: Progress['phase'] = 'queued'
+  #sealedEntries = 0
+  #failedEntries = 0
+  /** Of all bodies that are whole, in memory, staged or sealed. */
+  #wholeBytes = 0
+  readonly #work = createWake()
+  /** What is large, or the last there will be, need not wait for company. */
+  readonly #gathering = createGathering(
+    () => this.#ending !== null || !this.#intake?.isBusy || this.#intake.unwrittenBytes >= GATHERED_BYTES,
+  )
+  readonly #rate = createRate()
+  #spill: Spill = 'none'
+  #ending: Ending | null = null
+  readonly #endingSoon = new AbortController()
+  #dirty = true
+  #startedMs: number | null = null
+  #snapshot: Snapshot | null = null
+
+  constructor(record: ArchiveRecord, parts: BuildParts) {
+    this.record = record
+    const persist = createPersist({
+      clock: parts.clock,
+      signal: this.#endingSoon.signal,
+      waiting: (error) => parts.log.warn('build waits', { archive: record.archiveId, error: describe(error) }),
+    })
+    const { journal, spool } = parts
+    this.#parts = { ...parts, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
+    this.archiveId = record.archiveId
+    this.lastSeq = record.lastSeq
+    this.generation = record.generation
+    this.#entries = new Array(record.totalEntries).fill(PENDING)
+    this.#sealer = createSealer(record)
+  }
+
+  /** Ends the build without a result. Resolves when nothing is left of it: true where it was this call that ended it. */
+  async abort(code: AbortCode): Promise<boolean> {
+    const first = this.#end({ outcome: 'aborted', code })
+    await this.ended
+    return first && this.outcome === 'aborted'
+  }
+
+  /** Stops where it stands; the next start of the process continues. */
+  async stop(): Promise<void> {
+    this.#end({ outcome: 'stopped' })
+    await this.ended
+  }
+
+  /** False where it is over, or about to be. */
+  #end(ending: Ending): boolean {
+    if (this.outcome !== null || this.#ending !== null) return false
+    this.#ending = ending
+    this.#gathering.look()
+    this.#endingSoon.abort()
+    this.#work.notify()
+    // Nothing would ever end a build that still waits for its turn.
+    if (this.#startedMs === null) void this.run([])
+    return true
+  }
+
+  /** Resolves when the build is over, never rejects; only the first call counts. */
+  async run(manifest: readonly EntryInput[]): Promise<void> {
+    const { clock } = this.#parts
+    if (this.#startedMs !== null) return this.ended
+    this.#startedMs = clock.monotonicMs()
+    let ticker: NodeJS.Timeout | undefined
+    let writer: SpoolWriter | null = null
+    try {
+      if (this.#ending === null) {
+        this.#setPhase('fetching')
+        writer = await this.#open()
+        if (this.#ending === null) {
+          this.#start(manifest, writer)
+          ticker = setInterval(() => this.#tick(clock.monotonicMs()), TICK_MS)
+          await this.#takeIn(writer)
+        }
+        if (this.#ending === null) await this.#seal(writer)
+      }
+    } catch (error) {
+      this.#fail(error)
+    }
+    clearInterval(ticker)
+    await this.#wind(writer)
+    this.#over.resolve()
+    this.frontier.notify()
+    this.news.notify()
+  }
+
+  /** The same object until there is news, however many ask. */
+  snapshot(): Snapshot {
+    const { version } = this.news
+    const known = this.#snapshot
+    if (known?.version === version && known.seq === this.lastSeq) return known
+    const progress = this.progress()
+    this.#snapshot = { version, seq: this.lastSeq, progress, text: JSON.stringify(progress) }
+    return this.#snapshot
+  }
+
+  progress(): Progress {
+    const receivedBytes = this.#wholeBytes + (this.#intake?.receivedBytes ?? 0)
+    const expectedBytes = this.#wholeBytes + (this.#intake?.expectedBytes ?? 0)
+    return {
+      phase: this.#phase,
+      queuePosition: this.#phase === 'queued' ? this.queuePosition : null,
+      sealedEntries: this.#sealedEntries,
+      failedEntries: this.#failedEntries,
+      totalEntries: this.record.totalEntries,
+      receivedBytes,
+      expectedBytes: expectedBytes > 0 ? expectedBytes : null,
+      readableBytes: this.layout.readableBytes,
+      bytesPerSecond: this.#rate.bytesPerSecond,
+      active: this.#intake?.active(32) ?? [],
+    }
+  }
+
+  entry(index: number): Entry {
+    return this.#entries[index] ?? PENDING
+  }
+
+  /** Opens the spool, and takes over what an earlier process left. */
+  async #open(): Promise<SpoolWriter> {
+    const build = this
+    const { writer, entries, sealer, sealedEntries, wholeBytes } = await openArchive({
+      ...this.#parts,
+      record: this.record,
+      layout: this.layout,
+      signal: this.#endingSoon.signal,
+      get lastSeq() {
+        return build.lastSeq
+      },
+      recovered: (entries, failedEntries) => {
+        this.#entries = entries
+        this.#failedEntries = failedEntries
+        if (failedEntries > 0) this.#endIfAsked()
+      },
+      progressed: () => this.frontier.notify(),
+      rewind: () => this.#rewind(),
+    })
+    this.log = writer.log
+    this.#entries = entries
+    this.#sealer = sealer
+    this.#sealedEntries = sealedEntries
+    this.#wholeBytes = wholeBytes
+    return writer
+  }
+
+  /** What readers may have seen is lost: what comes has another ETag. */
+  async #rewind(): Promise<void> {
+    this.generation++
+    this.layout.clear()
+    await this.#append([{ type: 'rewound', generation: this.generation }])
+    this.frontier.notify()
+  }
+
+  #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
+    const { clock, staging } = this.#parts
+    const entries = this.#entries
+    const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, staging, clock })
+    this.#batcher = batcher
+    this.#intake = createIntake({
+      ...this.#parts,
+      record: this.record,
+      manifest,
+      entries,
+      spool,
+      reader: () => this.#parts.spool.reader(this.archiveId),
+      settled: (index) => {
+        const entry = entries[index]!
+        if (entry.state === 'whole') this.#wholeBytes += entry.body.sizeBytes
+        if (entry.state === 'spooled') this.#wholeBytes += entry.at.sizeBytes
+        this.#checkSize(this.#wholeBytes)
+        batcher.settled(index)
+        this.#work.notify()
+        this.#gathering.look()
+      },
+      begun: (fact) => {
+        batcher.begun(fact)
+        this.#work.notify()
+      },
+      failed: (error) => this.#fail(error),
+    })
+  }
+
+  /** Until every entry is settled and journalled, or an end was asked for. */
+  async #takeIn(writer: SpoolWriter): Promise<void> {
+    const batcher = this.#batcher!
+    while (this.#ending === null) {
+      const seen = this.#work.version
+      const batch = batcher.next(writer, this.#spill)
+      this.#spill = 'none'
+      if (batch.facts.length > 0) await this.#commit(batch, writer)
+      else if (batcher.isDone) return
+      else await this.#work.passed(seen, this.#endingSoon.signal)
+      await this.#gathering.wait()
+    }
+  }
+
+  async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
+    const fresh = createFresh(writer.logBytes, batch.log.buffers, () => batch.log.release())
+    try {
+      if (batch.log.bytes > 0) await writer.appendLog(batch.log.buffers)
+      await this.#append(batch.facts)
+      if (batch.extents.length > 0) this.fresh.make(fresh)
+    } finally {
+      if (batch.bodyBytes > 0) this.#intake?.written(batch.bodyBytes)
+      fresh.release()
+    }
+    for (const extent of batch.extents) this.layout.add(extent)
+    this.#sealedEntries += batch.sealedEntries
+    this.#failedEntries += batch.failedEntries
+    this.#dirty = true
+    if (batch.extents.length > 0) this.frontier.notify()
+    if (batch.failedEntries > 0) this.#endIfAsked()
+  }
+
+  async #append(facts: readonly Fact[]): Promise<void> {
+    await this.#parts.journal.append(this.archiveId, this.lastSeq, facts)
+    this.lastSeq += facts.length
+  }
+
+  /** Closes the archive, makes it outlive the machine, checks it, and says so. */
+  async #seal(writer: SpoolWriter): Promise<void> {
+    if (this.#sealedEntries === 0) {
+      this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
+      return
+    }
+    const { clock, limits, spool, journal, log } = this.#parts
+    const { record, layout } = this
+    const counts = { sealedEntries: this.#sealedEntries, failedEntries: this.#failedEntries }
+    const { signal } = this.#endingSoon
+    const closing = { record, journal, spool, writer, sealer: this.#sealer, layout, ...counts, signal }
+    this.#setPhase('packing')
+    await closeArchive(closing)
+    this.frontier.notify()
+    // The parts of entries that failed may still be on their way out.
+    await this.#intake?.close(false)
+    await writer.sync()
+    const sha256 = await checkArchive(closing)
+    if (this.#ending !== null) return
+    const sealedAtMs = clock.wallMs()
+    await this.#append([
+      {
+        type: 'archive-sealed',
+        sizeBytes: layout.readableBytes,
+        extents: layout.extents,
+        ...counts,
+        durationMs: sealedAtMs - record.acceptedAtMs,
+        sha256,
+        sealedAtMs,
+        expiresAtMs: sealedAtMs + limits.retentionMs,
+      },
+    ])
+    this.outcome = 'sealed'
+    log.info('archive sealed', { archive: this.archiveId, bytes: layout.readableBytes, ...counts })
+  }
+
+  /** Lets go of everything, each whatever became of the others, and does what the ending asks for. */
+  async #wind(writer: SpoolWriter | null): Promise<void> {
+    const ending = this.outcome === null ? this.#ending : null
+    const isStopped = ending?.outcome === 'stopped'
+    for (const step of [
+      () => this.#intake?.close(isStopped),
+      () => (isStopped && writer !== null ? this.#checkpoint(writer) : undefined),
+      () => this.#batcher?.release(),
+      () => writer?.[Symbol.asyncDispose](),
+      () => (ending?.outcome === 'aborted' ? this.#discard(ending.code) : undefined),
+    ]) {
+      try {
+        await step()
+      } catch (error) {
+        this.#parts.log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
+      }
+    }
+    this.outcome ??= 'stopped'
+    this.#intake = null
+  }
+
+  /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
+  async #checkpoint(writer: SpoolWriter): Promise<void> {
+    for (let batch: Batch | undefined; ; await this.#commit(batch, writer)) {
+      batch = this.#batcher?.next(writer, 'all')
+      if (batch === undefined || batch.facts.length === 0) return
+    }
+  }
+
+  async #discard(code: AbortCode): Promise<void> {
+    const { spool, clock, limits, log } = this.#parts
+    const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.abortedRetentionMs } as const
+    try {
+      await this.#append([fact])
+    } catch (error) {
+      // Whatever else is the matter: without that fact, the archive shall go on from its bytes.
+      if (!(error instanceof NoSpaceError)) throw error
+      // Where the disk is full, there is room to say so once the bytes are gone.
+      await spool.remove(this.archiveId)
+      await this.#append([fact])
+    }
+    this.outcome = 'aborted'
+    log.info('archive aborted', { archive: this.archiveId, code })
+    await spool.remove(this.archiveId)
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ending !== null) return
+    const ending = endingOf(error)
+    this.#parts.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
+    if (ending.outcome === 'stopped' && ending.gaveWay) {
+      this.#batcher?.release()
+      this.#batcher = null
+    }
+    this.#end(ending)
+  }
+
+  /** An entry has failed, and that is journalled. */
+  #endIfAsked(): void {
+    if (this.record.onEntryFailure === 'abort') this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
+  }
+
+  #setPhase(phase: Progress['phase']): void {
+    this.#phase = phase
+    this.#dirty = true
+    this.news.notify()
+  }
+
+  #tick(nowMs: number): void {
+    const underWayBytes = this.#intake?.receivedBytes ?? 0
+    const bytes = this.#wholeBytes + underWayBytes
+    this.#checkSize(bytes)
+    const isLate = nowMs - this.#startedMs! > this.#parts.limits.archiveTimeoutMs
+    if (isLate) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
+    this.#rate.sample(nowMs, bytes)
+    if (this.#batcher?.hasWaiting) {
+      this.#spill = 'overdue'
+      this.#work.notify()
+    }
+    if (this.#dirty || underWayBytes > 0) this.news.notify()
+    this.#dirty = false
+  }
+
+  #checkSize(bytes: number): void {
+    if (bytes > this.#parts.limits.maxArchiveBytes) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TOO_LARGE' })
+  }
+}

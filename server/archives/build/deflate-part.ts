@@ -1,0 +1,46 @@
+// Deflates a body that lies in a part: into another part, which takes its place where that is smaller. Touches no journal.
+import type { SpoolReader, SpoolWriter } from '../../ports/spool.ts'
+import type { Deflater, Turn } from '../../zip/deflate.ts'
+import type { SpooledBody } from './entry.ts'
+import { piecesOf } from './pack-members.ts'
+
+export interface DeflatePartOptions {
+  deflater: Deflater
+  /** A reader of the archive's spool. */
+  reader(): SpoolReader
+  spool: SpoolWriter
+  turn: Turn
+}
+
+/** So much of a body says if the rest is worth the time: encrypted and compressed bytes do not shrink anywhere. */
+const SAMPLE_BYTES = 1024 * 1024
+/** Less than this much smaller, of a hundred: not worth it. */
+const LEAST_GAIN_PERCENT = 2
+
+/**
+ * Resolves to where the body lies now; the part that is not needed any more is removed.
+ * @throws where the turn's signal aborts; both parts may be there then
+ */
+export async function deflatePart(
+  raw: SpooledBody,
+  { deflater, reader, spool, turn }: DeflatePartOptions,
+): Promise<SpooledBody> {
+  await using source = reader()
+  const sampleBytes = Math.min(SAMPLE_BYTES, raw.sizeBytes)
+  const sample: Buffer[] = []
+  for await (const piece of piecesOf(source, raw.file, 0, sampleBytes)) sample.push(piece)
+  const shrunk = await deflater.inMemory(sample, turn)
+  if (shrunk === null || shrunk.sizeBytes > sampleBytes * (1 - LEAST_GAIN_PERCENT / 100)) return raw
+  const part = await spool.createPart()
+  try {
+    const pieces = piecesOf(source, raw.file, 0, raw.sizeBytes)
+    const deflated = await deflater.streaming(pieces, (buffers) => part.write(buffers), turn)
+    await part.close()
+    const isSmaller = deflated.sizeBytes < raw.sizeBytes
+    await spool.discardPart(isSmaller ? raw.file : part.file)
+    return isSmaller ? { ...raw, file: part.file, deflated } : raw
+  } catch (error) {
+    await part.discard()
+    throw error
+  }
+}

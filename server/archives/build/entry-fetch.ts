@@ -1,0 +1,97 @@
+// One entry while it is fetched: takes its body in, and tells its host what became of it. One object for each entry under way.
+import type { BodySink } from '../../fetch/attempt.ts'
+import type { EntryFetch, EntryRequest, FetchOutcome } from '../../fetch/fetcher.ts'
+import type { Received } from '../../fetch/partial.ts'
+import type { Lease } from '../../lib/blocks.ts'
+import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
+import type { BegunFact } from './entry.ts'
+import { type BodyCheckpoint, StagedBody, type StagedBodyOptions } from '../bytes/staged-body.ts'
+import type { StagingMemory } from '../bytes/staging-memory.ts'
+
+/** What all entries of an archive have in common. */
+export interface FetchingHost {
+  readonly spool: SpoolWriter
+  readonly staging: StagingMemory
+  /** The spool failed. */
+  failed(error: unknown): void
+  /** A large body has grown, and could be gone on with from here. */
+  grown(entry: Fetching, checkpoint: BodyCheckpoint): void
+  /** The body is void; another one may follow. */
+  dropped(body: StagedBody): void
+  ended(entry: Fetching, outcome: FetchOutcome): void
+}
+
+/** What an earlier process left of a body. */
+export interface Before {
+  readonly part: PartWriter
+  readonly fact: BegunFact
+}
+
+export class Fetching implements BodySink, EntryRequest, StagedBodyOptions {
+  readonly state = 'fetching'
+  readonly index: number
+  readonly url: URL
+  readonly received: Received | null
+  body: StagedBody | null
+  /** Of the body; null where it could not be gone on with. */
+  etag: string | null
+  announcedBytes: number | null
+  /** Set once it is asked for. */
+  fetch: EntryFetch | null = null
+  readonly #host: FetchingHost
+
+  constructor(host: FetchingHost, index: number, url: URL, before: Before | null) {
+    this.#host = host
+    this.index = index
+    this.url = url
+    this.etag = before?.fact.etag ?? null
+    this.announcedBytes = before?.fact.announcedBytes ?? null
+    this.received = before === null ? null : receivedOf(before.fact)
+    this.body = before === null ? null : StagedBody.continued(before.part, before.fact, this)
+  }
+
+  get sink(): BodySink {
+    return this
+  }
+
+  get spool(): SpoolWriter {
+    return this.#host.spool
+  }
+
+  get staging(): StagingMemory {
+    return this.#host.staging
+  }
+
+  spoolFailed(error: unknown): void {
+    this.#host.failed(error)
+  }
+
+  grown(checkpoint: BodyCheckpoint): void {
+    this.#host.grown(this, checkpoint)
+  }
+
+  begin(sizeBytes: number | null, etag: string | null): void {
+    if (this.body !== null) this.#host.dropped(this.body)
+    this.etag = etag
+    this.announcedBytes = sizeBytes
+    this.body = new StagedBody(sizeBytes, this)
+  }
+
+  write(chunk: Buffer, lease: Lease | null): boolean {
+    return this.body!.write(chunk, lease)
+  }
+
+  whenReady(resume: () => void): void {
+    this.body!.whenReady(resume)
+  }
+
+  done(outcome: FetchOutcome): void {
+    this.#host.ended(this, outcome)
+  }
+}
+
+const receivedOf = ({ receivedBytes, etag, announcedBytes }: BegunFact): Received => ({
+  bytes: receivedBytes,
+  etag,
+  sizeBytes: announcedBytes,
+})

@@ -1,0 +1,261 @@
+// Brings an archive's entries in: starts fetches in manifest order and moves each entry from pending to whole or failed.
+
+import type { EntryInput } from '#contracts/archive.ts'
+import type { ActiveEntry } from '#contracts/events.ts'
+import type { Fetcher, FetchOutcome } from '../../fetch/fetcher.ts'
+import { proposeName } from '../../fetch/name.ts'
+import { parseSource, withoutQuery } from '../../fetch/source.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Log } from '../../lib/log.ts'
+import type { ArchiveRecord, Measured } from '../../ports/journal.ts'
+import type { SpoolReader, SpoolWriter } from '../../ports/spool.ts'
+import { isCompressedMedia } from '../../zip/compressible.ts'
+import type { Deflater } from '../../zip/deflate.ts'
+import { deflatePart } from './deflate-part.ts'
+import { type BegunFact, type Entry, PENDING, type WholeFacts } from './entry.ts'
+import { type Before, Fetching, type FetchingHost } from './entry-fetch.ts'
+import { nameOf, urlOf } from '../manifest.ts'
+import type { BodyCheckpoint, StagedBody } from '../bytes/staged-body.ts'
+import type { StagingMemory } from '../bytes/staging-memory.ts'
+
+/** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
+const LOOKAHEAD = 256
+/** Whole bodies waiting in memory to be written: above this, no new fetch starts. */
+const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
+
+export interface IntakeOptions {
+  record: ArchiveRecord
+  client: string
+  manifest: readonly EntryInput[]
+  /** One for each of the manifest; those that are pending are fetched. */
+  entries: Entry[]
+  fetcher: Fetcher
+  staging: StagingMemory
+  deflater: Deflater
+  spool: SpoolWriter
+  /** A reader of what is in the spool. */
+  reader(): SpoolReader
+  clock: Clock
+  log: Log
+  /** The entry is whole or failed now. */
+  settled(index: number): void
+  /** A large body has grown, and could be gone on with from here. */
+  begun(fact: BegunFact): void
+  /** The spool failed. */
+  failed(error: unknown): void
+}
+
+export interface Intake {
+  /** Some entries are under way, or will be. */
+  readonly isBusy: boolean
+  /** Of whole bodies that wait in memory. */
+  readonly unwrittenBytes: number
+  /** Bytes of the bodies under way. */
+  readonly receivedBytes: number
+  /** What the bodies under way come to, as far as known. */
+  readonly expectedBytes: number
+  active(most: number): ActiveEntry[]
+  /** Bytes of a whole body left memory: there may be room for more fetches. */
+  written(bytes: number): void
+  /**
+   * Stops all fetches; resolves once nothing is under way. Of bodies that are not whole, those that a later process can go
+   * on with are kept and told as begun, if `keep` asks for that; all others are dropped.
+   */
+  close(keep: boolean): Promise<void>
+}
+
+export function createIntake(options: IntakeOptions): Intake {
+  const { record, client, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
+  const { archiveId, compression } = record
+  const underWay = new Set<number>()
+  const discards = new Set<Promise<void>>()
+  const closing = new AbortController()
+  const turn = { client, archive: archiveId, signal: closing.signal }
+  let next = 0
+  let unwrittenBytes = 0
+  let filling = false
+  let closed = false
+  const lane = fetcher.openLane(() => unwrittenBytes < MAX_UNWRITTEN_BYTES, client)
+
+  function fill(): void {
+    if (filling || closed) return
+    filling = true
+    while (underWay.size < LOOKAHEAD && next < entries.length) {
+      const index = next++
+      const { state } = entries[index]!
+      if (state === 'pending' || state === 'begun') begin(index)
+    }
+    filling = false
+  }
+
+  function begin(index: number): void {
+    const input = manifest[index]!
+    const url = parseSource(urlOf(input))
+    if (url === null) return fail(index, { ok: false, code: 'BAD_URL', httpStatus: null, attempts: 0 })
+    underWay.add(index)
+    const before = entries[index]!
+    if (before.state === 'begun') track(goOn(index, url, before.fact))
+    else start(index, url, null)
+  }
+
+  /** Continues what an earlier process has begun. */
+  async function goOn(index: number, url: URL, fact: BegunFact): Promise<void> {
+    const part = await spool.reopenPart(fact.file, fact.receivedBytes)
+    if (closed) return part.close()
+    start(index, url, { part, fact })
+  }
+
+  function start(index: number, url: URL, before: Before | null): void {
+    const entry = new Fetching(host, index, url, before)
+    entries[index] = entry
+    entry.fetch = lane.fetch(entry)
+  }
+
+  const host: FetchingHost = {
+    spool,
+    staging,
+    failed: options.failed,
+    grown: tellBegun,
+    dropped: drop,
+    ended(entry, outcome) {
+      const { index, url, body } = entry
+      logOutcome(index, url, outcome)
+      if (outcome.ok) return arrive(index, body!, outcome)
+      drop(body)
+      fail(index, outcome)
+    },
+  }
+
+  function tellBegun({ index, etag, announcedBytes }: Fetching, checkpoint: BodyCheckpoint): void {
+    if (etag !== null) options.begun({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
+  }
+
+  function arrive(index: number, body: StagedBody, outcome: Extract<FetchOutcome, { ok: true }>): void {
+    const { contentDisposition, contentType, finalUrl, lastModified } = outcome
+    const requested = nameOf(manifest[index]!)
+    const facts = {
+      proposedName: proposeName({ requested, contentDisposition, finalUrl, contentType, index }),
+      modifiedMs: parseHttpDate(lastModified),
+    }
+    const isMedia = compression === 'auto' && isCompressedMedia(facts.proposedName, contentType)
+    const deflates = compression !== 'store' && !isMedia
+    if (body.isInPart) return track(keepPart(index, body, facts, deflates))
+    unwrittenBytes += body.sizeBytes
+    if (deflates) track(deflateInMemory(index, body, facts))
+    else beWhole(index, body, null, facts)
+  }
+
+  function beWhole(index: number, body: StagedBody, deflated: Measured | null, facts: WholeFacts): void {
+    entries[index] = { state: 'whole', body, deflated, sinceMs: clock.monotonicMs(), facts }
+    done(index)
+  }
+
+  async function deflateInMemory(index: number, body: StagedBody, facts: WholeFacts): Promise<void> {
+    const deflated = await deflater.inMemory(body.memory, turn)
+    if (closed) return
+    if (deflated !== null) body.replaceMemory(deflated.bytes)
+    beWhole(index, body, deflated && { sizeBytes: deflated.sizeBytes, crc32: deflated.crc32 }, facts)
+  }
+
+  async function keepPart(index: number, body: StagedBody, facts: WholeFacts, deflates: boolean): Promise<void> {
+    await body.whole()
+    const { part, sizeBytes, crc32 } = body
+    if (closed || part === null) return
+    const raw = { file: part.file, offset: 0, sizeBytes, crc32, deflated: null }
+    const at = deflates ? await deflatePart(raw, { deflater, reader: options.reader, spool, turn }) : raw
+    if (closed) return
+    entries[index] = { state: 'spooled', at, facts, journalled: false }
+    done(index)
+  }
+
+  function fail(index: number, outcome: Extract<FetchOutcome, { ok: false }>): void {
+    const { code, attempts, httpStatus } = outcome
+    const fact = { type: 'entry-failed', index, code, attempts, httpStatus } as const
+    entries[index] = { state: 'failed', fact, journalled: false }
+    done(index)
+  }
+
+  function done(index: number): void {
+    underWay.delete(index)
+    settled(index)
+    fill()
+  }
+
+  async function keepBody(entry: Fetching, body: StagedBody): Promise<void> {
+    const checkpoint = await body.keep()
+    if (checkpoint === null) await body.discard()
+    else tellBegun(entry, checkpoint)
+  }
+
+  function drop(body: StagedBody | null): void {
+    if (body !== null) track(body.discard())
+  }
+
+  function track(work: Promise<void>): void {
+    const tracked = work.catch(options.failed).finally(() => discards.delete(tracked))
+    discards.add(tracked)
+  }
+
+  function logOutcome(index: number, url: URL, outcome: FetchOutcome): void {
+    const { attempts } = outcome
+    const fields = () => ({ archive: archiveId, entry: index, url: withoutQuery(url), attempts })
+    if (outcome.ok) log.debug('entry fetched', fields)
+    else log.info('entry failed', { ...fields(), code: outcome.code, status: outcome.httpStatus })
+  }
+
+  function* bodiesUnderWay(): Generator<ActiveEntry, void> {
+    for (const index of underWay) {
+      const entry = entries[index]!
+      if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
+      const { attempt, receivedBytes, sizeBytes } = entry.fetch
+      // Between its last byte and its being whole, only the body itself knows its size.
+      yield { index, attempt, sizeBytes, receivedBytes: Math.max(receivedBytes, entry.body?.sizeBytes ?? 0) }
+    }
+  }
+
+  fill()
+  return {
+    get isBusy() {
+      return underWay.size > 0
+    },
+    get unwrittenBytes() {
+      return unwrittenBytes
+    },
+    get receivedBytes() {
+      return bodiesUnderWay().reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
+    },
+    get expectedBytes() {
+      return bodiesUnderWay().reduce((sum, { sizeBytes, receivedBytes }) => sum + (sizeBytes ?? receivedBytes), 0)
+    },
+    active(most) {
+      return bodiesUnderWay().take(most).toArray()
+    },
+    written(bytes) {
+      unwrittenBytes -= bytes
+      lane.kick()
+    },
+    async close(keep) {
+      closed = true
+      closing.abort()
+      lane.close()
+      for (const index of underWay) {
+        const entry = entries[index]!
+        if (entry.state !== 'fetching') continue
+        if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(entry, entry.body))
+        else drop(entry.body)
+        entries[index] = PENDING
+      }
+      underWay.clear()
+      await Promise.all(discards)
+    },
+  }
+}
+
+/** Of the longest form of a date, and some room for how others write it. */
+const MAX_DATE_LENGTH = 64
+
+/** HTTP-date, RFC 9110 section 5.6.7; null where it is none. */
+function parseHttpDate(text: string | null): number | null {
+  const ms = text === null || text.length > MAX_DATE_LENGTH ? Number.NaN : Date.parse(text)
+  return Number.isNaN(ms) ? null : ms
+}

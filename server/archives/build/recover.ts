@@ -1,0 +1,165 @@
+// Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
+import { setImmediate as breathe } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
+import type { Fact } from '../../ports/journal.ts'
+import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
+import { UnavailableError } from '../../ports/unavailable.ts'
+import { type Entry, heldBytes, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
+import type { Layout } from '../bytes/layout.ts'
+import type { BuildJournal } from './patience.ts'
+import type { Sealer } from './sealer.ts'
+
+export interface Recovered {
+  readonly entries: Entry[]
+  /** In the order they were sealed, which is the manifest's. */
+  readonly sealed: SealedFact[]
+  readonly failedEntries: number
+  /** What the journal vouches for: the rest of the spool is left-overs. */
+  readonly keep: Keep
+}
+
+const PAGE = 2_000
+const SCRATCH_BYTES = 256 * 1024
+/** Readers are told of what is checked after so many entries. */
+const ENTRIES_A_TIME = 100
+
+/** The journal holds what only a later version understands: this one must not go on with the archive. */
+export class UnknownFactError extends Error {
+  override readonly name = 'UnknownFactError'
+}
+
+/** What the journal says; nothing is read from the spool yet. */
+export async function recoverEntries(
+  journal: Pick<BuildJournal, 'facts'>,
+  archiveId: string,
+  totalEntries: number,
+): Promise<Recovered> {
+  const entries: Entry[] = new Array(totalEntries).fill(PENDING)
+  let sealed: SealedFact[] = []
+  for (let after = 1; ; ) {
+    const page = await journal.facts(archiveId, after, PAGE)
+    for (const fact of page) {
+      switch (fact.type) {
+        case 'entry-begun':
+          entries[fact.index] = { state: 'begun', fact }
+          break
+        case 'entry-staged':
+          entries[fact.index] = { state: 'spooled', at: fact, facts: fact, journalled: true }
+          break
+        case 'entry-sealed':
+          entries[fact.index] = { state: 'sealed' }
+          sealed.push(fact)
+          break
+        case 'entry-failed':
+          entries[fact.index] = { state: 'failed', fact, journalled: true }
+          break
+        case 'rewound':
+          for (const [index, { state }] of entries.entries()) if (state !== 'failed') entries[index] = PENDING
+          sealed = []
+          break
+        case 'archive-sealed':
+        case 'aborted':
+          break
+        default:
+          throw new UnknownFactError(`a fact of type ${JSON.stringify((fact as { type: unknown }).type)}`)
+      }
+    }
+    if (page.length < PAGE) break
+    after = page.at(-1)!.seq
+  }
+  const failedEntries = entries.reduce((count, { state }) => count + (state === 'failed' ? 1 : 0), 0)
+  return { entries, sealed, failedEntries, keep: kept(entries, sealed) }
+}
+
+function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Keep {
+  const ends = new Map<string, number>()
+  const keep = (file: string, end: number) => ends.set(file, Math.max(ends.get(file) ?? 0, end))
+  const keepBody = (body: SpooledBody) => keep(body.file, body.offset + heldBytes(body).sizeBytes)
+  for (const fact of sealed) {
+    keepBody(fact)
+    if (fact.headerEnd !== null) keep(fact.headerFile ?? LOG, fact.headerEnd)
+  }
+  for (const entry of entries) {
+    if (entry.state === 'spooled') keepBody(entry.at)
+    if (entry.state === 'begun') keep(entry.fact.file, entry.fact.receivedBytes)
+  }
+  return ends
+}
+
+export interface Verification {
+  readonly sealed: readonly SealedFact[]
+  readonly sealer: Sealer
+  readonly layout: Layout
+  readonly reader: SpoolReader
+  /** More of the layout is checked, and open to readers. */
+  readonly progressed: () => void
+  readonly signal: AbortSignal
+}
+
+/** Checks headers and bodies of what was sealed, and lays it out. False where a byte is not what it was. */
+export async function verifySealed(verification: Verification): Promise<boolean> {
+  const { sealed, sealer, layout, reader, progressed, signal } = verification
+  const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
+  for (const [count, fact] of sealed.entries()) {
+    if (signal.aborted) return true
+    const { header, extents } = sealer.replace(fact)
+    if (header !== null) {
+      const found = scratch.subarray(0, header.length)
+      const bytes = await readIfThere(reader, extents[0]!.file, extents[0]!.offset, found)
+      if (bytes !== header.length || !found.equals(header)) return false
+    }
+    if (!(await bytesMatch(reader, fact, scratch))) return false
+    // Without headers there is no archive yet, only bodies to pack one from.
+    if (header !== null) for (const extent of extents) layout.add(extent)
+    if (count % ENTRIES_A_TIME > 0) continue
+    progressed()
+    // Of bodies without bytes nothing is read, which would give others their turn.
+    await breathe()
+  }
+  progressed()
+  return true
+}
+
+/** Checks what waits for its turn, whole or begun; what is lost becomes pending again, and its part goes. */
+export async function verifyStaged(
+  entries: Entry[],
+  reader: SpoolReader,
+  writer: SpoolWriter,
+  signal: AbortSignal,
+): Promise<void> {
+  const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
+  for (const [index, entry] of entries.entries()) {
+    if (signal.aborted) return
+    if (entry.state !== 'spooled' && entry.state !== 'begun') continue
+    const at = entry.state === 'spooled' ? entry.at : begunBytes(entry.fact)
+    if (await bytesMatch(reader, at, scratch)) continue
+    if (at.file !== writer.log) await writer.discardPart(at.file)
+    entries[index] = PENDING
+  }
+}
+
+function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry-begun' }>): SpooledBody {
+  return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
+}
+
+/** 0 where the file is gone. What cannot be read for now is not gone. */
+function readIfThere(reader: SpoolReader, file: string, offset: number, target: Uint8Array): Promise<number> {
+  return reader.read(file, offset, target).catch((error) => {
+    if (error instanceof UnavailableError) throw error
+    return 0
+  })
+}
+
+/** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */
+export async function bytesMatch(reader: SpoolReader, body: SpooledBody, scratch: Uint8Array): Promise<boolean> {
+  const held = heldBytes(body)
+  let crc = 0
+  for (let done = 0; done < held.sizeBytes; ) {
+    const target = scratch.subarray(0, Math.min(scratch.length, held.sizeBytes - done))
+    const bytes = await readIfThere(reader, body.file, body.offset + done, target)
+    if (bytes === 0) return false
+    crc = crc32(target.subarray(0, bytes), crc)
+    done += bytes
+  }
+  return crc === held.crc32
+}

@@ -1,0 +1,84 @@
+// A piece of the log that is in memory still, for the moment after it was written: whoever waits at the frontier is given it.
+import type { Lease } from '../../lib/blocks.ts'
+
+/** Kept by who made it, and by each that holds it or takes of it, until they release it. */
+export interface Fresh extends Lease {
+  /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
+  take(offset: number, mostBytes: number): FreshBytes | null
+  hold(): Lease
+  /** Taken is quicker than read. */
+  readonly isWorthwhile: boolean
+}
+
+/** The last piece, for one turn of the loop: by then who waits at the frontier has taken it, and all others read the log. */
+export interface Offer {
+  readonly current: Fresh | null
+  make(fresh: Fresh): void
+}
+
+export function createOffer(): Offer {
+  let current: Fresh | null = null
+  return {
+    get current() {
+      return current
+    },
+    make(fresh) {
+      if (!fresh.isWorthwhile) return
+      const lease = fresh.hold()
+      current = fresh
+      setImmediate(() => {
+        if (current === fresh) current = null
+        lease.release()
+      })
+    },
+  }
+}
+
+/** In order, without a gap; they stay as they are until they are released. */
+export interface FreshBytes extends Lease {
+  readonly buffers: readonly Uint8Array[]
+  readonly bytes: number
+  /** Of the whole piece: all of it is kept until then. */
+  readonly heldBytes: number
+}
+
+/** Where they are smaller in the mean, it costs less to read them back together than to write each out by itself. */
+export const WORTHWHILE_BYTES = 32 * 1024
+
+/** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
+export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {
+  const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
+  let holds = 0
+  function hold(): Lease {
+    holds++
+    let isHeld = true
+    return {
+      release() {
+        if (!isHeld) throw new Error('a lease was released twice')
+        isHeld = false
+        if (--holds === 0) over()
+      },
+    }
+  }
+  return {
+    ...hold(),
+    hold,
+    isWorthwhile: buffers.length > 0 && heldBytes / buffers.length >= WORTHWHILE_BYTES,
+    take(offset, mostBytes) {
+      if (offset < begin) return null
+      const taken: Uint8Array[] = []
+      let skipped = offset - begin
+      let left = mostBytes
+      for (const buffer of buffers) {
+        if (left === 0) break
+        const piece = buffer.subarray(Math.min(skipped, buffer.length), skipped + left)
+        skipped = Math.max(0, skipped - buffer.length)
+        if (piece.length === 0) continue
+        taken.push(piece)
+        left -= piece.length
+      }
+      if (taken.length === 0) return null
+      return { buffers: taken, bytes: mostBytes - left, heldBytes, ...hold() }
+    },
+  }
+}

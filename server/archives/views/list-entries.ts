@@ -1,0 +1,65 @@
+// What became of each entry so far: one page of the manifest beside the journal and, while it builds, the build.
+import type { EntryPage, EntryStatus } from '#contracts/api.ts'
+import type { EntryInput, ListEntriesInput } from '#contracts/archive.ts'
+import { entryFailures } from '#contracts/failures.ts'
+import { cutEnd } from '../../lib/text.ts'
+import type { EntryFact, Journal, Stored } from '../../ports/journal.ts'
+import type { Build } from '../build/build.ts'
+import { urlOf } from '../manifest.ts'
+import { MAX_TOLD_LENGTH } from './tail.ts'
+
+/** Of a page's JSON: it ends before it would be larger. */
+export const PAGE_BYTES = 256 * 1024
+/** What stands around the entries. */
+const FRAME_BYTES = 100
+
+export async function pageOfEntries(
+  journal: Journal,
+  build: Build | null,
+  archiveId: string,
+  { cursor = 0, limit = 100 }: ListEntriesInput,
+): Promise<EntryPage> {
+  const manifest = await journal.manifest(archiveId)
+  const to = Math.min(cursor + limit, manifest.length)
+  // The last fact about an entry is the one that counts.
+  const latest = new Map<number, Stored<EntryFact>>()
+  for (const fact of await journal.entryFacts(archiveId, cursor, to)) latest.set(fact.index, fact)
+  const entries: EntryStatus[] = []
+  let bytes = FRAME_BYTES
+  let index = cursor
+  for (; index < to; index++) {
+    const status = statusOf(index, manifest[index]!, latest.get(index), build)
+    bytes += Buffer.byteLength(JSON.stringify(status)) + 1
+    if (bytes > PAGE_BYTES && entries.length > 0) break
+    entries.push(status)
+  }
+  return { entries, nextCursor: index < manifest.length ? index : null }
+}
+
+function statusOf(
+  index: number,
+  input: EntryInput,
+  fact: Stored<EntryFact> | undefined,
+  build: Build | null,
+): EntryStatus {
+  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
+  const unknown = { index, url, name: null, sizeBytes: null, crc32: null, failure: null }
+  if (fact?.type === 'entry-failed') {
+    const { code, attempts, httpStatus } = fact
+    const { publicMessage: message, retryable } = entryFailures[code]
+    return { ...unknown, state: 'failed', failure: { code, message, retryable, attempts, httpStatus } }
+  }
+  const live = build?.entry(index)
+  // What was sealed or staged before a rewind is not any more.
+  const isWhole = fact !== undefined && fact.type !== 'entry-begun'
+  const stands = isWhole && (live === undefined || live.state === 'sealed' || live.state === 'spooled')
+  if (stands && fact.type === 'entry-sealed') {
+    return { ...unknown, state: 'sealed', name: fact.name, sizeBytes: fact.sizeBytes, crc32: fact.crc32 }
+  }
+  if (stands || live?.state === 'whole')
+    return { ...unknown, state: 'staged', sizeBytes: isWhole ? fact.sizeBytes : null }
+  if (live?.state === 'fetching' && live.fetch !== null && live.fetch.attempt > 0) {
+    return { ...unknown, state: 'fetching', sizeBytes: live.fetch.sizeBytes }
+  }
+  return { ...unknown, state: 'pending' }
+}

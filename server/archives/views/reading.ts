@@ -1,0 +1,95 @@
+// An archive being read: bytes up to the frontier, waiting there, and whether the end is a true one.
+import { createWake } from '../../lib/wake.ts'
+import type { ArchiveRecord } from '../../ports/journal.ts'
+import type { Spool } from '../../ports/spool.ts'
+import type { Build } from '../build/build.ts'
+import type { FreshBytes } from '../bytes/recent-write.ts'
+import { createLayout, readLayout } from '../bytes/layout.ts'
+import { etagOf } from './tail.ts'
+
+export interface ArchiveReading extends AsyncDisposable {
+  readonly archiveId: string
+  readonly fileName: string
+  readonly format: ArchiveRecord['format']
+  readonly etag: string
+  /** Hexadecimal; null where it was not asked for, or the archive still grows. */
+  readonly sha256: string | null
+  /** Size of the whole archive; null while it grows. */
+  readonly sizeBytes: number | null
+  readonly readableBytes: number
+  /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
+  read(position: number, target: Uint8Array): Promise<number>
+  /** What lies from `position` on, where the frontier has just moved past it; null where it is to be read. */
+  takeFresh(position: number): FreshBytes | null
+  /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
+  wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
+}
+
+/** So much behind the frontier of a build, what was written is still in the machine's memory. */
+const RECENT_BYTES = 32 * 1024 * 1024
+
+export interface OpenReadingOptions {
+  record: ArchiveRecord
+  build: Build | null
+  spool: Spool
+  /** Called once the reading is over. */
+  closed: () => void
+}
+
+export function openReading({ record, build, spool, closed }: OpenReadingOptions): ArchiveReading | null {
+  const sealed = record.terminal?.type === 'archive-sealed' ? record.terminal : null
+  if (sealed === null && build === null) return null
+  const layout = sealed === null ? build!.layout : createLayout(sealed.extents)
+  const generation = sealed === null ? build!.generation : record.generation
+  const frontier = build?.frontier ?? createWake()
+  const reader = spool.reader(record.archiveId)
+
+  /** The bytes behind this reading are still those it began with. */
+  const valid = () => sealed !== null || build!.generation === generation
+  const whole = () => sealed !== null || build!.outcome === 'sealed'
+
+  return {
+    fileName: record.name,
+    format: record.format,
+    archiveId: record.archiveId,
+    etag: etagOf({ ...record, generation }),
+    sha256: sealed?.sha256 ?? null,
+    get sizeBytes() {
+      return whole() ? layout.readableBytes : null
+    },
+    get readableBytes() {
+      return layout.readableBytes
+    },
+    async read(position, target) {
+      const isRecent = build !== null && layout.readableBytes - position <= RECENT_BYTES
+      const read = (...at: Parameters<typeof reader.read>) =>
+        (isRecent ? reader.readRecent?.(...at) : null) ?? reader.read(...at)
+      const bytes = await readLayout(layout, read, position, target)
+      // Read first, asked after: the bytes may have been replaced meanwhile.
+      if (!valid()) throw new Error('the archive was built anew')
+      return bytes
+    },
+    takeFresh(position) {
+      const fresh = build?.fresh.current ?? null
+      if (fresh === null || !valid()) return null
+      // What follows in the log need not follow in the archive: the body of a part may come between.
+      const piece = layout.locate(position)
+      return piece?.file === build!.log ? fresh.take(piece.offset, piece.length) : null
+    },
+    async wait(position, signal) {
+      while (!signal.aborted) {
+        const seen = frontier.version
+        if (!valid()) return 'failed'
+        if (layout.readableBytes > position) return 'readable'
+        if (whole()) return 'end'
+        if (build!.outcome !== null) return 'failed'
+        await frontier.passed(seen, signal)
+      }
+      return 'failed'
+    },
+    async [Symbol.asyncDispose]() {
+      closed()
+      await reader[Symbol.asyncDispose]()
+    },
+  }
+}

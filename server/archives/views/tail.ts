@@ -1,0 +1,144 @@
+// The events of an archive: backfill from the journal, then live, one generator that loses and repeats nothing.
+import type { NumberedEvent } from '#contracts/api.ts'
+import type { EntryInput } from '#contracts/archive.ts'
+import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
+import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
+import { archiveAddress, archiveHref } from '#contracts/wire.ts'
+import { assertNever, present } from '../../lib/assert.ts'
+import { cutEnd } from '../../lib/text.ts'
+import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../../ports/journal.ts'
+import type { Build } from '../build/build.ts'
+import type { Snapshot } from '../build/build-deps.ts'
+import { nameOf, urlOf } from '../manifest.ts'
+
+const FAILURES_PAGE = 500
+/** A longer URL or name is cut where it is told: a failed list must not come back larger than it was sent. */
+export const MAX_TOLD_LENGTH = 2048
+
+export interface TailOptions {
+  journal: Journal
+  /** Where it is being built now; null when it is over, or was stopped. */
+  buildOf(archiveId: string): Build | null
+  archiveId: string
+  /** Cursor of the last event the client has; null: from the beginning. */
+  after: number | null
+  signal: AbortSignal
+}
+
+export async function* tail({
+  journal,
+  buildOf,
+  archiveId,
+  after,
+  signal,
+}: TailOptions): AsyncGenerator<NumberedEvent> {
+  let cursor = 0
+  let isFirst = true
+  let told: Snapshot | null = null
+  /** Everything up to this fact was looked for in the journal. */
+  let readSeq = 0
+  while (!signal.aborted) {
+    // The snapshot comes first: whatever is journalled after it is told by the next round.
+    const current = buildOf(archiveId)
+    const build = current?.outcome === null ? current : null
+    const seen = build?.news.version ?? 0
+    const snapshot = build?.snapshot() ?? null
+    // A thousand watchers of one build must not ask the journal for what it cannot have.
+    if (snapshot === null || snapshot.seq > readSeq) {
+      const record = present(await journal.get(archiveId), 'the archive watched')
+      if (isFirst) cursor = seqOf(after, record)
+      isFirst = false
+      if (cursor === 0) {
+        yield { id: idOf(1, record), event: acceptedEvent(record) }
+        cursor = 1
+      }
+      for (;;) {
+        const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
+        // Of the manifest no more is held while the client reads than is told of.
+        const inputs = failures.length > 0 ? await inputsOf(journal, archiveId, failures) : []
+        for (const [at, failure] of failures.entries()) {
+          if (signal.aborted) return
+          cursor = failure.seq
+          yield { id: idOf(cursor, record), event: failedEvent(failure, present(inputs[at], 'the entry')) }
+        }
+        if (failures.length < FAILURES_PAGE) break
+      }
+      if (record.terminal !== null) {
+        yield { id: idOf(record.terminal.seq, record), event: terminalEvent(record, record.terminal) }
+        return
+      }
+      if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
+      readSeq = snapshot.seq
+    }
+    if (snapshot.text !== told?.text) {
+      told = snapshot
+      cursor = Math.max(cursor, snapshot.seq)
+      yield { id: idOf(cursor, build!), event: progressEvent(snapshot.progress) }
+    }
+    await build!.news.passed(seen, signal)
+  }
+}
+
+async function inputsOf(journal: Journal, archiveId: string, failures: readonly FailedFact[]) {
+  const manifest = await journal.manifest(archiveId)
+  return failures.map(({ index }) => manifest[index])
+}
+
+/** More facts than an archive has. */
+const GENERATION_STEP = 1_000_000_000
+
+/**
+ * The cursor of an event: the seq of the last fact in it, and in what is beyond any seq the generation. After a power failure
+ * other facts may stand under the same seqs; they are of another generation then.
+ */
+function idOf(seq: number, { generation }: Pick<ArchiveRecord, 'generation'>): string {
+  return String((generation - 1) * GENERATION_STEP + seq)
+}
+
+/** 0 for a cursor that the archive never had, or has no more: then all is told anew. */
+function seqOf(after: number | null, { generation, lastSeq }: ArchiveRecord): number {
+  const seq = (after ?? 0) - (generation - 1) * GENERATION_STEP
+  return seq < 0 || seq > lastSeq ? 0 : seq
+}
+
+export function acceptedEvent(record: ArchiveRecord): AcceptedEvent {
+  const { archiveId, name, format, totalEntries, acceptedAtMs } = record
+  const href = archiveHref(record, name)
+  const acceptedAt = new Date(acceptedAtMs).toISOString()
+  return { type: 'accepted', archiveId, protocol: 1, name, format, totalEntries, href, acceptedAt }
+}
+
+const progressEvent = (progress: Progress): ArchiveEvent => ({ type: 'progress', ...progress })
+
+type FailedFact = Stored<Extract<Fact, { type: 'entry-failed' }>>
+
+export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, input: EntryInput): FileFailedEvent {
+  const { publicMessage: message, retryable } = entryFailures[code]
+  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
+  const asked = nameOf(input)
+  const name = asked === null ? null : cutEnd(asked, MAX_TOLD_LENGTH)
+  return { type: 'file-failed', index, url, name, code, message, retryable, attempts, httpStatus }
+}
+
+/** Never stands for other bytes: another archive of the same id has another nonce, one that lost bytes another generation. */
+export function etagOf(record: Pick<ArchiveRecord, 'archiveId' | 'nonce' | 'generation'>): string {
+  return `"${archiveAddress(record)}.${record.generation}"`
+}
+
+function terminalEvent(record: ArchiveRecord, fact: TerminalFact): TerminalEvent {
+  switch (fact.type) {
+    case 'archive-sealed': {
+      const { sizeBytes, sha256, sealedEntries, failedEntries, durationMs, expiresAtMs } = fact
+      const href = archiveHref(record, record.name)
+      const expiresAt = new Date(expiresAtMs).toISOString()
+      const etag = etagOf(record)
+      return { type: 'complete', href, sizeBytes, etag, sha256, sealedEntries, failedEntries, durationMs, expiresAt }
+    }
+    case 'aborted': {
+      const { publicMessage: message, retryable } = abortReasons[fact.code]
+      return { type: 'aborted', code: fact.code, message, retryable }
+    }
+    default:
+      return assertNever(fact)
+  }
+}

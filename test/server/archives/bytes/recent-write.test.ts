@@ -1,0 +1,141 @@
+// What was just written, given out of memory: the same bytes as in the log, and its memory is free once nobody holds it.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createFresh } from '../../../../server/archives/bytes/recent-write.ts'
+import { type ArchiveReading, openReading } from '../../../../server/archives/views/reading.ts'
+import { bytes, gate } from '../../../support/behaviours.ts'
+import { openHouse } from '../../../support/building.ts'
+import { bodyOf, startOrigin } from '../../../support/origin.ts'
+import { until } from '../../../support/wait.ts'
+
+describe('fresh bytes', () => {
+  it('are what lies from an offset of the log on, and none where that is elsewhere', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 5 }), { maxLength: 5 }),
+        fc.nat(10),
+        fc.nat(40),
+        fc.integer({ min: 1, max: 40 }),
+        (buffers, begin, offset, mostBytes) => {
+          const log = Buffer.concat([Buffer.alloc(begin, 255), ...buffers])
+          const taken = createFresh(begin, buffers, () => {}).take(offset, mostBytes)
+          if (offset < begin || offset >= log.length) expect(taken).toBeNull()
+          else {
+            const wanted = log.subarray(offset, offset + mostBytes)
+            expect(Buffer.concat(taken!.buffers)).toEqual(wanted)
+            expect(taken!.bytes).toBe(wanted.length)
+            expect(taken!.heldBytes).toBe(log.length - begin)
+          }
+        },
+      ),
+    )
+  })
+
+  it('are over when all have released them', () => {
+    let over = 0
+    const fresh = createFresh(0, [Buffer.alloc(5)], () => over++)
+    const [one, other] = [fresh.take(0, 5)!, fresh.take(3, 2)!]
+    one.release()
+    fresh.release()
+    expect(over).toBe(0)
+    other.release()
+    expect(over).toBe(1)
+    // It would let go of memory that somebody else holds.
+    expect(() => one.release()).toThrow('twice')
+  })
+
+  it('are worth while where they are large', () => {
+    const isWorthwhile = (sizes: number[]) =>
+      createFresh(
+        0,
+        sizes.map((size) => Buffer.alloc(size)),
+        () => {},
+      ).isWorthwhile
+    expect([[], [100, 50_000], [100, 100_000]].map(isWorthwhile)).toEqual([false, false, true])
+  })
+})
+
+/** Reads to the end as a download does, of a client that takes its time over what it is given. */
+async function follow(reading: ArchiveReading) {
+  const chunks: Uint8Array[] = []
+  let position = 0
+  let freshBytes = 0
+  const { signal } = new AbortController()
+  while ((await reading.wait(position, signal)) === 'readable') {
+    const fresh = reading.takeFresh(position)
+    if (fresh === null) {
+      const target = Buffer.alloc(100_000)
+      const bytes = await reading.read(position, target)
+      chunks.push(target.subarray(0, bytes))
+      position += bytes
+    } else {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      for (const buffer of fresh.buffers) chunks.push(Buffer.from(buffer))
+      position += fresh.bytes
+      freshBytes += fresh.bytes
+      fresh.release()
+    }
+  }
+  return { bytes: Buffer.concat(chunks), freshBytes }
+}
+
+describe('a reading at the frontier', () => {
+  it('is given bodies as they were written, and who comes later reads the same', async () => {
+    await using origin = await startOrigin()
+    await using house = await openHouse()
+    const small = Array<number>(150).fill(10_000)
+    const sizes = [300_000, 700_000, 100, 1_000_000, ...small, 200_000, 3_000_000, 400_000]
+    const { archiveId } = await house.accept(sizes.map((size, n) => `${origin.url}/bytes/${size}/${n}`))
+    const build = await house.start(archiveId)
+    const open = () => openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
+    await using reading = open()
+    await using late = open()
+    const { bytes, freshBytes } = await follow(reading)
+    await build.ended
+    expect(freshBytes).toBeGreaterThanOrEqual(300_000)
+    expect(bytes.equals(await house.bytes(archiveId))).toBe(true)
+    expect(late.takeFresh(0)).toBeNull()
+    for (const [n, { body }] of (await house.zip(archiveId)).entries()) {
+      expect(body.equals(bodyOf(sizes[n]!, n))).toBe(true)
+    }
+    expect(house.staging.usedBytes).toBe(0)
+  })
+
+  it('is given nothing across a body that lies elsewhere, though all are written at once', async () => {
+    await using origin = await startOrigin()
+    await using house = await openHouse()
+    const head = gate(bytes(bodyOf(300_000, 'head')))
+    const sizes = [200_000, 3_000_000, 400_000, 100_000]
+    const { archiveId } = await house.accept([
+      origin.serve('/head', head.behaviour),
+      ...sizes.map((size, n) => `${origin.url}/bytes/${size}/${n}`),
+    ])
+    const build = await house.start(archiveId)
+    await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
+    const following = follow(reading)
+    // The large one is in its part, and the others are in memory.
+    await until(() => build.entry(2).state === 'spooled' && build.entry(4).state === 'whole', { what: 'the others' })
+    head.open()
+    const { bytes: followed, freshBytes } = await following
+    await build.ended
+    expect(freshBytes).toBeGreaterThanOrEqual(500_000)
+    expect(followed.equals(await house.bytes(archiveId))).toBe(true)
+  })
+
+  it('holds the memory of what it was given, and of nothing else', async () => {
+    await using origin = await startOrigin()
+    await using house = await openHouse()
+    const { archiveId } = await house.accept([`${origin.url}/bytes/300000/a`, `${origin.url}/bytes/200000/b`])
+    const build = await house.start(archiveId)
+    await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
+    await reading.wait(0, new AbortController().signal)
+    const fresh = reading.takeFresh(0)!
+    await build.ended
+    expect(build.fresh.current).toBeNull()
+    expect(house.staging.usedBytes).toBeGreaterThanOrEqual(300_000)
+    const held = Buffer.concat(fresh.buffers)
+    expect(held.equals((await house.bytes(archiveId)).subarray(0, held.length))).toBe(true)
+    fresh.release()
+    expect(house.staging.usedBytes).toBe(0)
+  })
+})

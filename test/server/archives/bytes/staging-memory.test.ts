@@ -1,0 +1,79 @@
+// The memory bodies wait in: a budget kept to the byte, and blocks that small bodies share without getting in each other's way.
+import { describe, expect, it } from 'vitest'
+import { Copies } from '../../../../server/archives/bytes/chunk-packer.ts'
+import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
+import type { Lease } from '../../../../server/lib/blocks.ts'
+import { bodyOf } from '../../../support/origin.ts'
+
+const KIB = 1024
+
+describe('the staging budget', () => {
+  it('gives out what it has, to the byte, and takes it back', () => {
+    using staging = createStagingMemory(10)
+    expect([7, 4, 3, 1].map((bytes) => staging.tryReserve(bytes))).toEqual([true, false, true, false])
+    expect(staging.tryReserve(0)).toBe(true)
+    staging.release(7)
+    expect(staging.usedBytes).toBe(3)
+    expect(staging.tryReserve(7)).toBe(true)
+  })
+})
+
+describe('pieces', () => {
+  it('share a block, side by side, and give it back when the last of them is released', () => {
+    using staging = createStagingMemory(0)
+    const pieces = Array.from({ length: 30 }, () => staging.piece(10 * KIB))
+    expect(new Set(pieces.map(({ memory }) => memory.buffer)).size).toBe(2)
+    for (const [n, { memory }] of pieces.entries()) memory.fill(n)
+    for (const [n, { memory }] of pieces.entries()) expect(memory.equals(Buffer.alloc(10 * KIB, n))).toBe(true)
+    for (const { lease } of pieces.slice(0, 24)) lease!.release()
+    expect(staging.liveBlocks).toBe(2)
+    pieces[24]!.lease!.release()
+    // The other one is still being filled.
+    expect(staging.liveBlocks).toBe(1)
+  })
+
+  it('are ordinary memory where they are large, and where a limit of blocks is reached', () => {
+    using staging = createStagingMemory(0)
+    expect(staging.piece(64 * KIB + 1).lease).toBeNull()
+    const pieces = Array.from({ length: 520 }, () => staging.piece(64 * KIB))
+    expect(pieces.filter(({ lease }) => lease === null)).toHaveLength(8)
+    expect(pieces.every(({ memory }) => memory.length === 64 * KIB)).toBe(true)
+    for (const { lease } of pieces) lease?.release()
+    expect(staging.piece(64 * KIB).lease).not.toBeNull()
+  })
+
+  it('refuse a second release', () => {
+    using staging = createStagingMemory(0)
+    const { lease } = staging.piece(KIB)
+    lease!.release()
+    expect(() => lease!.release()).toThrow('twice')
+  })
+})
+
+describe('copies', () => {
+  it('of chunks that follow each other are one buffer, in pieces of the expected size', () => {
+    using staging = createStagingMemory(0)
+    const content = bodyOf(20_000, 'copied')
+    const chunks: Buffer[] = []
+    const leases: Lease[] = []
+    const copies = new Copies(staging)
+    for (let at = 0; at < content.length; at += 250) {
+      const chunk = Buffer.from(content.subarray(at, at + 250))
+      copies.add(chunk, 10_000, chunks, leases)
+      chunk.fill(0)
+    }
+    expect(chunks.map(({ length }) => length)).toEqual([10_000, 10_000])
+    expect(leases).toHaveLength(2)
+    expect(Buffer.concat(chunks).equals(content)).toBe(true)
+  })
+
+  it('leave what was appended before between them as it is', () => {
+    using staging = createStagingMemory(0)
+    const chunks: Buffer[] = []
+    const copies = new Copies(staging)
+    copies.add(Buffer.from('one '), 100, chunks, [])
+    chunks.push(Buffer.from('two '))
+    copies.add(Buffer.from('three'), 100, chunks, [])
+    expect(Buffer.concat(chunks).toString()).toBe('one two three')
+  })
+})
