@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 // The command `sheaf`: signals, exit codes, and which command runs. Everything else is in the files it imports.
 import { readFile } from 'node:fs/promises'
-import { type Command, parseCommandLine, UsageError } from './args.ts'
 import { createSheafClient } from '../client.ts'
+import { ArchiveAbortedError } from '../save.ts'
+import { type Command, parseCommandLine, UsageError } from './args.ts'
 import { runGet, type Terminal, writeLine } from './get.ts'
 import { helpText } from './help.ts'
 import { ListError } from './list.ts'
 import { runPlan } from './plan.ts'
 import { abortedLine, infoLines, printable } from './render.ts'
-import { ArchiveAbortedError } from '../save.ts'
 
 /** The user, or whoever reads our output, wants no more of it. */
 class Interrupted extends Error {

@@ -4,14 +4,14 @@ import type { EntryInput } from '#contracts/archive.ts'
 import { newArchiveKey, RefusedError } from '#contracts/client.ts'
 import type { ArchiveEvent } from '#contracts/events.ts'
 import { fold, initialState } from '#contracts/state.ts'
-import { type GetCommand, UsageError } from './args.ts'
 import { createSheafClient, type SheafClient } from '../client.ts'
+import { ArchiveAbortedError } from '../save.ts'
+import { assertWritable } from '../store.ts'
+import { type GetCommand, UsageError } from './args.ts'
 import { createDisplay, displayModeOf } from './display.ts'
 import { readList } from './list.ts'
 import { createRateMeter } from './rate.ts'
 import { failureLine, printable, summaryLine, type View } from './render.ts'
-import { ArchiveAbortedError } from '../save.ts'
-import { assertWritable } from '../store.ts'
 
 export interface Terminal {
   stdin: NodeJS.ReadStream

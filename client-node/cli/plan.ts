@@ -1,6 +1,7 @@
 // The plan command: what an archive would hold, as a table or as JSON, and an exit code. Makes and saves nothing.
-import type { PlanCommand } from './args.ts'
+
 import { createSheafClient } from '../client.ts'
+import type { PlanCommand } from './args.ts'
 import { GIVE_UP_AFTER_MS, readEntries, type Terminal, writeLine } from './get.ts'
 import { planLines } from './render.ts'
 

@@ -14,11 +14,11 @@ import { UnavailableError } from '../ports/unavailable.ts'
 import { type Admission, NO_SPACE_RETRY_MS } from './admission.ts'
 import type { Attendance } from './attendance.ts'
 import type { Expiry } from './expiry.ts'
-import { pageOfEntries } from './views/list-entries.ts'
 import { archiveIdOf, manifestBytes, manifestHashOf, withDefaults } from './manifest.ts'
 import type { Planner } from './plan.ts'
-import { type ArchiveReading, openReading } from './views/reading.ts'
 import type { Runner } from './runner.ts'
+import { pageOfEntries } from './views/list-entries.ts'
+import { type ArchiveReading, openReading } from './views/reading.ts'
 import { acceptedEvent, tail } from './views/tail.ts'
 
 export interface ServiceOptions {

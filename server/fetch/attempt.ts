@@ -1,29 +1,14 @@
 // One attempt at one body: a request, its redirects, its deadlines, until the body is whole or an outcome says why not.
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import type { Lease } from '../lib/blocks.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { BodySink } from './body-sink.ts'
 import { type Coding, codingsToUndo, createDecoder, type Decoder, isPlainlyFramed } from './decode.ts'
 import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import { continues, parseContentRange, type Received, strongEtag } from './partial.ts'
 import { parseRedirect } from './source.ts'
-
-/** Where a body goes. Called while the response is parsed, so nothing here may wait. */
-export interface BodySink {
-  /**
-   * A body begins, of `sizeBytes` if the origin told; what came before was another try and is void. Under `etag`, if there
-   * is one, a later request can go on with it.
-   */
-  begin(sizeBytes: number | null, etag: string | null): void
-  /**
-   * Takes over the chunk, and its lease if it has one: the bytes stay until that is released. False: send no more until
-   * the callback given to `whenReady` is called.
-   */
-  write(chunk: Buffer, lease?: Lease | null): boolean
-  whenReady(resume: () => void): void
-}
 
 export interface AttemptLimits {
   /** Bodies larger than this fail as ENTRY_TOO_LARGE. */

@@ -8,7 +8,7 @@ import {
   constants as zlib,
 } from 'node:zlib'
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import type { BodySink } from './attempt.ts'
+import type { BodySink } from './body-sink.ts'
 import type { DecoderPlaces } from './decoder-places.ts'
 import { proposeName } from './name.ts'
 

@@ -1,12 +1,12 @@
 // Fetches entries: attempt after attempt within the budget, until a body is whole or there is nothing more to try.
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import type { Clock } from '../lib/clock.ts'
-import { Attempt, type AttemptLimits, type AttemptOutcome, type BodySink, type ResponseFacts } from './attempt.ts'
+import { Attempt, type AttemptLimits, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import type { BodySink } from './body-sink.ts'
 import type { FetchBudget, FetchTask, Release } from './budget.ts'
 import { createDecoderPlaces } from './decoder-places.ts'
-import { type FetchDispatcher, releaseAfterDial } from './dispatcher.ts'
+import { releaseAfterDial } from './dispatcher.ts'
 import type { Received } from './partial.ts'
-import { createProbe, type Probe } from './probe.ts'
+import { createProbe, type Probe, type ProbeOptions } from './probe.ts'
 import { nextDelayMs } from './retry.ts'
 
 export interface FetcherLimits extends AttemptLimits {
@@ -15,12 +15,8 @@ export interface FetcherLimits extends AttemptLimits {
   readonly maxAttempts: number
 }
 
-export interface FetcherOptions {
-  dispatcher: FetchDispatcher
-  budget: FetchBudget
-  limits: FetcherLimits
-  clock: Clock
-  userAgent: string
+export interface FetcherOptions extends ProbeOptions {
+  readonly limits: FetcherLimits
 }
 
 export type FetchOutcome = { readonly attempts: number } & (

@@ -1,9 +1,17 @@
 // Asks origins by HEAD what they would send: one attempt each, within the budget. Receives no body and decides nothing.
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import { Attempt, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
-import type { Release } from './budget.ts'
-import { releaseAfterDial } from './dispatcher.ts'
-import type { FetcherOptions } from './fetcher.ts'
+import type { Clock } from '../lib/clock.ts'
+import { Attempt, type AttemptLimits, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import type { FetchBudget, Release } from './budget.ts'
+import { type FetchDispatcher, releaseAfterDial } from './dispatcher.ts'
+
+export interface ProbeOptions {
+  readonly dispatcher: FetchDispatcher
+  readonly budget: FetchBudget
+  readonly limits: AttemptLimits
+  readonly clock: Clock
+  readonly userAgent: string
+}
 
 export interface ProbeTarget {
   readonly index: number
@@ -31,7 +39,7 @@ const CHECK_EVERY_MS = 100
 /** RFC 9110 15.5.6 and 15.6.2: of the method, not of the file. A GET may well be answered. */
 const NO_HEAD_STATUSES: ReadonlySet<number> = new Set([405, 501])
 
-export function createProbe({ dispatcher, budget, limits, clock, userAgent }: FetcherOptions): Probe {
+export function createProbe({ dispatcher, budget, limits, clock, userAgent }: ProbeOptions): Probe {
   return (targets, signal, client) =>
     new Promise((resolve) => {
       const outcomes = new Map<number, ProbeOutcome>()

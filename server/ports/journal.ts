@@ -78,6 +78,8 @@ export type AbortedFact = Extract<Fact, { type: 'aborted' }>
 export type TerminalFact = Extract<Fact, { type: 'archive-sealed' | 'aborted' }>
 export type EntryFact = Extract<Fact, { index: number }>
 export type Stored<F extends Fact> = F & { readonly seq: number }
+export type BegunFact = Extract<Fact, { type: 'entry-begun' }>
+export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
 
 /** What was asked; does not change. */
 export interface ArchiveRequest {

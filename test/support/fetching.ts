@@ -1,6 +1,6 @@
 // The real fetcher with short limits, and a sink that collects what it is given.
 import { parseAllowList } from '../../server/fetch/address.ts'
-import type { BodySink } from '../../server/fetch/attempt.ts'
+import type { BodySink } from '../../server/fetch/body-sink.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
 import { createCrowd } from '../../server/fetch/crowd.ts'
 import { createDispatcher, type DispatcherOptions, type FetchDispatcher } from '../../server/fetch/dispatcher.ts'

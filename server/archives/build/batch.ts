@@ -1,13 +1,13 @@
 // Decides what of an archive can be journalled now, and in which bytes and facts. Changes entries' states; no I/O.
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../../lib/clock.ts'
-import type { Fact } from '../../ports/journal.ts'
+import type { BegunFact, Fact } from '../../ports/journal.ts'
 import type { SpoolWriter } from '../../ports/spool.ts'
-import { type BegunFact, type Entry, inLog, SEALED } from './entry.ts'
 import { appendExtent, type GrowingExtent } from '../bytes/layout.ts'
 import { LogBytes } from '../bytes/log-bytes.ts'
-import type { Sealer } from './sealer.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
+import { type Entry, inLog, SEALED } from './entry.ts'
+import type { Sealer } from './sealer.ts'
 
 /** One write and one transaction take in at most this much. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024

@@ -4,8 +4,8 @@ import type { Fetcher } from '../../fetch/fetcher.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Deflater } from '../../zip/deflate.ts'
-import type { BuildJournal, BuildSpool } from './patience.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
+import type { BuildJournal, BuildSpool } from './patience.ts'
 
 export interface BuildLimits {
   readonly maxArchiveBytes: number

@@ -1,10 +1,10 @@
 // One entry while it is fetched: takes its body in, and tells its host what became of it. One object for each entry under way.
-import type { BodySink } from '../../fetch/attempt.ts'
+import type { BodySink } from '../../fetch/body-sink.ts'
 import type { EntryFetch, EntryRequest, FetchOutcome } from '../../fetch/fetcher.ts'
 import type { Received } from '../../fetch/partial.ts'
 import type { Lease } from '../../lib/blocks.ts'
+import type { BegunFact } from '../../ports/journal.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
-import type { BegunFact } from './entry.ts'
 import { type BodyCheckpoint, StagedBody, type StagedBodyOptions } from '../bytes/staged-body.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 

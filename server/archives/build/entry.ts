@@ -1,16 +1,13 @@
 // One entry while its archive is built: where it stands, and where its body is.
-import type { Fact, Measured, Stored, WholeBody } from '../../ports/journal.ts'
-import type { Fetching } from './entry-fetch.ts'
+import type { BegunFact, Fact, Measured, WholeBody } from '../../ports/journal.ts'
 import type { StagedBody } from '../bytes/staged-body.ts'
+import type { Fetching } from './entry-fetch.ts'
 
 /** What a whole body is archived with. */
 export interface WholeFacts {
   readonly proposedName: string
   readonly modifiedMs: number | null
 }
-
-export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
-export type BegunFact = Extract<Fact, { type: 'entry-begun' }>
 
 export type Entry =
   | { readonly state: 'pending' }

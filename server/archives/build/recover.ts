@@ -1,11 +1,11 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
-import type { Fact } from '../../ports/journal.ts'
+import type { Fact, SealedFact } from '../../ports/journal.ts'
 import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
-import { type Entry, heldBytes, PENDING, type SealedFact, type SpooledBody } from './entry.ts'
 import type { Layout } from '../bytes/layout.ts'
+import { type Entry, heldBytes, PENDING, type SpooledBody } from './entry.ts'
 import type { BuildJournal } from './patience.ts'
 import type { Sealer } from './sealer.ts'
 

@@ -1,11 +1,11 @@
 // Gives whole entries their place: final name, header, extents, directory. In manifest order; no I/O of its own.
 import { type ArchiveFormat, REPORT_NAME } from '#contracts/archive.ts'
-import type { Extent, Fact, Measured, WholeBody } from '../../ports/journal.ts'
+import type { Extent, Fact, Measured, SealedFact, WholeBody } from '../../ports/journal.ts'
 import { LOG } from '../../ports/spool.ts'
 import type { TarMember } from '../../tar/pack.ts'
 import { cleanEntryName, createNamer } from '../../zip/entry-name.ts'
 import { type Allocate, createZipWriter, type Member } from '../../zip/writer.ts'
-import { heldBytes, type SealedFact } from './entry.ts'
+import { heldBytes } from './entry.ts'
 
 /** For sources that say nothing of their date, or nothing that is one: the earliest a zip can tell. */
 const DEFAULT_MODIFIED_MS = Date.UTC(1980, 0, 1)

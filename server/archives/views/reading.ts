@@ -3,8 +3,8 @@ import { createWake } from '../../lib/wake.ts'
 import type { ArchiveRecord } from '../../ports/journal.ts'
 import type { Spool } from '../../ports/spool.ts'
 import type { Build } from '../build/build.ts'
-import type { FreshBytes } from '../bytes/recent-write.ts'
 import { createLayout, readLayout } from '../bytes/layout.ts'
+import type { FreshBytes } from '../bytes/recent-write.ts'
 import { etagOf } from './tail.ts'
 
 export interface ArchiveReading extends AsyncDisposable {

@@ -1,9 +1,14 @@
 // What the journal says after a restart, and which bytes of the spool are believed.
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createLayout } from '../../../../server/archives/bytes/layout.ts'
-import { bytesMatch, recoverEntries, UnknownFactError, verifySealed } from '../../../../server/archives/build/recover.ts'
+import {
+  bytesMatch,
+  recoverEntries,
+  UnknownFactError,
+  verifySealed,
+} from '../../../../server/archives/build/recover.ts'
 import { createSealer } from '../../../../server/archives/build/sealer.ts'
+import { createLayout } from '../../../../server/archives/bytes/layout.ts'
 import type { Fact } from '../../../../server/ports/journal.ts'
 import { failedFact, sealedFact, stagedFact } from '../../../support/archives.ts'
 import { type House, openHouse } from '../../../support/building.ts'

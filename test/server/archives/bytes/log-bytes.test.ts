@@ -1,7 +1,7 @@
 // The bytes of one write: in order, small ones side by side in memory that is counted and comes back.
 import { describe, expect, it } from 'vitest'
-import { createFresh } from '../../../../server/archives/bytes/recent-write.ts'
 import { LogBytes } from '../../../../server/archives/bytes/log-bytes.ts'
+import { createFresh } from '../../../../server/archives/bytes/recent-write.ts'
 import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
 import { bodyOf } from '../../../support/origin.ts'
 
