@@ -70,6 +70,20 @@ const floors: readonly (readonly string[])[] = [
   ['server/app.ts'],
   ['server/main.ts'],
 ]
+const isManifest = (path: string) => path === 'server/archives/manifest.ts'
+/** Inside `server/archives`, from the ground up: what an archive is asked to be, its bytes, its one writer, what is read of it, the face. */
+const rooms: readonly ((path: string) => boolean)[] = [
+  isManifest,
+  isBelow('server/archives/bytes'),
+  isBelow('server/archives/build'),
+  isBelow('server/archives/views'),
+  (path) => dirname(path) === 'server/archives',
+]
+const roomOf = (path: string) => rooms.findIndex((isInRoom) => isInRoom(path))
+const roomUnder: ReadonlyMap<string, string> = new Map([
+  ['server/archives/service.ts', 'views'],
+  ['server/archives/runner.ts', 'build'],
+])
 const floorOf = (path: string) => floors.findIndex((floor) => floor.some((prefix) => path.startsWith(prefix)))
 
 describe('the plan', () => {
@@ -95,6 +109,19 @@ describe('the plan', () => {
     expect(told(up)).toEqual([])
   })
 
+  it('gives every file about archives a room, and imports between rooms point down only', () => {
+    const archives = files.filter(isBelow('server/archives'))
+    expect(archives.filter((file) => roomOf(file) < 0)).toEqual([])
+    const up = imports.filter(({ from, to }) => roomOf(from) >= 0 && roomOf(to) > roomOf(from))
+    expect(told(up)).toEqual([])
+    // What clients ask knows one writer and its views, and nothing of where bytes lie.
+    const own = rooms.length - 1
+    const face = imports.filter(({ from, to }) => roomOf(from) === own && roomOf(to) > 0 && roomOf(to) < own)
+    const allowed = face.filter(({ from, to }) => isBelow(`server/archives/${roomUnder.get(from)}`)(to))
+    expect(allowed.length).toBeGreaterThan(0)
+    expect(told(face.filter((found) => !allowed.includes(found)))).toEqual([])
+  })
+
   it('has no import from one house of a floor to another', () => {
     // Packing a zip, a tar, and storing bytes know nothing of each other, nor of fetching.
     const houses = ['server/fetch', 'server/zip', 'server/tar', 'server/adapters/disk', 'server/adapters/sqlite']
@@ -106,9 +133,9 @@ describe('the plan', () => {
     expect(told(across)).toEqual([])
   })
 
-  it('has no cycles of values', () => {
+  it('has no cycles, of types either', () => {
     const next = Map.groupBy(
-      imports.filter(({ isOurs, typeOnly }) => isOurs && !typeOnly),
+      imports.filter(({ isOurs }) => isOurs),
       ({ from }) => from,
     )
     const done = new Set<string>()

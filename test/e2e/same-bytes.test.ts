@@ -4,7 +4,8 @@ import { newArchiveKey } from '#contracts/client.ts'
 import { createRandom } from '../../client-node/cli/stress-plan.ts'
 import { ask } from '../support/ask.ts'
 import { bytes, chunked, delayed, resetAfter, sequence, status } from '../support/behaviours.ts'
-import { type Behaviour, bodyOf } from '../support/origin.ts'
+import type { Behaviour } from '../support/exchange.ts'
+import { bodyOf } from '../support/origin.ts'
 import { completed, eachTestItsWorld, spooled, watch } from './world.ts'
 
 const world = eachTestItsWorld()

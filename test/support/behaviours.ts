@@ -1,7 +1,7 @@
 // How an origin answers, well or badly: small behaviours that compose. What they send is set by their arguments alone.
 import { STATUS_CODES } from 'node:http'
 import { crc32, gzipSync } from 'node:zlib'
-import type { Behaviour, Exchange, OriginRequest } from './origin.ts'
+import type { Behaviour, Exchange, OriginRequest } from './exchange.ts'
 import { until } from './wait.ts'
 
 /** Of a response, in lower case. `undefined` takes away a default one. */

@@ -4,7 +4,8 @@ import type { Dispatcher } from 'undici'
 import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import type { Lease } from '../../server/lib/blocks.ts'
 import { bodyOf, bytes, chunked, finAfter, resetAfter } from './behaviours.ts'
-import type { Behaviour, Origin } from './origin.ts'
+import type { Behaviour } from './exchange.ts'
+import type { Origin } from './origin.ts'
 
 export type Wire = Pick<FetchDispatcher, 'dispatch' | 'hold'>
 

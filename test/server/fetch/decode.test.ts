@@ -8,8 +8,9 @@ import type { BodySink } from '../../../server/fetch/body-sink.ts'
 import { type Coding, codingsToUndo, createDecoder } from '../../../server/fetch/decode.ts'
 import { createDecoderPlaces } from '../../../server/fetch/decoder-places.ts'
 import * as behave from '../../support/behaviours.ts'
+import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
-import { type Behaviour, bodyOf, startOrigin } from '../../support/origin.ts'
+import { bodyOf, startOrigin } from '../../support/origin.ts'
 import { until } from '../../support/wait.ts'
 
 /** Compressible for every coding, and so long that it comes out in many pieces. */

@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { brotliCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import * as behave from '../../support/behaviours.ts'
+import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, type Fetching, startFetching } from '../../support/fetching.ts'
-import { type Behaviour, type Origin, startOrigin } from '../../support/origin.ts'
+import { type Origin, startOrigin } from '../../support/origin.ts'
 import { until } from '../../support/wait.ts'
 
 const headers = { 'content-encoding': 'br' }

@@ -8,8 +8,9 @@ import { describe, expect, it } from 'vitest'
 import type { BodySink } from '../../../server/fetch/body-sink.ts'
 import type { Resolve } from '../../../server/fetch/resolve.ts'
 import * as behave from '../../support/behaviours.ts'
+import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
-import { type Behaviour, bodyOf, type Origin, startOrigin, type TlsIdentity } from '../../support/origin.ts'
+import { bodyOf, type Origin, startOrigin, type TlsIdentity } from '../../support/origin.ts'
 import { until } from '../../support/wait.ts'
 
 const body = bodyOf(100_000, 'file')

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, it } from 'vitest'
 import * as behave from '../../support/behaviours.ts'
 import { startBlackhole } from '../../support/blackhole.ts'
+import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
-import { type Behaviour, bodyOf, startOrigin } from '../../support/origin.ts'
+import { bodyOf, startOrigin } from '../../support/origin.ts'
 
 const body = bodyOf(100_000, 'file')
 

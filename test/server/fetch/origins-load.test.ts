@@ -8,8 +8,9 @@ import { type EntryFailureCode, entryFailures } from '#contracts/failures.ts'
 import * as behave from '../../support/behaviours.ts'
 import { startBlackhole } from '../../support/blackhole.ts'
 import { openHouse } from '../../support/building.ts'
+import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, startFetching } from '../../support/fetching.ts'
-import { type Behaviour, bodyOf, type Origin, startOrigin } from '../../support/origin.ts'
+import { bodyOf, type Origin, startOrigin } from '../../support/origin.ts'
 import { until } from '../../support/wait.ts'
 
 const body = bodyOf(100_000, 'file')
