@@ -44,7 +44,7 @@ export interface ArchiveService extends ArchiveApi {
 }
 
 /** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
-const LEAST_ROOM_BYTES = 1024 * 1024
+const MIN_ROOM_BYTES = 1024 * 1024
 const UNAVAILABLE_RETRY_MS = 2_000
 /** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
 const CANCEL_PATIENCE_MS = 5_000
@@ -103,7 +103,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
 
   async function accept(request: ArchiveRequest, entries: readonly EntryInput[], client: string) {
     const { freeBytes } = await whileAvailable(spool.room())
-    if (freeBytes < LEAST_ROOM_BYTES) throw noSpace()
+    if (freeBytes < MIN_ROOM_BYTES) throw noSpace()
     try {
       return await journal.accept(request, entries, client)
     } catch (error) {

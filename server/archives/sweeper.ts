@@ -34,7 +34,7 @@ export interface Sweeper extends AsyncDisposable {
  * where there is no other room.
  */
 const KEPT_ASIDE_MS = 24 * 3_600_000
-const LEAST_ROOM_BYTES = 1024 * 1024
+const MIN_ROOM_BYTES = 1024 * 1024
 /** Once in so many sweeps all folders are looked at, whatever failed before or not. */
 const SWEEPS_A_LOOK = 10
 
@@ -104,7 +104,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     if (damagedAtMs === null || clock.wallMs() - damagedAtMs > KEPT_ASIDE_MS) return false
     if ((await journal.get(archiveId)) !== null) return false
     isLeft = true
-    return (await spool.room()).freeBytes >= LEAST_ROOM_BYTES
+    return (await spool.room()).freeBytes >= MIN_ROOM_BYTES
   }
 
   async function sweep(): Promise<void> {

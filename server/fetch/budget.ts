@@ -96,8 +96,8 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, createCrowd } = options
   const sure = Math.min(SURE_FETCHES, maxFetches)
   const shares = sharesOf(maxFetches)
-  const mostOfClient = Math.min(shares.client, maxInAll)
-  const mostOfAll = Math.min(shares.inAll, maxInAll)
+  const maxOfClient = Math.min(shares.client, maxInAll)
+  const maxOfAll = Math.min(shares.inAll, maxInAll)
   const atOrigin = sharesOf(maxFetchesPerOrigin)
   /** In the order of their next turn. */
   const clients = new Map<string, Client>()
@@ -176,7 +176,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   const hasRoom = (lane: LaneState) => lane.active < sure || isWithinShare(lane)
 
   function isWithinShare({ active: own, client }: LaneState): boolean {
-    return leavesRoom(own, client.shared, mostOfClient) && leavesRoom(client.shared, shared, mostOfAll)
+    return leavesRoom(own, client.shared, maxOfClient) && leavesRoom(client.shared, shared, maxOfAll)
   }
 
   /** That of the earliest task whose origin has room. */

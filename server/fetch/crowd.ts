@@ -12,15 +12,15 @@ export interface Crowd {
   ended(bytes: number, tookMs: number): void
 }
 
-const LEAST_FETCHES = 4
+const MIN_FETCHES = 4
 /** Small bodies are mostly waited for: more of them at a time are quicker. */
-const LEAST_BYTES = 4 * 1024 * 1024
+const MIN_BYTES = 4 * 1024 * 1024
 /** From slow origins, too, more bodies at a time are quicker. */
-const LEAST_BYTES_PER_MS = 100_000
+const MIN_BYTES_PER_MS = 100_000
 /** Where none has ended for so long, those under way are slow ones, whatever the last were: one more is let in. */
-const LONGEST_MS = 100
+const MAX_MS = 100
 /** A body that goes on and on says little of the others. */
-const MOST_COUNTED_BYTES = 4 * 1024 * 1024
+const MAX_COUNTED_BYTES = 4 * 1024 * 1024
 
 /**
  * Large bodies that come in together from quick origins are all late, and make every turn of the loop long. A few at a time
@@ -34,14 +34,14 @@ export function createCrowd(isBusy: () => boolean, clock: Pick<Clock, 'monotonic
   return {
     isEnough(active) {
       const bytes = active * meanBytes
-      if (active < LEAST_FETCHES || bytes < LEAST_BYTES || bytes < LEAST_BYTES_PER_MS * meanMs) return false
-      return clock.monotonicMs() - movedMs < LONGEST_MS && isBusy()
+      if (active < MIN_FETCHES || bytes < MIN_BYTES || bytes < MIN_BYTES_PER_MS * meanMs) return false
+      return clock.monotonicMs() - movedMs < MAX_MS && isBusy()
     },
     started() {
       movedMs = clock.monotonicMs()
     },
     ended(bytes, tookMs) {
-      const part = Math.min(1, MOST_COUNTED_BYTES / bytes)
+      const part = Math.min(1, MAX_COUNTED_BYTES / bytes)
       meanBytes += (bytes * part - meanBytes) / 8
       meanMs += (tookMs * part - meanMs) / 8
       movedMs = clock.monotonicMs()

@@ -124,7 +124,7 @@ const MAX_RATIO = 1_100
 /** A small body may be whatever it is. */
 const FREE_BYTES = 16 * 1024 * 1024
 /** While others wait, this much must come for a place that is held, on the average over the window. */
-const LEAST_BYTES_PER_SECOND = 32 * 1024
+const MIN_BYTES_PER_SECOND = 32 * 1024
 const WINDOW_MS = 5_000
 
 export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done }: DecoderOptions): Decoder {
@@ -236,7 +236,7 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
       if (!couldTakeMore || !places.isContended || windowMs === 0) startWindow(nowMs)
       const elapsedMs = nowMs - windowMs
       if (elapsedMs < WINDOW_MS) return true
-      const isEnough = windowBytes >= (LEAST_BYTES_PER_SECOND * elapsedMs) / 1000
+      const isEnough = windowBytes >= (MIN_BYTES_PER_SECOND * elapsedMs) / 1000
       startWindow(nowMs)
       return isEnough
     },

@@ -183,10 +183,10 @@ class Reader {
    * TLS delivers its records of 16 KiB one by one. They lie side by side, so those that one poll brought are passed as one
    * slice. A connection reset in the same poll drops them, even where they would have ended the body: a retry covers that.
    */
-  gather(bytes: number, mostBytes: number): boolean {
+  gather(bytes: number, maxBytes: number): boolean {
     this.#filled += bytes
     this.#passing ??= setImmediate(() => this.#pass())
-    return this.#socket!.readableLength < mostBytes
+    return this.#socket!.readableLength < maxBytes
   }
 
   #pass(): boolean {

@@ -30,25 +30,25 @@ export interface Outlet {
 export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): ArchiveApi {
   let last: Promise<unknown> = Promise.resolve()
 
-  async function inTurn<T>(mostBytes: number, make: () => Promise<T>): Promise<T> {
+  async function inTurn<T>(maxBytes: number, make: () => Promise<T>): Promise<T> {
     const { account } = outlet
     if (outlet.isBatch) {
       const held = account.bytes
-      hold(held + mostBytes)
+      hold(held + maxBytes)
       account.hold(held)
     }
     const turn = last.then(async () => {
       await outlet.ready()
       await turns.next(outlet.key)
       // Before it is made: a client with too many answers must not cost their making.
-      hold(account.bytes + mostBytes)
+      hold(account.bytes + maxBytes)
       let bytes = 0
       try {
         const answer = await make()
         bytes = countedBytes(answer)
         return answer
       } finally {
-        account.hold(Math.max(0, account.bytes - mostBytes + bytes))
+        account.hold(Math.max(0, account.bytes - maxBytes + bytes))
       }
     })
     last = turn.then(settle, settle)

@@ -106,7 +106,7 @@ export function createDownload(options: DownloadOptions) {
     res.setTimeout(idleTimeoutMs, () => {})
     const out: Out = async (buffers, bytes) => {
       const askedMs = performance.now()
-      await write(res, buffers, pace.mostMs(bytes), gone)
+      await write(res, buffers, pace.maxMs(bytes), gone)
       if (!pace.took(bytes, performance.now() - askedMs)) throw new Error(TOO_FEW)
     }
     let position = first
@@ -148,11 +148,11 @@ export function createDownload(options: DownloadOptions) {
     }
   }
 
-  function takeFresh(reading: ArchiveReading, position: number, mostBytes: number): Piece | null {
-    const fresh = mostBytes > 0 ? reading.takeFresh(position) : null
+  function takeFresh(reading: ArchiveReading, position: number, maxBytes: number): Piece | null {
+    const fresh = maxBytes > 0 ? reading.takeFresh(position) : null
     if (fresh === null) return null
     const { buffers, bytes, heldBytes } = fresh
-    if (heldBytes > Math.min(mostBytes, MAX_FRESH_BYTES - freshBytes)) {
+    if (heldBytes > Math.min(maxBytes, MAX_FRESH_BYTES - freshBytes)) {
       fresh.release()
       return null
     }
@@ -168,7 +168,7 @@ export function createDownload(options: DownloadOptions) {
   function write(
     res: ServerResponse,
     buffers: readonly Uint8Array[],
-    mostMs: number | null,
+    maxMs: number | null,
     gone: AbortSignal,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -187,7 +187,7 @@ export function createDownload(options: DownloadOptions) {
         reject(new Error(reason))
       }
       const stalled = () => cut('the client takes no bytes')
-      const deadline = mostMs === null ? undefined : setTimeout(cut, mostMs, TOO_FEW)
+      const deadline = maxMs === null ? undefined : setTimeout(cut, maxMs, TOO_FEW)
       if (gone.aborted) return lost()
       gone.addEventListener('abort', lost)
       res.on('timeout', stalled)

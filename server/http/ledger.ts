@@ -50,4 +50,4 @@ export const RECEIVE_MS = 60_000
 /** Longest silence in a body. */
 export const BODY_SILENCE_MS = 15_000
 /** A client that has something to take has to take this much, over SHEAF_SLOW_READER_MS. */
-export const LEAST_BYTES_PER_SECOND = 1_000
+export const MIN_BYTES_PER_SECOND = 1_000

@@ -13,7 +13,7 @@ export interface Pace {
   /** So much memory may be kept for it alone: little, until it has shown that it takes more. */
   readonly mayHoldBytes: number
   /** How long so many bytes may take; null: for ever. */
-  mostMs(bytes: number): number | null
+  maxMs(bytes: number): number | null
   /** The client took so many bytes, and for so long only it was waited for. False where it is too slow to go on. */
   took(bytes: number, waitedMs: number): boolean
 }
@@ -38,7 +38,7 @@ export function createPace({ minBytesPerSecond, windowMs }: PaceOptions): Pace {
       if (isSlow) return 0
       return quickBytes >= PROOF_BYTES ? Number.POSITIVE_INFINITY : UNPROVEN_BYTES
     },
-    mostMs(bytes) {
+    maxMs(bytes) {
       if (minBytesPerSecond === 0) return null
       return Math.min(MAX_MS, Math.max(windowMs, (bytes / minBytesPerSecond) * 1_000))
     },

@@ -56,7 +56,7 @@ const DOWNLOAD_BLOCK_BYTES = 512 * 1024
 /** How often connections are looked at whose time may be over. */
 const LOOK_EVERY_MS = 1_000
 /** Pieces that a websocket message may come in, by its largest size; each is an object of its own. */
-const LEAST_PIECE_BYTES = 1024
+const MIN_PIECE_BYTES = 1024
 const MAX_FRAGMENTS = 1024
 
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
@@ -73,7 +73,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     // One message of each in a turn of the loop: a burst of thousands lets all others have theirs.
     allowSynchronousEvents: false,
     maxPayload: incoming.maxBytes,
-    maxBufferedChunks: Math.ceil(incoming.maxBytes / LEAST_PIECE_BYTES) + MAX_FRAGMENTS,
+    maxBufferedChunks: Math.ceil(incoming.maxBytes / MIN_PIECE_BYTES) + MAX_FRAGMENTS,
     maxFragments: MAX_FRAGMENTS,
     perMessageDeflate: false,
     clientTracking: true,

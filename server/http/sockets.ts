@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { leavesRoom } from '../lib/quota.ts'
 import { clientKey } from './clients.ts'
-import { LEAST_BYTES_PER_SECOND } from './ledger.ts'
+import { MIN_BYTES_PER_SECOND } from './ledger.ts'
 
 export interface SocketsOptions {
   maxSockets: number
@@ -136,7 +136,7 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
           held.waiting = { sinceMs: nowMs, bytes, taken: takenOf(socket) }
         } else if (nowMs - waiting.sinceMs >= slowReaderMs) {
           const taken = takenOf(socket)
-          if (taken - waiting.taken < Math.min(waiting.bytes, (LEAST_BYTES_PER_SECOND * slowReaderMs) / 1_000)) {
+          if (taken - waiting.taken < Math.min(waiting.bytes, (MIN_BYTES_PER_SECOND * slowReaderMs) / 1_000)) {
             onSlow(socket)
             socket.destroy()
           } else {

@@ -62,7 +62,7 @@ interface Connection {
 const MAX_BATCH = 32
 const LARGE_BODY_LENGTH = 256 * 1024
 const QUICK_TRIES = 5
-const MOST_WAIT_MS = 50
+const MAX_WAIT_MS = 50
 
 export function createTrpcEndpoints(
   wss: WebSocketServer,
@@ -90,7 +90,7 @@ export function createTrpcEndpoints(
         // A client that reads is ready within a turn of the loop or two; one that never is will be cut off.
         for (let tries = 0; backlog() > BACKLOG_BYTES; tries++) {
           if (tries < QUICK_TRIES) await breathe(undefined, { signal })
-          else await sleep(Math.min(MOST_WAIT_MS, tries), undefined, { signal })
+          else await sleep(Math.min(MAX_WAIT_MS, tries), undefined, { signal })
         }
       },
     }

@@ -45,12 +45,12 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
   const free: Block[] = []
   let live = 0
   /** Fewest that were free since the last look: so many were not needed. */
-  let leastFree = 0
+  let minFree = 0
   let shrinking: NodeJS.Timeout | null = null
 
   function shrink(): void {
-    drop(leastFree)
-    leastFree = free.length
+    drop(minFree)
+    minFree = free.length
     if (free.length > 0) return
     stopShrinking()
   }
@@ -81,7 +81,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
     take() {
       // The one released last: of all memory it is the likeliest to be in the processor's own.
       let block = free.pop()
-      leastFree = Math.min(leastFree, free.length)
+      minFree = Math.min(minFree, free.length)
       if (block === undefined) {
         if ((live + 1) * blockBytes > maxBytes) return null
         block = { memory: Buffer.allocUnsafeSlow(blockBytes), refs: 0 }

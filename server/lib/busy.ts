@@ -2,9 +2,9 @@
 import { performance } from 'node:perf_hooks'
 
 /** A look back is at least so long, */
-const LEAST_MS = 20
+const MIN_MS = 20
 /** and says nothing of now where it is longer. */
-const MOST_MS = 200
+const MAX_MS = 200
 const BUSY = 0.7
 
 /** Says if the loop was busy a moment ago; also where that is not known yet, which it is some milliseconds later. */
@@ -15,9 +15,9 @@ export function createBusyMeter(): () => boolean {
   return () => {
     const nowMs = performance.now()
     const spanMs = nowMs - lookedMs
-    if (spanMs < LEAST_MS) return isBusy
+    if (spanMs < MIN_MS) return isBusy
     const now = performance.eventLoopUtilization()
-    isBusy = spanMs > MOST_MS || performance.eventLoopUtilization(now, before).utilization > BUSY
+    isBusy = spanMs > MAX_MS || performance.eventLoopUtilization(now, before).utilization > BUSY
     before = now
     lookedMs = nowMs
     return isBusy

@@ -40,12 +40,12 @@ describe.each<TransportName>(['http', 'websocket'])('over %s', (transport) => {
     const server = await world.start()
     await using caller = call(transport, server.url)
     const { limits } = await caller.trpc.serverInfo.query()
-    const mostBytes = limits.maxManifestBytes - OVERHEAD_BYTES
+    const maxBytes = limits.maxManifestBytes - OVERHEAD_BYTES
     // Bytes count, not characters, of which these have two and four.
     for (const char of ['ä', '\u{1f600}']) {
       const size = Buffer.byteLength(char)
-      const most = char.repeat(mostBytes / size) + 'x'.repeat(mostBytes % size)
-      expect(Buffer.byteLength(most)).toBe(mostBytes)
+      const most = char.repeat(maxBytes / size) + 'x'.repeat(maxBytes % size)
+      expect(Buffer.byteLength(most)).toBe(maxBytes)
       const refusal = await submitBoth(server, caller, [most], [`${most}x`])
       expect(refusal).toMatchObject({ code: 'MANIFEST_TOO_LARGE', retryable: false, httpStatus: 413 })
     }

@@ -160,7 +160,7 @@ export async function memoryOf({ pid }: TestServer): Promise<number> {
 
 export interface Siege {
   readonly health: readonly number[]
-  readonly mostBytes: number
+  readonly maxBytes: number
   /** Until the archive of somebody who means well was made and downloaded. */
   readonly goodMs: number
 }
@@ -201,9 +201,9 @@ export async function besiege(
   victim: Victim,
   { names, count, from, before }: SiegeOptions,
 ): Promise<Siege> {
-  let mostBytes = 0
+  let maxBytes = 0
   const watching = setInterval(async () => {
-    mostBytes = Math.max(mostBytes, await memoryOf(server).catch(() => 0))
+    maxBytes = Math.max(maxBytes, await memoryOf(server).catch(() => 0))
   }, WATCH_EVERY_MS)
   const crowds: Crowd[] = []
   try {
@@ -229,7 +229,7 @@ export async function besiege(
     const goodMs = performance.now() - startedAt
     health.push(...(await healthTimes(server, 20)))
     await before?.()
-    return { health, mostBytes, goodMs }
+    return { health, maxBytes, goodMs }
   } finally {
     clearInterval(watching)
     for (const crowd of crowds) crowd.leave()

@@ -8,7 +8,7 @@ export interface Gathering {
 }
 
 /** Nobody notices so much; at full speed, it is what makes batches of hundreds of small entries. */
-const MOST_MS = 10
+const MAX_MS = 10
 
 export function createGathering(isEnough: () => boolean): Gathering {
   let end: (() => void) | null = null
@@ -17,7 +17,7 @@ export function createGathering(isEnough: () => boolean): Gathering {
       await new Promise((resolve) => setImmediate(resolve))
       if (isEnough()) return
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, MOST_MS)
+        const timer = setTimeout(resolve, MAX_MS)
         end = () => {
           clearTimeout(timer)
           resolve()

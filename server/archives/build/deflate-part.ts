@@ -15,7 +15,7 @@ export interface DeflatePartOptions {
 /** So much of a body says if the rest is worth the time: encrypted and compressed bytes do not shrink anywhere. */
 const SAMPLE_BYTES = 1024 * 1024
 /** Less than this much smaller, of a hundred: not worth it. */
-const LEAST_GAIN_PERCENT = 2
+const MIN_GAIN_PERCENT = 2
 
 /**
  * Resolves to where the body lies now; the part that is not needed any more is removed.
@@ -30,7 +30,7 @@ export async function deflatePart(
   const sample: Buffer[] = []
   for await (const piece of piecesOf(source, raw.file, 0, sampleBytes)) sample.push(piece)
   const shrunk = await deflater.inMemory(sample, turn)
-  if (shrunk === null || shrunk.sizeBytes > sampleBytes * (1 - LEAST_GAIN_PERCENT / 100)) return raw
+  if (shrunk === null || shrunk.sizeBytes > sampleBytes * (1 - MIN_GAIN_PERCENT / 100)) return raw
   const part = await spool.createPart()
   try {
     const pieces = piecesOf(source, raw.file, 0, raw.sizeBytes)

@@ -8,7 +8,7 @@ import { UnavailableError } from '../../ports/unavailable.ts'
 /** After so long it is no hiccup: the build stops where it stands, and is begun again later. */
 const PATIENCE_MS = 60_000
 const FIRST_WAIT_MS = 200
-const LONGEST_WAIT_MS = 5_000
+const MAX_WAIT_MS = 5_000
 
 /** Does the work, again and again while it ends as an `UnavailableError`. */
 export type Persist = <T>(work: () => Promise<T>) => Promise<T>
@@ -40,7 +40,7 @@ export function createPersist({ clock, signal, waiting }: PersistOptions): Persi
 
 /** Doubling, with jitter: all builds wait for the same disk, and shall not come back to it at once. */
 function waitMs(attempt: number): number {
-  return Math.min(FIRST_WAIT_MS * 2 ** attempt, LONGEST_WAIT_MS) * (0.5 + Math.random() / 2)
+  return Math.min(FIRST_WAIT_MS * 2 ** attempt, MAX_WAIT_MS) * (0.5 + Math.random() / 2)
 }
 
 /** What a build asks of its journal. */

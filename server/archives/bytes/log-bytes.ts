@@ -66,10 +66,10 @@ export class LogBytes implements Lease {
     return this.#piece === null ? 0 : this.#piece.memory.length - this.#end
   }
 
-  #turn(leastBytes: number): void {
+  #turn(minBytes: number): void {
     this.close()
     const usualBytes = Math.min(MAX_PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, this.#reservedBytes))
-    this.#piece = this.#staging.piece(Math.max(usualBytes, leastBytes))
+    this.#piece = this.#staging.piece(Math.max(usualBytes, minBytes))
     const { memory, lease } = this.#piece
     this.#start = this.#end = 0
     this.#staging.reserve(memory.length)

@@ -4,7 +4,7 @@ import type { Lease } from '../../lib/blocks.ts'
 /** Kept by who made it, and by each that holds it or takes of it, until they release it. */
 export interface Fresh extends Lease {
   /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
-  take(offset: number, mostBytes: number): FreshBytes | null
+  take(offset: number, maxBytes: number): FreshBytes | null
   hold(): Lease
   /** Taken is quicker than read. */
   readonly isWorthwhile: boolean
@@ -64,11 +64,11 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
     ...hold(),
     hold,
     isWorthwhile: buffers.length > 0 && heldBytes / buffers.length >= WORTHWHILE_BYTES,
-    take(offset, mostBytes) {
+    take(offset, maxBytes) {
       if (offset < begin) return null
       const taken: Uint8Array[] = []
       let skipped = offset - begin
-      let left = mostBytes
+      let left = maxBytes
       for (const buffer of buffers) {
         if (left === 0) break
         const piece = buffer.subarray(Math.min(skipped, buffer.length), skipped + left)
@@ -78,7 +78,7 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
         left -= piece.length
       }
       if (taken.length === 0) return null
-      return { buffers: taken, bytes: mostBytes - left, heldBytes, ...hold() }
+      return { buffers: taken, bytes: maxBytes - left, heldBytes, ...hold() }
     },
   }
 }

@@ -82,7 +82,7 @@ function expectPlain(url: URL): void {
 }
 
 /** 253 characters, as many as a name may have. */
-const LONGEST_HOST = `${'a23456789.'.repeat(25)}com`
+const MAX_HOST = `${'a23456789.'.repeat(25)}com`
 
 const padded = (length: number) => 'http://a.test/'.padEnd(length, 'x')
 
@@ -97,7 +97,7 @@ describe('parseSource', () => {
     ['http:a.test', 'http://a.test/'],
     [' http://a.test/ ', 'http://a.test/'],
     [padded(MAX_URL_LENGTH), padded(MAX_URL_LENGTH)],
-    [`http://${LONGEST_HOST}:8080/?${'a'.repeat(600)}`, `http://${LONGEST_HOST}:8080/?${'a'.repeat(600)}`],
+    [`http://${MAX_HOST}:8080/?${'a'.repeat(600)}`, `http://${MAX_HOST}:8080/?${'a'.repeat(600)}`],
   ])('takes %.40j in its canonical form', (text, href) => {
     expect(parseSource(text)?.href).toBe(href)
   })

@@ -67,7 +67,7 @@ describe('a client', () => {
     [1_000, 5_000, 60_000],
     [1_000, 70_000, 70_000],
     [0, 70_000, null],
-  ])('may at a least rate of %i take over %i bytes at most %s ms', (minBytesPerSecond, bytes, mostMs) => {
-    expect(createPace({ minBytesPerSecond, windowMs: 60_000 }).mostMs(bytes)).toBe(mostMs)
+  ])('may at a least rate of %i take over %i bytes at most %s ms', (minBytesPerSecond, bytes, maxMs) => {
+    expect(createPace({ minBytesPerSecond, windowMs: 60_000 }).maxMs(bytes)).toBe(maxMs)
   })
 })

@@ -16,12 +16,12 @@ describe('fresh bytes', () => {
         fc.nat(10),
         fc.nat(40),
         fc.integer({ min: 1, max: 40 }),
-        (buffers, begin, offset, mostBytes) => {
+        (buffers, begin, offset, maxBytes) => {
           const log = Buffer.concat([Buffer.alloc(begin, 255), ...buffers])
-          const taken = createFresh(begin, buffers, () => {}).take(offset, mostBytes)
+          const taken = createFresh(begin, buffers, () => {}).take(offset, maxBytes)
           if (offset < begin || offset >= log.length) expect(taken).toBeNull()
           else {
-            const wanted = log.subarray(offset, offset + mostBytes)
+            const wanted = log.subarray(offset, offset + maxBytes)
             expect(Buffer.concat(taken!.buffers)).toEqual(wanted)
             expect(taken!.bytes).toBe(wanted.length)
             expect(taken!.heldBytes).toBe(log.length - begin)
