@@ -1,10 +1,19 @@
 // Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
+
 import { createHash, type Hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip, createInflateRaw } from 'node:zlib'
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import { readForward, readTar } from '#contracts/formats/tar.ts'
 import { type DirectoryEntry, parseLocalHeader, readDirectory } from '#contracts/formats/zip.ts'
+import {
+  CENTRAL_HEADER_SIGNATURE,
+  END_SIGNATURE,
+  LOCAL_HEADER_BYTES,
+  METHOD_DEFLATE,
+  METHOD_STORE,
+  ZIP64_END_SIGNATURE,
+} from '#contracts/formats/zip-layout.ts'
 import { DownloadError } from './download.ts'
 
 export interface RandomAccess {
@@ -19,10 +28,7 @@ export interface CheckOptions {
 }
 
 const WINDOW_BYTES = 1024 * 1024
-const LOCAL_HEADER_BYTES = 30
 /** APPNOTE 4.4.5. */
-const METHOD_STORE = 0
-const METHOD_DEFLATE = 8
 
 /** Rejects with a DownloadError CORRUPT where the bytes are no whole archive. */
 export async function checkArchive(
@@ -76,7 +82,8 @@ async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry
     for (const entry of entries) at = await checkMember(window, entry, at, { signal, onEntry })
   }
   const next = (await window.at(at, 4)).readUInt32LE(0)
-  if (![0x02014b50, 0x06054b50, 0x06064b50].includes(next)) corrupt(`bytes that belong to no entry at ${at}`)
+  if (![CENTRAL_HEADER_SIGNATURE, END_SIGNATURE, ZIP64_END_SIGNATURE].includes(next))
+    corrupt(`bytes that belong to no entry at ${at}`)
 }
 
 /** @returns where the member that begins at `at` ends */

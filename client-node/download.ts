@@ -1,6 +1,7 @@
 // Gets the bytes of an archive into a sink, continuing after every cut. Owns the requests; knows no files and no formats.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Dispatcher, request } from 'undici'
+import { backoffMs } from '#contracts/client/reconnect.ts'
 import { judge, type Position, requestHeaders, START, type Verdict } from './resume.ts'
 
 /** Where the bytes go. */
@@ -153,9 +154,4 @@ async function toSink(done: Promise<void>): Promise<void> {
     if (cause instanceof DownloadError) throw cause
     throw new DownloadError('NOT_WRITTEN', cause instanceof Error ? cause.message : String(cause), { cause })
   }
-}
-
-/** 0.25 s doubling to 8 s, with jitter: a restarted server must not meet all its clients in the same moment. */
-function backoffMs(attempt: number): number {
-  return Math.min(250 * 2 ** attempt, 8_000) * (0.5 + Math.random() / 2)
 }

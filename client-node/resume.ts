@@ -1,4 +1,5 @@
 // Decides what a download asks for next, and what an answer means for it. Pure: no I/O, no clock of its own.
+import { firstValue, strongEtag } from '#contracts/formats/http.ts'
 
 /** Where a download stands. */
 export interface Position {
@@ -53,15 +54,15 @@ export function judge(position: Position, statusCode: number, headers: ResponseH
     default:
       if (statusCode < 500) return { kind: 'refused', missing: false, reason: `unexpected answer: HTTP ${statusCode}` }
   }
-  const retryAfterMs = readRetryAfter(one(headers, 'retry-after'), nowMs)
+  const retryAfterMs = readRetryAfter(firstValue(headers['retry-after']), nowMs)
   return { kind: 'again', position, reason: `the server answered HTTP ${statusCode}`, retryAfterMs }
 }
 
 function judgeFull({ receivedBytes }: Position, headers: ResponseHeaders): Verdict {
-  const totalBytes = readSize(one(headers, 'content-length'))
+  const totalBytes = readSize(firstValue(headers['content-length']))
   return {
     kind: 'body',
-    position: { receivedBytes: 0, etag: strongEtag(headers), totalBytes },
+    position: { receivedBytes: 0, etag: strongEtag(firstValue(headers.etag)), totalBytes },
     startsOver: receivedBytes > 0,
     endProven: totalBytes !== null || isChunked(headers),
   }
@@ -69,7 +70,7 @@ function judgeFull({ receivedBytes }: Position, headers: ResponseHeaders): Verdi
 
 /** Bytes are appended only if they are exactly those that follow, of the very representation that was begun. */
 function judgePart(position: Position, headers: ResponseHeaders): Verdict {
-  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(one(headers, 'content-range') ?? '')
+  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(firstValue(headers['content-range']) ?? '')
   const [first, last] = [Number(range?.[1]), Number(range?.[2])]
   const totalBytes = range === null || range[3] === '*' ? null : Number(range[3])
   const fits =
@@ -77,11 +78,11 @@ function judgePart(position: Position, headers: ResponseHeaders): Verdict {
     position.receivedBytes > 0 &&
     first === position.receivedBytes &&
     last >= first &&
-    strongEtag(headers) === position.etag &&
+    strongEtag(firstValue(headers.etag)) === position.etag &&
     (totalBytes === null ? last === FOREVER : last < totalBytes) &&
     (totalBytes === null || position.totalBytes === null || totalBytes === position.totalBytes)
   if (!fits) {
-    const reason = `a part that was not asked for (${one(headers, 'content-range')})`
+    const reason = `a part that was not asked for (${firstValue(headers['content-range'])})`
     return { kind: 'again', position: START, reason, retryAfterMs: 0 }
   }
   return {
@@ -94,21 +95,15 @@ function judgePart(position: Position, headers: ResponseHeaders): Verdict {
 
 /** The cut came after the last byte and before the end of the message was seen. */
 function judgeUnsatisfied(position: Position, headers: ResponseHeaders): Verdict {
-  const total = /^bytes \*\/(\d+)$/.exec(one(headers, 'content-range') ?? '')?.[1]
-  const etag = strongEtag(headers)
+  const total = /^bytes \*\/(\d+)$/.exec(firstValue(headers['content-range']) ?? '')?.[1]
+  const etag = strongEtag(firstValue(headers.etag))
   if (Number(total) === position.receivedBytes && (etag === null || etag === position.etag)) return { kind: 'whole' }
   return { kind: 'again', position: START, reason: 'the range is beyond the end', retryAfterMs: 0 }
 }
 
-/** A weak validator promises nothing about bytes (RFC 9110 section 8.8.1). */
-function strongEtag(headers: ResponseHeaders): string | null {
-  const etag = one(headers, 'etag')
-  return etag !== undefined && /^"[^"]*"$/.test(etag) ? etag : null
-}
-
 /** Without a length or chunks the end of the connection is the end of the body, and a cut looks just like it. */
 function isChunked(headers: ResponseHeaders): boolean {
-  return /\bchunked\b/i.test(one(headers, 'transfer-encoding') ?? '')
+  return /\bchunked\b/i.test(firstValue(headers['transfer-encoding']) ?? '')
 }
 
 function readSize(text: string | undefined): number | null {
@@ -121,9 +116,4 @@ export function readRetryAfter(text: string | undefined, nowMs: number): number 
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
   const date = Date.parse(text)
   return Number.isNaN(date) ? 0 : Math.max(0, date - nowMs)
-}
-
-function one(headers: ResponseHeaders, name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value[0] : value
 }

@@ -1,7 +1,9 @@
 // What the console says of an event. Pure: event and the state before it in, a line or nothing out.
+
 import type { ArchiveEvent, ProgressEvent } from '#contracts/events.ts'
+import { formatBytes } from '#contracts/sizes.ts'
 import type { ArchiveState } from '#contracts/state.ts'
-import { count, formatBytes, formatDuration, formatRate } from './format.ts'
+import { count, formatDuration, formatRate } from './format.ts'
 
 export interface ConsoleLine {
   /** Counts up; lets the view keep a line's node. */

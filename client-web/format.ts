@@ -1,20 +1,6 @@
-// Numbers for people: bytes, rates, durations, time left. Pure; no words beyond units.
+// Numbers for people: rates, durations, time left. Pure; no words beyond units.
 import type { Progress } from '#contracts/events.ts'
-
-const byteUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
-
-/** Decimal units as file managers and origins count them: "999 B", "1.2 MB". */
-export function formatBytes(bytes: number): string {
-  let unit = 0
-  let value = bytes
-  // 999.5 kB would be rounded to "1000 kB", so it is already the next unit.
-  while (value >= (unit === 0 ? 1000 : 999.5) && unit < byteUnits.length - 1) {
-    value /= 1000
-    unit++
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : 1
-  return `${value.toFixed(digits)} ${byteUnits[unit]}`
-}
+import { formatBytes } from '#contracts/sizes.ts'
 
 export function formatRate(bytesPerSecond: number): string {
   return `${formatBytes(bytesPerSecond)}/s`

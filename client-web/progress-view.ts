@@ -1,9 +1,11 @@
 // Shows how far the archive is: what is happening, the bar, the numbers, what is under way. Pure: state in, template out.
+
 import { html, nothing, type TemplateResult } from 'lit'
 import type { ActiveEntry, Progress } from '#contracts/events.ts'
+import { formatBytes } from '#contracts/sizes.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 import type { RunView } from './archive-run.ts'
-import { count, formatBytes, formatDuration, formatRate, formatTimeLeft, timeLeftMs } from './format.ts'
+import { count, formatDuration, formatRate, formatTimeLeft, timeLeftMs } from './format.ts'
 
 /** `urlOf` names an entry by its place in the list, where the page still has the list. */
 export function progressView(

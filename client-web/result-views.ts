@@ -1,7 +1,8 @@
 // Shows what came of it: notices, the link to the archive, the entries that failed. Pure: state in, template out.
 import { html, nothing, type TemplateResult } from 'lit'
 import type { CompleteEvent, FileFailedEvent } from '#contracts/events.ts'
-import { count, formatBytes } from './format.ts'
+import { formatBytes } from '#contracts/sizes.ts'
+import { count } from './format.ts'
 import type { Notice } from './notices.ts'
 
 /** More rows than a person reads; the others are counted. */

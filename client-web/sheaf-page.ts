@@ -1,5 +1,7 @@
 // The page's one element: holds the draft and joins the views. What an archive goes through is in archive-run.ts.
+
 import { html, LitElement, nothing } from 'lit'
+import { urlOf } from '#contracts/archive.ts'
 import { type ArchiveRun, createArchiveRun, idleView, type Manifest, type RunView } from './archive-run.ts'
 import { chooseSamples } from './choose-samples.ts'
 import { consoleStyles, consoleView } from './console-view.ts'
@@ -120,7 +122,7 @@ export class SheafPage extends LitElement {
 
   #urlOf = (index: number) => {
     const entry = this.#entries[index]
-    return typeof entry === 'object' ? entry.url : entry
+    return entry === undefined ? undefined : urlOf(entry)
   }
 
   protected override render() {

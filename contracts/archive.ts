@@ -36,6 +36,15 @@ export const REPORT_NAME = 'sheaf-report.json'
 /** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken as a URL. */
 export type EntryInput = string | { url: string; name?: string | undefined }
 
+export function urlOf(entry: EntryInput): string {
+  return typeof entry === 'string' ? entry : entry.url
+}
+
+/** The name that is asked for; null if the server shall choose one. */
+export function nameOf(entry: EntryInput): string | null {
+  return typeof entry === 'string' ? null : (entry.name ?? null)
+}
+
 /** More entries are not looked at; how many a server takes is told by its `limits.maxEntries`. */
 export const MAX_ENTRIES = 1_000_000
 /** Longest name that may be asked for, in UTF-16 units; what it becomes is 1 024 bytes of UTF-8 at most. */

@@ -1,12 +1,16 @@
-// The code both clients share: links, reconnect, the two ways to submit. Browser-safe; the only file that imports
-// @trpc/client.
-import { createTRPCClient, createWSClient, httpLink, splitLink, TRPCClientError, wsLink } from '@trpc/client'
+// The code both clients share: links, reconnect, the two ways to submit. Browser-safe, with its parts under client/, and
+// the only code that imports @trpc/client.
+import { createTRPCClient, createWSClient, httpLink, splitLink, wsLink } from '@trpc/client'
 import type { ArchivePlan } from './api.ts'
 import type { ArchiveKey, CreateArchiveInput, PlanArchiveInput } from './archive.ts'
+import { isNotFound, NotBegunError, readFailure } from './client/failures.ts'
+import { backoffMs, sleep } from './client/reconnect.ts'
+import { type Open, subscribe } from './client/subscription.ts'
 import { type ArchiveEvent, isTerminal } from './events.ts'
-import type { RefusalData } from './failures.ts'
 import type { AppRouter } from './router.ts'
 import { PROTOCOL_HEADER, paths, transformer } from './wire.ts'
+
+export { RefusedError, UnreachableError } from './client/failures.ts'
 
 export interface ConnectionOptions {
   /** Where the server is: "http://127.0.0.1:8011", also with a path prefix. */
@@ -23,22 +27,6 @@ export interface WatchOptions {
   lastEventId?: string | null
 }
 
-/** The server refused the call; `refusal` is the typed reason. */
-export class RefusedError extends Error {
-  override readonly name = 'RefusedError'
-  readonly refusal: RefusalData
-
-  constructor(refusal: RefusalData) {
-    super(refusal.message)
-    this.refusal = refusal
-  }
-}
-
-/** The server cannot be reached, or what answers there is no sheaf. */
-export class UnreachableError extends Error {
-  override readonly name = 'UnreachableError'
-}
-
 /** A new secret key of 192 random bits. */
 export function newArchiveKey(): ArchiveKey {
   const bytes = crypto.getRandomValues(new Uint8Array(24))
@@ -46,6 +34,26 @@ export function newArchiveKey(): ArchiveKey {
     .replaceAll('+', '-')
     .replaceAll('/', '_')
 }
+
+const CLOSED = 'this connection is closed'
+
+type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
+
+interface FollowOptions extends WatchOptions {
+  /** Without an event by then, or where the connection or the call fails before it for now, the end is a NotBegunError. */
+  beginWithinMs?: number | undefined
+  /** Called once at most, where the server does not know the archive (any more); then all is told from the beginning. */
+  submitAgain?: (() => Promise<unknown>) | undefined
+}
+
+/** Acceptance is the first fact of every archive. */
+const ACCEPTED_ID = '1'
+/**
+ * A manifest up to this goes over the socket, where it takes one round trip less than an HTTP call. A larger one does not:
+ * where it is too large for a server, that closes the socket, and after a lost connection it would be sent again.
+ */
+const MAX_SOCKET_CHARS = 64 * 1024
+const BEGIN_WITHIN_MS = 5_000
 
 export type Connection = ReturnType<typeof connect>
 
@@ -104,71 +112,6 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     }
   }
 
-  /** One subscription as an iterable. Progress is only ever the latest; everything else is kept in order. */
-  async function* subscribe(open: Open, { signal, lastEventId, beginWithinMs }: FollowOptions) {
-    const waiting: { id: string; event: ArchiveEvent }[] = []
-    let hasBegun = beginWithinMs === undefined
-    let ended = false
-    let failure: unknown = null
-    let wake = () => {}
-    let lostTimer: ReturnType<typeof setTimeout> | undefined
-    let isLost = false
-
-    function fail(error: unknown) {
-      failure = error
-      ended = true
-      wake()
-    }
-    const beginTimer = hasBegun ? undefined : setTimeout(() => fail(new NotBegunError()), beginWithinMs)
-
-    const subscription = open(lastEventId, {
-      onData({ id, data }) {
-        hasBegun = true
-        clearTimeout(beginTimer)
-        tell(null)
-        if (data.type === 'progress' && waiting.at(-1)?.event.type === 'progress') waiting.pop()
-        waiting.push({ id, event: data })
-        wake()
-      },
-      onError: fail,
-      onComplete() {
-        ended = true
-        wake()
-      },
-      onConnectionStateChange({ state, error }) {
-        if (state === 'pending') {
-          clearTimeout(lostTimer)
-          lostTimer = undefined
-          if (isLost) tell(null)
-          isLost = false
-        } else if (error) {
-          if (!hasBegun) return fail(new NotBegunError())
-          isLost = true
-          tell('connection lost')
-          if (lostTimer !== undefined || giveUpAfterMs === Infinity) return
-          lostTimer = setTimeout(() => fail(new UnreachableError(`no connection to ${base}`)), giveUpAfterMs)
-        }
-      },
-    })
-    const onAbort = () => wake()
-    signal?.addEventListener('abort', onAbort)
-    try {
-      for (;;) {
-        signal?.throwIfAborted()
-        const next = waiting.shift()
-        if (next !== undefined) yield next
-        else if (failure !== null) throw failure
-        else if (ended) return
-        else await new Promise<void>((resolve) => (wake = resolve))
-      }
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
-      clearTimeout(beginTimer)
-      clearTimeout(lostTimer)
-      subscription.unsubscribe()
-    }
-  }
-
   /** Events after `lastEventId`, through any number of reconnects, until the terminal one. */
   async function* follow(open: Open, { signal, lastEventId, beginWithinMs, submitAgain }: FollowOptions) {
     let fruitless = 0
@@ -177,7 +120,8 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       if (isClosed) throw new Error(CLOSED)
       let waitMs = backoffMs(fruitless++)
       try {
-        for await (const { id, event } of subscribe(open, { signal, lastEventId, beginWithinMs })) {
+        const subscription = { signal, lastEventId, beginWithinMs, giveUpAfterMs, url: base, onConnectionChange: tell }
+        for await (const { id, event } of subscribe(open, subscription)) {
           lastEventId = id
           beginWithinMs = undefined
           fruitless = 0
@@ -236,7 +180,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       yield value
       yield* events
     } finally {
-      // The one ends a wait for the next event, the other what stands at one.
+      // abort() ends a pending next(); return() ends a generator that stands at a yield.
       left.abort()
       await events.return(undefined)
     }
@@ -282,88 +226,4 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       await socket.close()
     },
   }
-}
-
-const CLOSED = 'this connection is closed'
-
-type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
-
-interface Observer {
-  onData(told: { id: string; data: ArchiveEvent }): void
-  onError(error: unknown): void
-  onComplete(): void
-  onConnectionStateChange(change: { state: string; error?: unknown }): void
-}
-
-/** Subscribes to what comes after the event named. */
-type Open = (lastEventId: string | null | undefined, observer: Observer) => { unsubscribe(): void }
-
-interface FollowOptions extends WatchOptions {
-  /** Without an event by then, or where the connection or the call fails before it for now, the end is a NotBegunError. */
-  beginWithinMs?: number | undefined
-  /** Called once at most, where the server does not know the archive (any more); then all is told from the beginning. */
-  submitAgain?: (() => Promise<unknown>) | undefined
-}
-
-const isNotFound = (error: Error) => error instanceof RefusedError && error.refusal.code === 'NOT_FOUND'
-
-/** A socket does not say what is wrong with it: an HTTP call does. */
-class NotBegunError extends Error {
-  override readonly name = 'NotBegunError'
-}
-
-/** Acceptance is the first fact of every archive. */
-const ACCEPTED_ID = '1'
-/**
- * A manifest up to this goes over the socket, where it takes one round trip less than an HTTP call. A larger one does not:
- * where it is too large for a server, that closes the socket, and after a lost connection it would be sent again.
- */
-const MAX_SOCKET_CHARS = 64 * 1024
-const BEGIN_WITHIN_MS = 5_000
-
-/** 0.25 s doubling to 8 s, with jitter, so that a thousand clients do not come back at once. */
-function backoffMs(attempt: number): number {
-  return Math.min(250 * 2 ** attempt, 8_000) * (0.5 + Math.random() / 2)
-}
-
-interface CallFailure {
-  error: Error
-  retryable: boolean
-  retryAfterMs: number | null
-}
-
-/** What a call of tRPC threw, as the errors of the contract, and whether the same call may be made again. */
-export function readFailure(error: unknown, url: string): CallFailure {
-  if (!(error instanceof TRPCClientError)) {
-    const plain = error instanceof Error ? error : new Error(String(error))
-    return { error: plain, retryable: false, retryAfterMs: null }
-  }
-  const { data, meta, message, cause } = error as TRPCClientError<AppRouter>
-  if (data?.refusal) {
-    const { retryable, retryAfterMs } = data.refusal
-    return { error: new RefusedError(data.refusal), retryable, retryAfterMs }
-  }
-  if (data) return { error: new Error(`the server failed: ${message}`), retryable: false, retryAfterMs: null }
-  const status = meta?.response instanceof Response ? meta.response.status : null
-  const reason = ((cause as Error | undefined)?.cause as { code?: string } | undefined)?.code ?? message
-  const text =
-    status === null
-      ? `no sheaf server answers at ${url} (${reason})`
-      : `what answers at ${url} is no sheaf, or refuses this client (HTTP ${status})`
-  return { error: new UnreachableError(text), retryable: status === null || status >= 500, retryAfterMs: null }
-}
-
-function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal?.throwIfAborted()
-    const onAbort = () => {
-      clearTimeout(timer)
-      reject(signal?.reason)
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort)
-      resolve()
-    }, ms)
-    signal?.addEventListener('abort', onAbort, { once: true })
-  })
 }

@@ -1,6 +1,8 @@
 // Turns events and states into lines of text: what a person sees. Pure: knows no terminal but its width, and no clock.
+
 import type { ArchivePlan, ServerInfo } from '#contracts/api.ts'
 import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
+import { formatBytes } from '#contracts/sizes.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 
 /** All a progress display shows. Times in ms since the archive was asked for. */
@@ -26,20 +28,6 @@ export function printable(text: string): string {
     const code = character.codePointAt(0) ?? 0
     return code <= 0xff ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
   })
-}
-
-const UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB']
-
-export function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${Math.round(bytes)} B`
-  let value = bytes
-  let unit = -1
-  // 1023.95 would be rounded to "1024.0".
-  while (value >= 1023.95 && unit < UNITS.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return `${value.toFixed(1)} ${UNITS[Math.max(unit, 0)]}`
 }
 
 export function formatDuration(ms: number): string {

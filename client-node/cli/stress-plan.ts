@@ -1,7 +1,7 @@
 // What the clients of a stress run do, and how the outcome is told. Pure: the same seed plans the same run.
 import type { EntryInput } from '#contracts/archive.ts'
+import { formatBytes } from '#contracts/sizes.ts'
 import type { StressCommand } from './args.ts'
-import { formatBytes } from './render.ts'
 
 /** One client in one round. */
 export interface Visit {

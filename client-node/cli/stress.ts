@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import type { EntryInput } from '#contracts/archive.ts'
+import { type EntryInput, urlOf } from '#contracts/archive.ts'
 import { newArchiveKey } from '#contracts/client.ts'
 import type { DirectoryEntry } from '#contracts/formats/zip.ts'
 import { fold, initialState, settledFraction } from '#contracts/state.ts'
@@ -204,10 +204,6 @@ async function checksumOf(chunks: AsyncIterable<Uint8Array>): Promise<Checksum> 
     sizeBytes += chunk.length
   }
   return { crc32: checksum, sizeBytes }
-}
-
-function urlOf(entry: EntryInput): string {
-  return typeof entry === 'string' ? entry : entry.url
 }
 
 async function createTempDirectory(): Promise<AsyncDisposable & { path: string }> {

@@ -1,5 +1,20 @@
 // Reads a zip's end records, central directory and local headers, and says what does not fit. Bodies are not looked at.
 // Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10. One disk, no archive comment, no encryption.
+import {
+  CENTRAL_HEADER_BYTES,
+  CENTRAL_HEADER_SIGNATURE,
+  END_BYTES,
+  END_SIGNATURE,
+  LOCAL_HEADER_BYTES,
+  LOCAL_HEADER_SIGNATURE,
+  MAX_16,
+  MAX_32,
+  METHOD_STORE,
+  ZIP64_END_BYTES,
+  ZIP64_END_SIGNATURE,
+  ZIP64_LOCATOR_BYTES,
+  ZIP64_LOCATOR_SIGNATURE,
+} from './zip-layout.ts'
 
 /** The bytes are no zip, or a damaged one. */
 export class ZipStructureError extends Error {
@@ -27,14 +42,6 @@ interface LocalHeader {
   readonly bodyOffset: number
 }
 
-const LOCAL_HEADER_BYTES = 30
-const CENTRAL_HEADER_BYTES = 46
-const END_BYTES = 22
-const ZIP64_END_BYTES = 56
-const ZIP64_LOCATOR_BYTES = 20
-const METHOD_STORE = 0
-const MAX_32 = 0xffff_ffff
-const MAX_16 = 0xffff
 /** The directory is read in pieces of this size; no header is longer, as its three lengths are 16-bit numbers. */
 const CHUNK_BYTES = 256 * 1024
 
@@ -113,7 +120,7 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
   function headerBytes(): number | null {
     if (!isThere(CENTRAL_HEADER_BYTES)) return null
     const from = at - chunkAt
-    if (view.getUint32(from, true) !== 0x02014b50) fail(`no central header at ${at}`)
+    if (view.getUint32(from, true) !== CENTRAL_HEADER_SIGNATURE) fail(`no central header at ${at}`)
     const lengths = view.getUint16(from + 28, true) + view.getUint16(from + 30, true) + view.getUint16(from + 32, true)
     return isThere(CENTRAL_HEADER_BYTES + lengths) ? CENTRAL_HEADER_BYTES + lengths : null
   }
@@ -175,7 +182,7 @@ async function findDirectory(read: ReadBytes, sizeBytes: number): Promise<Direct
   if (sizeBytes < END_BYTES) fail(`${sizeBytes} bytes are too few for a zip`)
   const endAt = sizeBytes - END_BYTES
   const view = viewOf(await readExactly(read, endAt, END_BYTES))
-  if (view.getUint32(0, true) !== 0x06054b50) fail('no end of central directory record at the end')
+  if (view.getUint32(0, true) !== END_SIGNATURE) fail('no end of central directory record at the end')
   if (view.getUint16(20, true) !== 0) fail('an archive comment without its text')
   const classic = [view.getUint16(10, true), view.getUint32(12, true), view.getUint32(16, true)] as const
   const isZip64 = classic[0] === MAX_16 || classic[1] === MAX_32 || classic[2] === MAX_32
@@ -197,9 +204,10 @@ async function readZip64End(
 ): Promise<[number, number, number]> {
   if (zip64At < 0) fail('no room for the zip64 records that the end record asks for')
   const view = viewOf(await readExactly(read, zip64At, ZIP64_END_BYTES + ZIP64_LOCATOR_BYTES))
-  if (view.getUint32(ZIP64_END_BYTES, true) !== 0x07064b50) fail('no zip64 locator before the end record')
+  if (view.getUint32(ZIP64_END_BYTES, true) !== ZIP64_LOCATOR_SIGNATURE) fail('no zip64 locator before the end record')
   if (uint64(view, ZIP64_END_BYTES + 8) !== zip64At) fail('the zip64 locator does not point at the record before it')
-  if (view.getUint32(0, true) !== 0x06064b50) fail('no zip64 end of central directory record before its locator')
+  if (view.getUint32(0, true) !== ZIP64_END_SIGNATURE)
+    fail('no zip64 end of central directory record before its locator')
   const values: [number, number, number] = [uint64(view, 32), uint64(view, 40), uint64(view, 48)]
   if (uint64(view, 24) !== values[0]) fail('the entries on this disk are not all entries')
   const limits = [MAX_16, MAX_32, MAX_32]
@@ -211,7 +219,7 @@ async function readZip64End(
 export function parseLocalHeader(bytes: Uint8Array): LocalHeader {
   if (bytes.length < LOCAL_HEADER_BYTES) fail('a local header is cut off')
   const view = viewOf(bytes)
-  if (view.getUint32(0, true) !== 0x04034b50) fail('no local header where the central directory says')
+  if (view.getUint32(0, true) !== LOCAL_HEADER_SIGNATURE) fail('no local header where the central directory says')
   const nameEnd = LOCAL_HEADER_BYTES + view.getUint16(26, true)
   const bodyOffset = nameEnd + view.getUint16(28, true)
   if (bytes.length < bodyOffset) fail('a local header is cut off')

@@ -1,12 +1,15 @@
 // Pure readings of what was asked: ids, hashes, file names. No I/O.
+
 import { createHash } from 'node:crypto'
-import type {
-  ArchiveFormat,
-  ArchiveId,
-  ArchiveKey,
-  Compression,
-  CreateArchiveInput,
-  EntryInput,
+import {
+  type ArchiveFormat,
+  type ArchiveId,
+  type ArchiveKey,
+  type Compression,
+  type CreateArchiveInput,
+  type EntryInput,
+  nameOf,
+  urlOf,
 } from '#contracts/archive.ts'
 import type { ArchiveRequest } from '../ports/journal.ts'
 import { cleanEntryName } from '../zip/entry-name.ts'
@@ -67,14 +70,6 @@ export function fileNameOf(name: string, format: ArchiveFormat): string {
   const cleaned = stem.trim() === '' ? 'archive' : cleanEntryName(stem.replaceAll(/[/\\]/g, '_'), 0)
   // Cleaned once more, as its extension may have made it too long.
   return cleanEntryName([...cleaned].slice(0, 100).join('') + extension, 0)
-}
-
-export function urlOf(entry: EntryInput): string {
-  return typeof entry === 'string' ? entry : entry.url
-}
-
-export function nameOf(entry: EntryInput): string | null {
-  return typeof entry === 'string' ? null : (entry.name ?? null)
 }
 
 /** Roughly the size of the list as JSON in UTF-8: names and URLs exactly, punctuation about. */

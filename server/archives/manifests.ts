@@ -1,7 +1,6 @@
 // The manifests that were asked for last, parsed: a page of a list, or one more watcher, does not cost the parsing of all of it.
-import type { EntryInput } from '#contracts/archive.ts'
+import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { Journal } from '../ports/journal.ts'
-import { nameOf, urlOf } from './manifest.ts'
 
 /** Of all that are kept. A larger one is kept alone, until the next. */
 export const MANIFESTS_BYTES = 32 * 1024 * 1024

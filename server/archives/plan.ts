@@ -1,17 +1,18 @@
 // The dry run: what would be in an archive, under which names, how large. Fetches no body, writes and keeps nothing.
+
 import { isIP } from 'node:net'
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchivePlan, Caller, PlannedEntry } from '#contracts/api.ts'
-import { type EntryInput, type PlanArchiveInput, REPORT_NAME } from '#contracts/archive.ts'
+import { type EntryInput, nameOf, type PlanArchiveInput, REPORT_NAME, urlOf } from '#contracts/archive.ts'
 import { type EntryFailureCode, entryFailures, Refusal } from '#contracts/failures.ts'
 import { type AddressPolicy, isPortClosed, judgeAddress } from '../fetch/address.ts'
 import { proposeName } from '../fetch/name.ts'
 import type { Probe, ProbeOutcome, ProbeTarget } from '../fetch/probe.ts'
-import { parseSource } from '../fetch/source.ts'
+import { parseSource, portOf } from '../fetch/source.ts'
 import type { Quota } from '../lib/quota.ts'
 import { cleanEntryName, createNamer } from '../zip/entry-name.ts'
 import { storedZipBytes } from '../zip/size.ts'
-import { fileNameOf, nameOf, urlOf } from './manifest.ts'
+import { fileNameOf } from './manifest.ts'
 
 export interface PlannerOptions {
   probe: Probe
@@ -33,7 +34,7 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
   function judge(input: EntryInput): URL | EntryFailureCode {
     const url = parseSource(urlOf(input))
     if (url === null) return 'BAD_URL'
-    const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+    const port = portOf(url)
     const isLiteral = isIP(url.hostname.replace(/^\[|\]$/g, '')) !== 0
     const isForbidden = isLiteral
       ? judgeAddress(url.hostname, port, policy) === 'forbidden'

@@ -1,13 +1,15 @@
 // One attempt at one body: a request, its redirects, its deadlines, until the body is whole or an outcome says why not.
+
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
+import { firstValue } from '#contracts/formats/http.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { BodySink } from './body-sink.ts'
 import { type Coding, codingsToUndo, createDecoder, type Decoder, isPlainlyFramed } from './decode.ts'
 import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
-import { continues, parseContentRange, type Received, strongEtag } from './partial.ts'
+import { continues, parseContentRange, type Received, usableEtag } from './partial.ts'
 import { parseRedirect } from './source.ts'
 
 export interface AttemptLimits {
@@ -174,7 +176,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HeaderFields): void {
     if (this.#phase === 'settled') return
     if (status < 200) return this.#passInterim(status, headers)
-    const location = one(headers.location)
+    const location = firstValue(headers.location)
     if (
       status >= 301 &&
       status <= 308 &&
@@ -190,7 +192,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       // The file is shorter than what we have of it: it is another one.
       this.#discard(() => this.#fail('SOURCE_CHANGED', status))
     } else {
-      const retryAfter = one(headers['retry-after']) ?? null
+      const retryAfter = firstValue(headers['retry-after']) ?? null
       this.#discard(() => this.#fail('HTTP_STATUS', status, retryAfter))
     }
   }
@@ -204,22 +206,22 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #beginBody(status: number, headers: HeaderFields): void {
     const { received, sink, limits } = this.#request
-    const etag = strongEtag(one(headers.etag))
+    const etag = usableEtag(firstValue(headers.etag))
     const whole: AttemptWhole = {
       ok: true,
       finalUrl: this.#url,
-      contentType: one(headers['content-type']) ?? null,
-      contentDisposition: one(headers['content-disposition']) ?? null,
-      lastModified: one(headers['last-modified']) ?? null,
+      contentType: firstValue(headers['content-type']) ?? null,
+      contentDisposition: firstValue(headers['content-disposition']) ?? null,
+      lastModified: firstValue(headers['last-modified']) ?? null,
     }
     const codings = codingsToUndo(headers['content-encoding'], whole)
     if (codings === null || !isPlainlyFramed(headers['transfer-encoding'])) return this.#fail('BAD_ENCODING', status)
     const isEncoded = codings.length > 0
-    const announced = parseLength(one(headers['content-length']))
+    const announced = parseLength(firstValue(headers['content-length']))
     let sizeBytes = announced
     let from = 0
     if (status === 206) {
-      const range = parseContentRange(one(headers['content-range']))
+      const range = parseContentRange(firstValue(headers['content-range']))
       if (received === null) {
         // Not asked for: only the complete representation will do.
         if (range === null || range.first !== 0 || range.total !== range.last + 1)
@@ -349,8 +351,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
 }
 
 type HeaderFields = Record<string, string | string[] | undefined>
-
-const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
 
 function lengthOf(headers: HeaderFields): number {
   let length = 0

@@ -2,9 +2,7 @@
 import type { Socket } from 'node:net'
 import { buildConnector, errors } from 'undici'
 import type { SlabPool } from './slabs.ts'
-
-export const portOf = ({ port, protocol }: buildConnector.Options): number =>
-  Number(port || (protocol === 'https:' ? 443 : 80))
+import { portOf } from './source.ts'
 
 export interface DiallerOptions {
   /** For all that it takes to connect, a second try in HTTP/2 included. */

@@ -6,10 +6,11 @@ import { Agent, type buildConnector, type Client, type Dispatcher, Pool } from '
 import type { Lease } from '../lib/blocks.ts'
 import { type AddressPolicy, judgeAddress } from './address.ts'
 import type { Release } from './budget.ts'
-import { createDialler, portOf } from './dial.ts'
+import { createDialler } from './dial.ts'
 import { Connection, type Dials } from './h2.ts'
 import { createResolver, type Resolve } from './resolve.ts'
 import { createSlabPool, type SlabPool } from './slabs.ts'
+import { portOf } from './source.ts'
 
 export class ForbiddenTargetError extends Error {
   override readonly name = 'ForbiddenTargetError'

@@ -1,13 +1,12 @@
 // Judges partial responses: when a body may be continued, so that none is ever spliced from two versions. No I/O.
+import { strongEtag } from '#contracts/formats/http.ts'
 
 /** A longer one is not used: it is journalled with every checkpoint, and sent with every request. */
 const MAX_ETAG_LENGTH = 1024
 
-/** Strong validators only: RFC 9110 section 13.1.5 forbids If-Range with a weak one. */
-export function strongEtag(etag: string | undefined): string | null {
-  return etag !== undefined && etag.length <= MAX_ETAG_LENGTH && /^"[\x21\x23-\x7e\x80-\xff]*"$/.test(etag)
-    ? etag
-    : null
+/** Null without a strong validator, or one that is too long. */
+export function usableEtag(etag: string | undefined): string | null {
+  return etag !== undefined && etag.length <= MAX_ETAG_LENGTH ? strongEtag(etag) : null
 }
 
 export interface ContentRange {

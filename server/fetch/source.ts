@@ -46,3 +46,7 @@ function isPlainHttp({ protocol, hostname, username, password }: URL): boolean {
 export function withoutQuery(url: URL): string {
   return cutEnd(url.origin + url.pathname, MAX_TOLD_LENGTH)
 }
+
+export function portOf({ protocol, port }: { readonly protocol: string; readonly port: string }): number {
+  return Number(port || (protocol === 'https:' ? 443 : 80))
+}

@@ -1,7 +1,9 @@
 // Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'
+import { firstValue } from '#contracts/formats/http.ts'
 import type { FreshBytes } from '../archives/bytes/recent-write.ts'
 import type { ArchiveReading } from '../archives/views/reading.ts'
 import type { Block, BlockPool } from '../lib/blocks.ts'
@@ -227,7 +229,7 @@ function planFor({ method, headers }: IncomingMessage, { etag, sizeBytes }: Arch
   if (!ifMatchHolds(headers['if-match'], etag)) return { status: 412, headers: {}, body: null }
   if (ifNoneMatchHits(headers['if-none-match'], etag)) return { status: 304, headers: {}, body: null }
   // Range is defined for GET alone (RFC 9110 section 14.2).
-  const isRanged = method === 'GET' && ifRangeHolds(one(headers['if-range']), etag)
+  const isRanged = method === 'GET' && ifRangeHolds(firstValue(headers['if-range']), etag)
   const range = isRanged ? headers.range : undefined
   if (sizeBytes === null) {
     const from = followFrom(range)
@@ -265,8 +267,6 @@ function commonHeaders({ fileName, format, etag, sha256 }: ArchiveReading): Reco
     'x-accel-buffering': 'no',
   }
 }
-
-const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
 
 /** So that no client and no proxy can take a broken body for a whole one. */
 function reset(req: IncomingMessage): void {

@@ -1,5 +1,21 @@
 // The records of a zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
 // Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10.
+import {
+  CENTRAL_HEADER_BYTES,
+  CENTRAL_HEADER_SIGNATURE,
+  END_BYTES,
+  END_SIGNATURE,
+  LOCAL_HEADER_BYTES,
+  LOCAL_HEADER_SIGNATURE,
+  MAX_16,
+  MAX_32,
+  METHOD_DEFLATE,
+  METHOD_STORE,
+  ZIP64_END_BYTES,
+  ZIP64_END_SIGNATURE,
+  ZIP64_LOCATOR_BYTES,
+  ZIP64_LOCATOR_SIGNATURE,
+} from '#contracts/formats/zip-layout.ts'
 
 /** One file. */
 export interface ZipEntry {
@@ -15,19 +31,8 @@ export interface ZipEntry {
   readonly offset: number
 }
 
-const LOCAL_HEADER_BYTES = 30
-const CENTRAL_HEADER_BYTES = 46
-const END_BYTES = 22
-const ZIP64_END_BYTES = 56
-const ZIP64_LOCATOR_BYTES = 20
 const EXTRA_HEADER_BYTES = 4
 
-/** A field of all ones says: see the zip64 record (4.4.1.4). So a true value of that size needs zip64, too. */
-const MAX_32 = 0xffff_ffff
-const MAX_16 = 0xffff
-
-const METHOD_STORE = 0 // 4.4.5
-const METHOD_DEFLATE = 8
 const FLAG_UTF8 = 1 << 11 // 4.4.4, bit 11
 const VERSION_DEFAULT = 20 // 4.4.3.2
 const VERSION_ZIP64 = 45
@@ -114,7 +119,7 @@ export function writeLocalHeader(target: Buffer, at: number, entry: ZipEntry): n
   const compressed = compressedSize(entry)
   // Both sizes are in the extra field then, so neither may stand in its own (4.5.3).
   const isPlain = zip64Bytes === 0
-  let end = target.writeUInt32LE(0x04034b50, at)
+  let end = target.writeUInt32LE(LOCAL_HEADER_SIGNATURE, at)
   end = writeCommonFields(target, end, entry, zip64Bytes, isPlain ? entry.size : MAX_32, isPlain ? compressed : MAX_32)
   target.set(entry.name, end)
   end += entry.name.length
@@ -131,7 +136,7 @@ export function centralHeaderSize(nameLength: number, sizes: Sizes, offset: numb
 export function writeCentralHeader(target: Buffer, at: number, entry: ZipEntry): number {
   const zip64Bytes = centralZip64Bytes(entry, entry.offset)
   const compressed = compressedSize(entry)
-  let end = target.writeUInt32LE(0x02014b50, at)
+  let end = target.writeUInt32LE(CENTRAL_HEADER_SIGNATURE, at)
   end = target.writeUInt16LE(MADE_BY_UNIX | (zip64Bytes === 0 ? VERSION_DEFAULT : VERSION_ZIP64), end)
   end = writeCommonFields(target, end, entry, zip64Bytes, Math.min(entry.size, MAX_32), Math.min(compressed, MAX_32))
   end = target.writeUInt16LE(0, end) // comment length
@@ -160,7 +165,7 @@ export function endRecords({ entries, directoryOffset, directorySize }: ZipDirec
   let end = 0
   if (isZip64) {
     // 4.3.14: zip64 end of central directory record; its own size leaves out the first 12 bytes.
-    end = target.writeUInt32LE(0x06064b50, end)
+    end = target.writeUInt32LE(ZIP64_END_SIGNATURE, end)
     end = writeUInt64(target, ZIP64_END_BYTES - 12, end)
     end = target.writeUInt16LE(MADE_BY_UNIX | VERSION_ZIP64, end)
     end = target.writeUInt16LE(VERSION_ZIP64, end)
@@ -171,13 +176,13 @@ export function endRecords({ entries, directoryOffset, directorySize }: ZipDirec
     end = writeUInt64(target, directorySize, end)
     end = writeUInt64(target, directoryOffset, end)
     // 4.3.15: zip64 end of central directory locator.
-    end = target.writeUInt32LE(0x07064b50, end)
+    end = target.writeUInt32LE(ZIP64_LOCATOR_SIGNATURE, end)
     end = target.writeUInt32LE(0, end) // disk
     end = writeUInt64(target, directoryOffset + directorySize, end)
     end = target.writeUInt32LE(1, end) // disks
   }
   // 4.3.16: end of central directory record. What fits keeps its value here (4.4.1.4).
-  end = target.writeUInt32LE(0x06054b50, end)
+  end = target.writeUInt32LE(END_SIGNATURE, end)
   end = target.writeUInt16LE(0, end) // this disk
   end = target.writeUInt16LE(0, end) // the directory's disk
   end = target.writeUInt16LE(Math.min(entries, MAX_16), end) // on this disk

@@ -92,25 +92,25 @@ describe('lineOf', () => {
     const events = [0, 1, 2, 3, 4, 4, 20].map((sealedEntries) => progress({ sealedEntries }))
     expect(texts(events)).toEqual([
       'fetching',
-      'fetching: 2 of 20 entries, 1.5 kB, 2.0 kB/s',
-      'fetching: 4 of 20 entries, 1.5 kB, 2.0 kB/s',
-      'fetching: 20 of 20 entries, 1.5 kB, 2.0 kB/s',
+      'fetching: 2 of 20 entries, 1.5 KiB, 2.0 KiB/s',
+      'fetching: 4 of 20 entries, 1.5 KiB, 2.0 KiB/s',
+      'fetching: 20 of 20 entries, 1.5 KiB, 2.0 KiB/s',
     ])
   })
 
   it('leaves out a rate that is not known yet', () => {
-    expect(texts([progress({ sealedEntries: 2, bytesPerSecond: 0 })])).toEqual(['fetching: 2 of 20 entries, 1.5 kB'])
+    expect(texts([progress({ sealedEntries: 2, bytesPerSecond: 0 })])).toEqual(['fetching: 2 of 20 entries, 1.5 KiB'])
   })
 
   it('counts failed entries as finished', () => {
     expect(texts([progress({ sealedEntries: 1, failedEntries: 1 })])).toEqual([
-      'fetching: 2 of 20 entries, 1.5 kB, 2.0 kB/s',
+      'fetching: 2 of 20 entries, 1.5 KiB, 2.0 KiB/s',
     ])
   })
 
   it.each([
-    [0, 'complete: 19 entries, 1.2 MB in 3.0 s'],
-    [1, 'complete: 19 entries, 1 failed, 1.2 MB in 3.0 s'],
+    [0, 'complete: 19 entries, 1.1 MiB in 3.0 s'],
+    [1, 'complete: 19 entries, 1 failed, 1.1 MiB in 3.0 s'],
   ])('tells the end, with %i failed', (failedEntries, text) => {
     const complete: ArchiveEvent = {
       type: 'complete',

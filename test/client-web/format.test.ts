@@ -1,6 +1,6 @@
 // Numbers for people, at the edges where a unit changes.
 import { describe, expect, it } from 'vitest'
-import { count, formatBytes, formatDuration, formatTimeLeft, timeLeftMs } from '../../client-web/format.ts'
+import { count, formatDuration, formatTimeLeft, timeLeftMs } from '../../client-web/format.ts'
 import type { Progress } from '../../contracts/events.ts'
 
 const progress: Progress = {
@@ -18,23 +18,6 @@ const progress: Progress = {
     { index: 3, receivedBytes: 250, sizeBytes: 1_000, attempt: 1 },
   ],
 }
-
-describe('formatBytes', () => {
-  it.each([
-    [0, '0 B'],
-    [999, '999 B'],
-    [1_000, '1.0 kB'],
-    [99_949, '99.9 kB'],
-    [99_950, '100 kB'],
-    [999_499, '999 kB'],
-    [999_500, '1.0 MB'],
-    [1_234_567, '1.2 MB'],
-    [4_000_000_000, '4.0 GB'],
-    [Number.MAX_SAFE_INTEGER, '9.0 PB'],
-  ])('%i is %s', (bytes, text) => {
-    expect(formatBytes(bytes)).toBe(text)
-  })
-})
 
 describe('formatDuration', () => {
   it.each([

@@ -1,6 +1,6 @@
 // Brings an archive's entries in: starts fetches in manifest order and moves each entry from pending to whole or failed.
 
-import type { EntryInput } from '#contracts/archive.ts'
+import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { ActiveEntry } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../../fetch/fetcher.ts'
 import { proposeName } from '../../fetch/name.ts'
@@ -13,7 +13,6 @@ import { isCompressedMedia } from '../../zip/compressible.ts'
 import type { Deflater } from '../../zip/deflate.ts'
 import type { BodyCheckpoint, StagedBody } from '../bytes/staged-body.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
-import { nameOf, urlOf } from '../manifest.ts'
 import { deflatePart } from './deflate-part.ts'
 import { type Entry, PENDING, type WholeFacts } from './entry.ts'
 import { type Before, Fetching, type FetchingHost } from './entry-fetch.ts'

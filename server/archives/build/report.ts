@@ -1,9 +1,9 @@
 // The report inside an archive: what became of each entry, as JSON, one line each. The same responses give the same bytes.
-import { REPORT_NAME } from '#contracts/archive.ts'
+import { REPORT_NAME, urlOf } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
 import { parseSource, withoutQuery } from '../../fetch/source.ts'
 import type { ArchiveRecord, EntryFact } from '../../ports/journal.ts'
-import { urlOf } from '../manifest.ts'
+import { latestFacts } from './latest-facts.ts'
 import type { BuildJournal } from './patience.ts'
 
 const PAGE = 1_000
@@ -15,8 +15,7 @@ export async function reportOf(journal: BuildJournal, { archiveId, name, format 
   const pieces = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"entries":[\n`)]
   for (let from = 0; from < manifest.length; from += PAGE) {
     const to = Math.min(from + PAGE, manifest.length)
-    const latest = new Map<number, EntryFact>()
-    for (const fact of await journal.entryFacts(archiveId, from, to)) latest.set(fact.index, fact)
+    const latest = await latestFacts(journal, archiveId, from, to)
     let lines = ''
     for (let index = from; index < to; index++) {
       const line = JSON.stringify({ index, url: toldUrl(urlOf(manifest[index]!)), ...outcomeOf(latest.get(index)) })

@@ -1,11 +1,11 @@
 // What became of each entry so far: one page of the manifest beside the journal and, while it builds, the build.
 import type { EntryPage, EntryStatus } from '#contracts/api.ts'
-import type { EntryInput, ListEntriesInput } from '#contracts/archive.ts'
+import { type EntryInput, type ListEntriesInput, urlOf } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
 import { cutEnd } from '../../lib/text.ts'
 import type { EntryFact, Journal, Stored } from '../../ports/journal.ts'
 import type { Build } from '../build/build.ts'
-import { urlOf } from '../manifest.ts'
+import { latestFacts } from '../build/latest-facts.ts'
 import { MAX_TOLD_LENGTH } from './tail.ts'
 
 /** Of a page's JSON: it ends before it would be larger. */
@@ -21,9 +21,7 @@ export async function pageOfEntries(
 ): Promise<EntryPage> {
   const manifest = await journal.manifest(archiveId)
   const to = Math.min(cursor + limit, manifest.length)
-  // The last fact about an entry is the one that counts.
-  const latest = new Map<number, Stored<EntryFact>>()
-  for (const fact of await journal.entryFacts(archiveId, cursor, to)) latest.set(fact.index, fact)
+  const latest = await latestFacts(journal, archiveId, cursor, to)
   const entries: EntryStatus[] = []
   let bytes = FRAME_BYTES
   let index = cursor

@@ -1,6 +1,6 @@
 // The events of an archive: backfill from the journal, then live, one generator that loses and repeats nothing.
 import type { NumberedEvent } from '#contracts/api.ts'
-import type { EntryInput } from '#contracts/archive.ts'
+import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
 import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
 import { archiveAddress, archiveHref } from '#contracts/wire.ts'
@@ -9,7 +9,6 @@ import { cutEnd } from '../../lib/text.ts'
 import type { ArchiveRecord, Fact, Journal, Stored, TerminalFact } from '../../ports/journal.ts'
 import type { Build } from '../build/build.ts'
 import type { Snapshot } from '../build/build-deps.ts'
-import { nameOf, urlOf } from '../manifest.ts'
 
 const FAILURES_PAGE = 500
 /** A longer URL or name is cut where it is told: a failed list must not come back larger than it was sent. */

@@ -4,7 +4,6 @@ import { createRateMeter } from '../../../client-node/cli/rate.ts'
 import {
   abortedLine,
   failureLine,
-  formatBytes,
   formatDuration,
   isWorthALine,
   planLines,
@@ -106,17 +105,6 @@ describe('text from elsewhere', () => {
 })
 
 describe('numbers', () => {
-  it.each([
-    [0, '0 B'],
-    [1023, '1023 B'],
-    [1024, '1.0 KiB'],
-    [1536, '1.5 KiB'],
-    [MIB - 1, '1.0 MiB'],
-    [1.25 * 1024 * MIB, '1.3 GiB'],
-  ])('%d bytes are %s', (bytes, text) => {
-    expect(formatBytes(bytes)).toBe(text)
-  })
-
   it.each([
     [0, '0:00'],
     [59_400, '0:59'],

@@ -1,13 +1,13 @@
 // What two submissions have in common: ids, hashes, file names.
+
 import { describe, expect, it } from 'vitest'
 import { archiveIdSchema, type CreateArchiveInput } from '#contracts/archive.ts'
+import { nameOf, urlOf } from '../../../contracts/archive.ts'
 import {
   archiveIdOf,
   fileNameOf,
   manifestBytes,
   manifestHashOf,
-  nameOf,
-  urlOf,
   withDefaults,
 } from '../../../server/archives/manifest.ts'
 

@@ -1,11 +1,11 @@
 // When a partial response continues a body, and when it would splice two.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { continues, parseContentRange, strongEtag } from '../../../server/fetch/partial.ts'
+import { continues, parseContentRange, usableEtag } from '../../../server/fetch/partial.ts'
 
-describe('strongEtag', () => {
+describe('usableEtag', () => {
   it.each(['"a"', '""', '"a-b.c/d"', '"\u00e9"', '"!"', '"\'"'])('takes %j', (etag) => {
-    expect(strongEtag(etag)).toBe(etag)
+    expect(usableEtag(etag)).toBe(etag)
   })
 
   it.each([
@@ -23,7 +23,7 @@ describe('strongEtag', () => {
     ' "a"',
     '"a", "b"',
   ])('does not take %j', (etag) => {
-    expect(strongEtag(etag)).toBeNull()
+    expect(usableEtag(etag)).toBeNull()
   })
 })
 
@@ -89,7 +89,7 @@ describe('of any header', () => {
   // Small ones, too, so that they meet.
   const size = fc.oneof(fc.nat({ max: 6 }), fc.nat({ max: 10 ** 15 - 1 }))
 
-  it('strongEtag makes nothing, or gives it back as it is: one quoted tag, which creates no header', () => {
+  it('usableEtag makes nothing, or gives it back as it is: one quoted tag, which creates no header', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -97,7 +97,7 @@ describe('of any header', () => {
           texts.map((text) => `"${text}"`),
         ),
         (text) => {
-          const etag = strongEtag(text)
+          const etag = usableEtag(text)
           if (etag === null) return
           expect(etag).toBe(text)
           expect(etag).toMatch(/^"[^"\u0000-\u0020\u007f\u0100-\uffff]*"$/)

@@ -1,0 +1,22 @@
+// How long a client waits before it tries again.
+
+/** 0.25 s doubling to 8 s, with jitter, so that a thousand clients do not come back at once. */
+export function backoffMs(attempt: number): number {
+  return Math.min(250 * 2 ** attempt, 8_000) * (0.5 + Math.random() / 2)
+}
+
+/** Rejects with the signal's reason. */
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const onAbort = () => {
+      clearTimeout(timer)
+      reject(signal?.reason)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
