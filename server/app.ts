@@ -21,10 +21,10 @@ import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
 import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
-import { createCrowd } from './fetch/crowd.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { findSlabFault } from './fetch/slab-check.ts'
+import { createThrottle } from './fetch/throttle.ts'
 import { createPages } from './http/pages.ts'
 import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
@@ -143,7 +143,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   )
   const runner = opened.use(
     createRunner({
-      parts: {
+      deps: {
         journal,
         spool,
         fetcher,
@@ -260,7 +260,7 @@ function openFetcher(
       maxFetches: config.SHEAF_MAX_FETCHES,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
       maxInAll: most.fetches,
-      createCrowd: () => createCrowd(isBusy),
+      createThrottle: () => createThrottle(isBusy),
     }),
     limits: {
       maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,

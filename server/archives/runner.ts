@@ -6,11 +6,11 @@ import { describe } from '../lib/log.ts'
 import { leavesRoom } from '../lib/quota.ts'
 import type { ArchiveRecord } from '../ports/journal.ts'
 import { Build } from './build/build.ts'
-import type { BuildParts } from './build/build-deps.ts'
+import type { BuildDeps } from './build/build-deps.ts'
 import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {
-  parts: Omit<BuildParts, 'client'>
+  deps: Omit<BuildDeps, 'client'>
   /** Archives built at the same time, of a client that is alone; `seatsInAll` says what there is for others besides. */
   maxActive: number
   /** Never more, whoever asks. @default `seatsInAll(maxActive)` */
@@ -39,7 +39,7 @@ interface Seat {
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 60_000
 
-export function createRunner({ parts, maxActive, maxInAll = seatsInAll(maxActive), ended }: RunnerOptions): Runner {
+export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive), ended }: RunnerOptions): Runner {
   const seats = new Map<ArchiveId, Seat>()
   const running = new Set<Seat>()
   const runningOf = new Map<string, number>()
@@ -78,9 +78,9 @@ export function createRunner({ parts, maxActive, maxInAll = seatsInAll(maxActive
     count(seat, 1)
     build.queuePosition = null
     try {
-      await build.run(await parts.journal.manifest(build.archiveId))
+      await build.run(await deps.journal.manifest(build.archiveId))
     } catch (error) {
-      parts.log.error('build not started', { archive: build.archiveId, error: describe(error) })
+      deps.log.error('build not started', { archive: build.archiveId, error: describe(error) })
       tryLater(seat)
     } finally {
       count(seat, -1)
@@ -105,11 +105,11 @@ export function createRunner({ parts, maxActive, maxInAll = seatsInAll(maxActive
     for (let delayMs = FIRST_RETRY_MS; !closing; delayMs = Math.min(LAST_RETRY_MS, 2 * delayMs)) {
       try {
         await sleep(delayMs, undefined, { signal: over.signal, ref: false })
-        const record = await parts.journal.get(archiveId)
+        const record = await deps.journal.get(archiveId)
         if (record?.terminal === null && !record.swept) add(record, client)
         return
       } catch (error) {
-        if (!closing) parts.log.warn('archive not gone on with', { archive: archiveId, error: describe(error) })
+        if (!closing) deps.log.warn('archive not gone on with', { archive: archiveId, error: describe(error) })
       }
     }
   }
@@ -130,7 +130,7 @@ export function createRunner({ parts, maxActive, maxInAll = seatsInAll(maxActive
   function add(record: ArchiveRecord, client = ''): Build {
     const known = seats.get(record.archiveId)
     if (known !== undefined) return known.build
-    const build = new Build(record, { ...parts, client })
+    const build = new Build(record, { ...deps, client })
     const seat: Seat = { build, client, failures: 0 }
     seats.set(record.archiveId, seat)
     void build.ended.then(() => {

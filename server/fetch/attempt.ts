@@ -9,7 +9,7 @@ import { type Coding, codingsToUndo, createDecoder, type Decoder, isPlainlyFrame
 import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
-import { continues, parseContentRange, type Received, usableEtag } from './partial.ts'
+import { continues, parseContentRange, type Received, usableEtag } from './range-resume.ts'
 import { parseRedirect } from './source.ts'
 
 export interface AttemptLimits {

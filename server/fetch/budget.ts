@@ -1,19 +1,20 @@
 // Who may fetch next: shares of clients and their archives, in all and at each origin, and fair turns. Knows no HTTP.
 import { leavesRoom } from '../lib/quota.ts'
-import type { Crowd } from './crowd.ts'
+import type { Throttle } from './throttle.ts'
 
-export interface FetchTask {
-  /** Tasks of a lane start in this order, as far as their origins have room. */
+export interface PendingFetch {
+  /** Fetches of a lane start in this order, as far as their origins have room. */
   readonly order: number
   readonly origin: string
   /** Starts it; `release` gives its place back and is called once. */
   start(release: Release): void
 }
 
-export type Release = (receivedBytes: number) => void
+/** `receivedBytes`: of a body; null if none was asked for, which says nothing about bodies. */
+export type Release = (receivedBytes: number | null) => void
 
 export interface Lane {
-  add(task: FetchTask): void
+  add(fetch: PendingFetch): void
   /** To be called when `mayStart` could have become true. */
   kick(): void
   /** Drops what has not started. */
@@ -37,7 +38,7 @@ export interface FetchBudgetOptions {
   /** Never more, whoever asks. @default no limit */
   maxInAll?: number
   /** One for each client: what is much for one does not keep another out. */
-  createCrowd(): Crowd
+  createThrottle(): Throttle
 }
 
 /** A lane has these in any case, whatever others hold for however long, as far as its origins have room. They are no part of the shares. */
@@ -54,7 +55,7 @@ export function sharesOf(alone: number): { client: number; inAll: number } {
 
 interface Client {
   readonly name: string
-  readonly crowd: Crowd
+  readonly throttle: Throttle
   active: number
   /** Of these, within its share. */
   shared: number
@@ -78,7 +79,7 @@ interface Queue {
   readonly origin: string
   readonly lane: LaneState
   /** Those waiting, sorted by order. */
-  readonly tasks: FetchTask[]
+  readonly pending: PendingFetch[]
   active: number
   readonly ofClient: Use
   readonly ofAll: Use
@@ -93,7 +94,7 @@ interface Use {
 const LOOK_AGAIN_MS = 20
 
 export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
-  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, createCrowd } = options
+  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, createThrottle } = options
   const sure = Math.min(SURE_FETCHES, maxFetches)
   const shares = sharesOf(maxFetches)
   const maxOfClient = Math.min(shares.client, maxInAll)
@@ -133,7 +134,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     return false
   }
 
-  /** It is a crowd no more when the process has time left, or those under way turn out slow: both without any of them ending. */
+  /** The process may get time to spare, or the fetches under way turn out slow, without any of them ending. */
   function lookAgain(): void {
     if (lookingAgain) return
     lookingAgain = true
@@ -158,7 +159,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
 
   /** By turns between its lanes, in the same way. */
   function nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
-    if (client.crowd.isEnough(client.active) && areSeveralWaiting(client)) {
+    if (client.throttle.isEnough(client.active) && areSeveralWaiting(client)) {
       lookAgain()
       return null
     }
@@ -179,12 +180,12 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     return leavesRoom(own, client.shared, maxOfClient) && leavesRoom(client.shared, shared, maxOfAll)
   }
 
-  /** That of the earliest task whose origin has room. */
+  /** That of the earliest fetch whose origin has room. */
   function nextOfLane({ queues }: LaneState): Queue | null {
     let next: Queue | null = null
     for (const queue of queues.values()) {
-      const [first] = queue.tasks
-      if (first === undefined || (next !== null && first.order >= next.tasks[0]!.order)) continue
+      const [first] = queue.pending
+      if (first === undefined || (next !== null && first.order >= next.pending[0]!.order)) continue
       if (hasRoomAtOrigin(queue)) next = queue
     }
     return next
@@ -198,18 +199,18 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
 
   function start(queue: Queue): void {
     const { lane } = queue
-    const { crowd } = lane.client
+    const { throttle } = lane.client
     const isShared = isWithinShare(lane)
     comeLast(lane)
     lane.waiting--
     count(queue, 1, isShared)
     const startedMs = performance.now()
-    crowd.started()
+    throttle.started()
     let held = true
-    queue.tasks.shift()!.start((receivedBytes) => {
+    queue.pending.shift()!.start((receivedBytes) => {
       if (!held) return
       held = false
-      crowd.ended(receivedBytes, performance.now() - startedMs)
+      if (receivedBytes !== null) throttle.ended(receivedBytes, performance.now() - startedMs)
       count(queue, -1, isShared)
       leaveIfEmpty(queue)
       schedule()
@@ -244,13 +245,13 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
 
   function openQueue(lane: LaneState, origin: string): Queue {
     const [ofClient, ofAll] = [useOf(lane.client.origins, origin), useOf(origins, origin)]
-    const queue: Queue = { origin, lane, tasks: [], active: 0, ofClient, ofAll }
+    const queue: Queue = { origin, lane, pending: [], active: 0, ofClient, ofAll }
     lane.queues.set(origin, queue)
     return queue
   }
 
   function leaveIfEmpty(queue: Queue): void {
-    if (queue.tasks.length > 0 || queue.active > 0) return
+    if (queue.pending.length > 0 || queue.active > 0) return
     const { origin, lane } = queue
     lane.queues.delete(origin)
     if (--queue.ofClient.queues === 0) lane.client.origins.delete(origin)
@@ -265,7 +266,14 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   function clientOf(name: string): Client {
     const known = clients.get(name)
     if (known !== undefined) return known
-    const client = { name, crowd: createCrowd(), active: 0, shared: 0, lanes: new Set<LaneState>(), origins: new Map() }
+    const client = {
+      name,
+      throttle: createThrottle(),
+      active: 0,
+      shared: 0,
+      lanes: new Set<LaneState>(),
+      origins: new Map(),
+    }
     clients.set(name, client)
     return client
   }
@@ -279,11 +287,11 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
       const lane: LaneState = { client, mayStart, active: 0, waiting: 0, queues: new Map() }
       client.lanes.add(lane)
       return {
-        add(task) {
+        add(fetch) {
           if (!client.lanes.has(lane)) return
-          const { tasks } = lane.queues.get(task.origin) ?? openQueue(lane, task.origin)
-          if (tasks.length === 0 || tasks.at(-1)!.order < task.order) tasks.push(task)
-          else tasks.splice(tasks.findLastIndex(({ order }) => order < task.order) + 1, 0, task)
+          const { pending } = lane.queues.get(fetch.origin) ?? openQueue(lane, fetch.origin)
+          if (pending.length === 0 || pending.at(-1)!.order < fetch.order) pending.push(fetch)
+          else pending.splice(pending.findLastIndex(({ order }) => order < fetch.order) + 1, 0, fetch)
           lane.waiting++
           schedule()
         },
@@ -292,7 +300,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
           client.lanes.delete(lane)
           lane.waiting = 0
           for (const queue of [...lane.queues.values()]) {
-            queue.tasks.length = 0
+            queue.pending.length = 0
             leaveIfEmpty(queue)
           }
           forgetIfGone(client)

@@ -107,7 +107,7 @@ export function releaseAfterDial(
   dispatcher: FetchDispatcher,
   handler: Dispatcher.DispatchHandler | null,
   release: Release,
-  receivedBytes: number,
+  receivedBytes: number | null,
 ): void {
   const dial = handler === null ? undefined : dispatcher.dialFor(handler)
   if (dial === undefined) release(receivedBytes)

@@ -2,11 +2,11 @@
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
 import type { BodySink } from './body-sink.ts'
-import type { FetchBudget, FetchTask, Release } from './budget.ts'
+import type { FetchBudget, PendingFetch, Release } from './budget.ts'
 import { createDecoderPlaces } from './decoder-places.ts'
 import { releaseAfterDial } from './dispatcher.ts'
-import type { Received } from './partial.ts'
 import { createProbe, type Probe, type ProbeOptions } from './probe.ts'
+import type { Received } from './range-resume.ts'
 import { nextDelayMs } from './retry.ts'
 
 export interface FetcherLimits extends AttemptLimits {
@@ -74,7 +74,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     }
   }
 
-  class Run implements EntryFetch, FetchTask {
+  class Run implements EntryFetch, PendingFetch {
     readonly order: number
     readonly origin: string
     readonly #request: EntryRequest
@@ -112,7 +112,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     /** By the budget, when it is its turn. */
     start(release: Release): void {
       // Its time may have run out while it waited for its turn.
-      if (this.attempt > 0 && !this.#runs.has(this)) return release(0)
+      if (this.attempt > 0 && !this.#runs.has(this)) return release(null)
       const nowMs = clock.monotonicMs()
       const { url, sink } = this.#request
       if (this.attempt++ === 0) {

@@ -70,7 +70,7 @@ export function createProbe({ dispatcher, budget, limits, clock, userAgent }: Pr
         let sizeBytes: number | null = null
         const sink = { begin: (size: number | null) => (sizeBytes = size), write: () => true, whenReady: () => {} }
         const done = (outcome: AttemptOutcome) => {
-          releaseAfterDial(dispatcher, attempt, release, 0)
+          releaseAfterDial(dispatcher, attempt, release, null)
           const finalUrl = attempt?.url ?? url
           underWay.delete(index)
           if (ended) return

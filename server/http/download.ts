@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import { firstValue } from '#contracts/formats/http.ts'
-import type { FreshBytes } from '../archives/bytes/recent-write.ts'
+import type { RecentBytes } from '../archives/bytes/recent-write.ts'
 import type { ArchiveReading } from '../archives/views/reading.ts'
 import type { Block, BlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
@@ -40,11 +40,11 @@ interface Plan {
 /** Of a client that is slow, or where all blocks are out. */
 const SMALL_CHUNK_BYTES = 64 * 1024
 /** Of the memory of writes, what all downloads together may have on its way out. */
-const MAX_FRESH_BYTES = 32 * 1024 * 1024
+const MAX_RECENT_BYTES = 32 * 1024 * 1024
 const TOO_FEW = 'the client takes too few bytes'
 
 /** Of the archive, in memory that is kept until it is released. */
-type Piece = Omit<FreshBytes, 'heldBytes'>
+type Slice = Omit<RecentBytes, 'heldBytes'>
 
 /**
  * Resolves once the client has taken them. Where it rejects the socket is closed already, or `reset` at once: nothing more
@@ -116,13 +116,13 @@ export function createDownload(options: DownloadOptions) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
       if (state === 'failed') return 'failed'
-      const fresh = end === null ? takeFresh(reading, position, pace.mayHoldBytes) : null
-      const piece = fresh ?? (await readPiece(reading, position, end, pace.isSlow ? null : blocks.take()))
-      position += piece.bytes
+      const recent = end === null ? takeRecent(reading, position, pace.mayHoldBytes) : null
+      const slice = recent ?? (await readSlice(reading, position, end, pace.isSlow ? null : blocks.take()))
+      position += slice.bytes
       try {
-        await out(piece.buffers, piece.bytes)
+        await out(slice.buffers, slice.bytes)
       } finally {
-        piece.release()
+        slice.release()
       }
     }
     res.end()
@@ -130,12 +130,12 @@ export function createDownload(options: DownloadOptions) {
   }
 
   /** By way of the block, or of a little memory. */
-  async function readPiece(
+  async function readSlice(
     reading: ArchiveReading,
     position: number,
     end: number | null,
     block: Block | null,
-  ): Promise<Piece> {
+  ): Promise<Slice> {
     const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
     const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
     const release = () => {
@@ -150,18 +150,18 @@ export function createDownload(options: DownloadOptions) {
     }
   }
 
-  function takeFresh(reading: ArchiveReading, position: number, maxBytes: number): Piece | null {
-    const fresh = maxBytes > 0 ? reading.takeFresh(position) : null
-    if (fresh === null) return null
-    const { buffers, bytes, heldBytes } = fresh
-    if (heldBytes > Math.min(maxBytes, MAX_FRESH_BYTES - freshBytes)) {
-      fresh.release()
+  function takeRecent(reading: ArchiveReading, position: number, maxBytes: number): Slice | null {
+    const recent = maxBytes > 0 ? reading.takeRecent(position) : null
+    if (recent === null) return null
+    const { buffers, bytes, heldBytes } = recent
+    if (heldBytes > Math.min(maxBytes, MAX_RECENT_BYTES - freshBytes)) {
+      recent.release()
       return null
     }
     freshBytes += heldBytes
     const release = () => {
       freshBytes -= heldBytes
-      fresh.release()
+      recent.release()
     }
     return { buffers, bytes, release }
   }

@@ -16,7 +16,7 @@ const MiB = 1024 * KiB
  * manifests that were listed from moments ago     MANIFESTS_BYTES (archives/manifests.ts)
  * blocks on their way out                         DOWNLOAD_BLOCKS_BYTES, then 64 KiB   SHEAF_MAX_DOWNLOADS
  *                                                   a download (download.ts)
- * bodies that downloads get out of memory         MAX_FRESH_BYTES (download.ts)
+ * bodies that downloads get out of memory         MAX_RECENT_BYTES (download.ts)
  *
  * Time bounds the rest: what stands still is cut off after the deadlines below and SHEAF_SLOW_READER_MS.
  */

@@ -2,7 +2,6 @@
 import { parseAllowList } from '../../server/fetch/address.ts'
 import type { BodySink } from '../../server/fetch/body-sink.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
-import { createCrowd } from '../../server/fetch/crowd.ts'
 import { createDispatcher, type DispatcherOptions, type FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import {
   createFetcher,
@@ -12,6 +11,7 @@ import {
   type FetchLane,
   type FetchOutcome,
 } from '../../server/fetch/fetcher.ts'
+import { createThrottle } from '../../server/fetch/throttle.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 
 export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy' | 'maxConnectionsPerOrigin'>> {
@@ -78,7 +78,7 @@ export function startFetching({
       maxFetches,
       maxFetchesPerOrigin,
       ...(maxInAll === undefined ? {} : { maxInAll }),
-      createCrowd: () => createCrowd(() => false),
+      createThrottle: () => createThrottle(() => false),
     }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,

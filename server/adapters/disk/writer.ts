@@ -18,7 +18,7 @@ export interface Share {
   give(bytes: number): void
 }
 
-export interface WriterParts {
+export interface WriterDeps {
   readonly share: Share
   readonly pool: FilePool
   readonly openLogs: Map<string, FileHandle>
@@ -36,7 +36,7 @@ export interface WriterParts {
 export async function openWriter(
   folder: string,
   keep: Keep,
-  { share, pool, openLogs, isNew, recount, closed, syncSpool, mustWriteAgain }: WriterParts,
+  { share, pool, openLogs, isNew, recount, closed, syncSpool, mustWriteAgain }: WriterDeps,
 ): Promise<SpoolWriter> {
   const flags = constants.O_RDWR | constants.O_CREAT
   const log = await whenDescriptorsAllow(() => open(join(folder, LOG), flags, 0o600))

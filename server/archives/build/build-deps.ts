@@ -15,7 +15,7 @@ export interface BuildLimits {
   readonly abortedRetentionMs: number
 }
 
-export interface BuildParts {
+export interface BuildDeps {
   readonly journal: BuildJournal
   readonly spool: BuildSpool
   readonly fetcher: Fetcher

@@ -8,10 +8,10 @@ import type { ArchiveRecord, Fact } from '../../ports/journal.ts'
 import { NoSpaceError } from '../../ports/no-space.ts'
 import { LOG, type SpoolWriter } from '../../ports/spool.ts'
 import { createLayout } from '../bytes/layout.ts'
-import { createFresh, createOffer } from '../bytes/recent-write.ts'
+import { createRecentWrite, createRecentWrites } from '../bytes/recent-write.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
-import { createGathering } from './batch-delay.ts'
-import type { BuildParts, Snapshot } from './build-deps.ts'
+import { createBatchDelay } from './batch-delay.ts'
+import type { BuildDeps, Snapshot } from './build-deps.ts'
 import { type Ending, endingOf } from './ending.ts'
 import { type Entry, PENDING } from './entry.ts'
 import { createIntake, type Intake } from './intake.ts'
@@ -32,7 +32,7 @@ export class Build {
   /** The file that the archive is appended to. */
   log = LOG
   /** What the frontier has just moved by. */
-  readonly fresh = createOffer()
+  readonly recentWrites = createRecentWrites()
   /** Passed when the frontier moves, and at the end. */
   readonly frontier = createWake()
   /** Passed when there is something new to tell, some times a second; at the end at once. */
@@ -47,7 +47,7 @@ export class Build {
   outcome: 'sealed' | 'aborted' | 'stopped' | null = null
   queuePosition: number | null = 0
 
-  readonly #parts: BuildParts
+  readonly #deps: BuildDeps
   #entries: Entry[]
   #sealer: Sealer
   #batcher: Batcher | null = null
@@ -59,7 +59,7 @@ export class Build {
   #wholeBytes = 0
   readonly #work = createWake()
   /** What is large, or the last there will be, need not wait for company. */
-  readonly #gathering = createGathering(
+  readonly #batchDelay = createBatchDelay(
     () => this.#ending !== null || !this.#intake?.isBusy || this.#intake.unwrittenBytes >= GATHERED_BYTES,
   )
   readonly #rate = createRate()
@@ -70,15 +70,15 @@ export class Build {
   #startedMs: number | null = null
   #snapshot: Snapshot | null = null
 
-  constructor(record: ArchiveRecord, parts: BuildParts) {
+  constructor(record: ArchiveRecord, deps: BuildDeps) {
     this.record = record
     const persist = createPersist({
-      clock: parts.clock,
+      clock: deps.clock,
       signal: this.#endingSoon.signal,
-      waiting: (error) => parts.log.warn('build waits', { archive: record.archiveId, error: describe(error) }),
+      waiting: (error) => deps.log.warn('build waits', { archive: record.archiveId, error: describe(error) }),
     })
-    const { journal, spool } = parts
-    this.#parts = { ...parts, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
+    const { journal, spool } = deps
+    this.#deps = { ...deps, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
     this.archiveId = record.archiveId
     this.lastSeq = record.lastSeq
     this.generation = record.generation
@@ -103,7 +103,7 @@ export class Build {
   #end(ending: Ending): boolean {
     if (this.outcome !== null || this.#ending !== null) return false
     this.#ending = ending
-    this.#gathering.look()
+    this.#batchDelay.look()
     this.#endingSoon.abort()
     this.#work.notify()
     // Nothing would ever end a build that still waits for its turn.
@@ -113,7 +113,7 @@ export class Build {
 
   /** Resolves when the build is over, never rejects; only the first call counts. */
   async run(manifest: readonly EntryInput[]): Promise<void> {
-    const { clock } = this.#parts
+    const { clock } = this.#deps
     if (this.#startedMs !== null) return this.ended
     this.#startedMs = clock.monotonicMs()
     let ticker: NodeJS.Timeout | undefined
@@ -174,7 +174,7 @@ export class Build {
   async #open(): Promise<SpoolWriter> {
     const build = this
     const { writer, entries, sealer, sealedEntries, wholeBytes } = await openArchive({
-      ...this.#parts,
+      ...this.#deps,
       record: this.record,
       layout: this.layout,
       signal: this.#endingSoon.signal,
@@ -206,17 +206,17 @@ export class Build {
   }
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
-    const { clock, staging } = this.#parts
+    const { clock, staging } = this.#deps
     const entries = this.#entries
     const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, staging, clock })
     this.#batcher = batcher
     this.#intake = createIntake({
-      ...this.#parts,
+      ...this.#deps,
       record: this.record,
       manifest,
       entries,
       spool,
-      reader: () => this.#parts.spool.reader(this.archiveId),
+      reader: () => this.#deps.spool.reader(this.archiveId),
       settled: (index) => {
         const entry = entries[index]!
         if (entry.state === 'whole') this.#wholeBytes += entry.body.sizeBytes
@@ -224,7 +224,7 @@ export class Build {
         this.#checkSize(this.#wholeBytes)
         batcher.settled(index)
         this.#work.notify()
-        this.#gathering.look()
+        this.#batchDelay.look()
       },
       begun: (fact) => {
         batcher.begun(fact)
@@ -244,19 +244,19 @@ export class Build {
       if (batch.facts.length > 0) await this.#commit(batch, writer)
       else if (batcher.isDone) return
       else await this.#work.passed(seen, this.#endingSoon.signal)
-      await this.#gathering.wait()
+      await this.#batchDelay.wait()
     }
   }
 
   async #commit(batch: Batch, writer: SpoolWriter): Promise<void> {
-    const fresh = createFresh(writer.logBytes, batch.log.buffers, () => batch.log.release())
+    const write = createRecentWrite(writer.logBytes, batch.log.buffers, () => batch.log.release())
     try {
       if (batch.log.bytes > 0) await writer.appendLog(batch.log.buffers)
       await this.#append(batch.facts)
-      if (batch.extents.length > 0) this.fresh.make(fresh)
+      if (batch.extents.length > 0) this.recentWrites.offer(write)
     } finally {
       if (batch.bodyBytes > 0) this.#intake?.written(batch.bodyBytes)
-      fresh.release()
+      write.release()
     }
     for (const extent of batch.extents) this.layout.add(extent)
     this.#sealedEntries += batch.sealedEntries
@@ -267,7 +267,7 @@ export class Build {
   }
 
   async #append(facts: readonly Fact[]): Promise<void> {
-    await this.#parts.journal.append(this.archiveId, this.lastSeq, facts)
+    await this.#deps.journal.append(this.archiveId, this.lastSeq, facts)
     this.lastSeq += facts.length
   }
 
@@ -277,7 +277,7 @@ export class Build {
       this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
       return
     }
-    const { clock, limits, spool, journal, log } = this.#parts
+    const { clock, limits, spool, journal, log } = this.#deps
     const { record, layout } = this
     const counts = { sealedEntries: this.#sealedEntries, failedEntries: this.#failedEntries }
     const { signal } = this.#endingSoon
@@ -321,7 +321,7 @@ export class Build {
       try {
         await step()
       } catch (error) {
-        this.#parts.log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
+        this.#deps.log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
       }
     }
     this.outcome ??= 'stopped'
@@ -337,7 +337,7 @@ export class Build {
   }
 
   async #discard(code: AbortCode): Promise<void> {
-    const { spool, clock, limits, log } = this.#parts
+    const { spool, clock, limits, log } = this.#deps
     const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.abortedRetentionMs } as const
     try {
       await this.#append([fact])
@@ -356,7 +356,7 @@ export class Build {
   #fail(error: unknown): void {
     if (this.#ending !== null) return
     const ending = endingOf(error)
-    this.#parts.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
+    this.#deps.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
     if (ending.outcome === 'stopped' && ending.gaveWay) {
       this.#batcher?.release()
       this.#batcher = null
@@ -379,7 +379,7 @@ export class Build {
     const underWayBytes = this.#intake?.receivedBytes ?? 0
     const bytes = this.#wholeBytes + underWayBytes
     this.#checkSize(bytes)
-    const isLate = nowMs - this.#startedMs! > this.#parts.limits.archiveTimeoutMs
+    const isLate = nowMs - this.#startedMs! > this.#deps.limits.archiveTimeoutMs
     if (isLate) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
     this.#rate.sample(nowMs, bytes)
     if (this.#batcher?.hasWaiting) {
@@ -391,6 +391,6 @@ export class Build {
   }
 
   #checkSize(bytes: number): void {
-    if (bytes > this.#parts.limits.maxArchiveBytes) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TOO_LARGE' })
+    if (bytes > this.#deps.limits.maxArchiveBytes) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TOO_LARGE' })
   }
 }

@@ -1,7 +1,7 @@
 // One entry while it is fetched: takes its body in, and tells its host what became of it. One object for each entry under way.
 import type { BodySink } from '../../fetch/body-sink.ts'
 import type { EntryFetch, EntryRequest, FetchOutcome } from '../../fetch/fetcher.ts'
-import type { Received } from '../../fetch/partial.ts'
+import type { Received } from '../../fetch/range-resume.ts'
 import type { Lease } from '../../lib/blocks.ts'
 import type { BegunFact } from '../../ports/journal.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
@@ -9,7 +9,7 @@ import { type BodyCheckpoint, StagedBody, type StagedBodyOptions } from '../byte
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 
 /** What all entries of an archive have in common. */
-export interface FetchingHost {
+export interface EntryFetchHost {
   readonly spool: SpoolWriter
   readonly staging: StagingMemory
   /** The spool failed. */
@@ -38,9 +38,9 @@ export class Fetching implements BodySink, EntryRequest, StagedBodyOptions {
   announcedBytes: number | null
   /** Set once it is asked for. */
   fetch: EntryFetch | null = null
-  readonly #host: FetchingHost
+  readonly #host: EntryFetchHost
 
-  constructor(host: FetchingHost, index: number, url: URL, before: Before | null) {
+  constructor(host: EntryFetchHost, index: number, url: URL, before: Before | null) {
     this.#host = host
     this.index = index
     this.url = url

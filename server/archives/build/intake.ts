@@ -15,7 +15,7 @@ import type { BodyCheckpoint, StagedBody } from '../bytes/staged-body.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 import { deflatePart } from './deflate-part.ts'
 import { type Entry, PENDING, type WholeFacts } from './entry.ts'
-import { type Before, Fetching, type FetchingHost } from './entry-fetch.ts'
+import { type Before, type EntryFetchHost, Fetching } from './entry-fetch.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
 const LOOKAHEAD = 256
@@ -110,7 +110,7 @@ export function createIntake(options: IntakeOptions): Intake {
     entry.fetch = lane.fetch(entry)
   }
 
-  const host: FetchingHost = {
+  const host: EntryFetchHost = {
     spool,
     staging,
     failed: options.failed,

@@ -1,12 +1,12 @@
 // Gathers the small chunks of one body in memory of its own: what comes one after the other becomes one buffer.
 import type { Lease } from '../../lib/blocks.ts'
-import type { Piece, StagingMemory } from './staging-memory.ts'
+import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 
-export class Copies {
+export class ChunkPacker {
   readonly #staging: StagingMemory
-  #piece: Piece | null = null
+  #block: StagingBlock | null = null
   #usedBytes = 0
-  /** What was appended last, if it lies in this piece. */
+  /** What was appended last, if it lies in this block. */
   #last: Buffer | null = null
   #lastStart = 0
 
@@ -15,15 +15,15 @@ export class Copies {
   }
 
   /** Appends to `chunks`, and to `leases` what keeps the memory; `soonBytes` is what is to be expected, this chunk included. */
-  add(chunk: Buffer, soonBytes: number, chunks: Buffer[], leases: Lease[]): void {
+  pack(chunk: Buffer, soonBytes: number, chunks: Buffer[], leases: Lease[]): void {
     for (let from = 0; from < chunk.length; ) {
-      if (this.#piece === null || this.#usedBytes === this.#piece.memory.length) {
-        this.#piece = this.#staging.piece(Math.max(soonBytes, chunk.length) - from)
-        if (this.#piece.lease !== null) leases.push(this.#piece.lease)
+      if (this.#block === null || this.#usedBytes === this.#block.memory.length) {
+        this.#block = this.#staging.allocate(Math.max(soonBytes, chunk.length) - from)
+        if (this.#block.lease !== null) leases.push(this.#block.lease)
         this.#usedBytes = 0
         this.#last = null
       }
-      const { memory } = this.#piece
+      const { memory } = this.#block
       // Not where a chunk that is not copied came after it.
       const grows = this.#last !== null && chunks.at(-1) === this.#last
       if (!grows) this.#lastStart = this.#usedBytes

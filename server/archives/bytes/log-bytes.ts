@@ -1,9 +1,9 @@
 // What one write appends to the log: headers and small bodies side by side in memory of its own, large ones where they lie.
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
 import { WORTHWHILE_BYTES } from './recent-write.ts'
-import type { Piece, StagingMemory } from './staging-memory.ts'
+import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 
-/** Pieces double: what is put side by side may be a few headers between large bodies, or a thousand small bodies. */
+/** Blocks double: what is put side by side may be a few headers between large bodies, or a thousand small bodies. */
 const FIRST_PIECE_BYTES = 4 * 1024
 const MAX_PIECE_BYTES = 64 * 1024
 /**
@@ -19,8 +19,8 @@ export class LogBytes implements Lease {
   bytes = 0
   readonly #leases: Lease[] = []
   #reservedBytes = 0
-  #piece: Piece | null = null
-  /** Of the piece: what is to become a buffer. */
+  #block: StagingBlock | null = null
+  /** Of the block: what is to become a buffer. */
   #start = 0
   #end = 0
 
@@ -34,7 +34,7 @@ export class LogBytes implements Lease {
     const start = this.#end
     this.#end += bytes
     this.bytes += bytes
-    return this.#piece!.memory.subarray(start, this.#end)
+    return this.#block!.memory.subarray(start, this.#end)
   }
 
   /** `over` is called once the memory of these buffers is not needed any more: perhaps at once. */
@@ -56,21 +56,21 @@ export class LogBytes implements Lease {
       if (this.#room === 0) this.#turn(1)
       const bytes = Math.min(this.#room, buffer.length - from)
       const fits = bytes === buffer.length
-      this.#piece!.memory.set(fits ? buffer : buffer.subarray(from, from + bytes), this.#end)
+      this.#block!.memory.set(fits ? buffer : buffer.subarray(from, from + bytes), this.#end)
       this.#end += bytes
       from += bytes
     }
   }
 
   get #room(): number {
-    return this.#piece === null ? 0 : this.#piece.memory.length - this.#end
+    return this.#block === null ? 0 : this.#block.memory.length - this.#end
   }
 
   #turn(minBytes: number): void {
     this.close()
     const usualBytes = Math.min(MAX_PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, this.#reservedBytes))
-    this.#piece = this.#staging.piece(Math.max(usualBytes, minBytes))
-    const { memory, lease } = this.#piece
+    this.#block = this.#staging.allocate(Math.max(usualBytes, minBytes))
+    const { memory, lease } = this.#block
     this.#start = this.#end = 0
     this.#staging.reserve(memory.length)
     this.#reservedBytes += memory.length
@@ -79,8 +79,8 @@ export class LogBytes implements Lease {
 
   /** Ends what was put side by side so far. */
   close(): void {
-    if (this.#piece === null || this.#start === this.#end) return
-    this.buffers.push(this.#piece.memory.subarray(this.#start, this.#end))
+    if (this.#block === null || this.#start === this.#end) return
+    this.buffers.push(this.#block.memory.subarray(this.#start, this.#end))
     this.#start = this.#end
   }
 

@@ -2,32 +2,32 @@
 import type { Lease } from '../../lib/blocks.ts'
 
 /** Kept by who made it, and by each that holds it or takes of it, until they release it. */
-export interface Fresh extends Lease {
+export interface RecentWrite extends Lease {
   /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
-  take(offset: number, maxBytes: number): FreshBytes | null
+  take(offset: number, maxBytes: number): RecentBytes | null
   hold(): Lease
   /** Taken is quicker than read. */
   readonly isWorthwhile: boolean
 }
 
 /** The last piece, for one turn of the loop: by then who waits at the frontier has taken it, and all others read the log. */
-export interface Offer {
-  readonly current: Fresh | null
-  make(fresh: Fresh): void
+export interface RecentWrites {
+  readonly current: RecentWrite | null
+  offer(write: RecentWrite): void
 }
 
-export function createOffer(): Offer {
-  let current: Fresh | null = null
+export function createRecentWrites(): RecentWrites {
+  let current: RecentWrite | null = null
   return {
     get current() {
       return current
     },
-    make(fresh) {
-      if (!fresh.isWorthwhile) return
-      const lease = fresh.hold()
-      current = fresh
+    offer(write) {
+      if (!write.isWorthwhile) return
+      const lease = write.hold()
+      current = write
       setImmediate(() => {
-        if (current === fresh) current = null
+        if (current === write) current = null
         lease.release()
       })
     },
@@ -35,7 +35,7 @@ export function createOffer(): Offer {
 }
 
 /** In order, without a gap; they stay as they are until they are released. */
-export interface FreshBytes extends Lease {
+export interface RecentBytes extends Lease {
   readonly buffers: readonly Uint8Array[]
   readonly bytes: number
   /** Of the whole piece: all of it is kept until then. */
@@ -46,7 +46,7 @@ export interface FreshBytes extends Lease {
 export const WORTHWHILE_BYTES = 32 * 1024
 
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
-export function createFresh(begin: number, buffers: readonly Uint8Array[], over: () => void): Fresh {
+export function createRecentWrite(begin: number, buffers: readonly Uint8Array[], over: () => void): RecentWrite {
   const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
   let holds = 0
   function hold(): Lease {
@@ -71,11 +71,11 @@ export function createFresh(begin: number, buffers: readonly Uint8Array[], over:
       let left = maxBytes
       for (const buffer of buffers) {
         if (left === 0) break
-        const piece = buffer.subarray(Math.min(skipped, buffer.length), skipped + left)
+        const slice = buffer.subarray(Math.min(skipped, buffer.length), skipped + left)
         skipped = Math.max(0, skipped - buffer.length)
-        if (piece.length === 0) continue
-        taken.push(piece)
-        left -= piece.length
+        if (slice.length === 0) continue
+        taken.push(slice)
+        left -= slice.length
       }
       if (taken.length === 0) return null
       return { buffers: taken, bytes: maxBytes - left, heldBytes, ...hold() }

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
-import { Copies } from './chunk-packer.ts'
+import { ChunkPacker } from './chunk-packer.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
 /** Bodies up to this may wait in memory; larger ones would crowd out many others. */
@@ -51,7 +51,7 @@ export class StagedBody {
   readonly #announcedBytes: number
   /** Of `memory`, later of what waits for the part; never of both. */
   #leases: Lease[] = []
-  #copies: Copies | null = null
+  #packer: ChunkPacker | null = null
   #reservedBytes = 0
   #toPart = false
   /** For the part; `queuedBytes` counts the batch being written too. */
@@ -97,8 +97,8 @@ export class StagedBody {
     if (!this.#toPart && !this.#fitsInMemory()) this.#moveToPart()
     const chunks = this.#toPart ? this.#queue : this.memory
     if (this.#isToBeCopied(chunk, lease)) {
-      this.#copies ??= new Copies(this.#options.staging)
-      this.#copies.add(chunk, this.#expectedBytes(chunk), chunks, this.#leases)
+      this.#packer ??= new ChunkPacker(this.#options.staging)
+      this.#packer.pack(chunk, this.#expectedBytes(chunk), chunks, this.#leases)
       lease?.release()
     } else {
       chunks.push(chunk)
@@ -222,7 +222,7 @@ export class StagedBody {
         this.#queue = []
         this.#leases = []
         // Its memory goes with the batch: nothing more is copied into it.
-        this.#copies = null
+        this.#packer = null
         try {
           await this.part.write(batch)
         } finally {

@@ -11,7 +11,7 @@ const BLOCK_BYTES = 256 * 1024
 const MAX_BLOCK_BYTES = 32 * 1024 * 1024
 
 /** Memory to copy into. It stays until the lease is released; without one, as long as anybody looks at it. */
-export interface Piece {
+export interface StagingBlock {
   readonly memory: Buffer
   readonly lease: Lease | null
 }
@@ -26,7 +26,7 @@ export interface StagingMemory extends Disposable {
   reserve(bytes: number): void
   release(bytes: number): void
   /** Reserves nothing: whoever asks has. */
-  piece(bytes: number): Piece
+  allocate(bytes: number): StagingBlock
 }
 
 export function createStagingMemory(maxBytes: number): StagingMemory {
@@ -59,7 +59,7 @@ export function createStagingMemory(maxBytes: number): StagingMemory {
     release(bytes) {
       usedBytes -= bytes
     },
-    piece(bytes) {
+    allocate(bytes) {
       if (bytes > BLOCK_BYTES / 4) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       if (block === null || filledBytes + bytes > BLOCK_BYTES) turn()
       // Not from Node's own pool: one small piece would keep all that it shares it with.

@@ -4,7 +4,7 @@ import type { ArchiveRecord } from '../../ports/journal.ts'
 import type { Spool } from '../../ports/spool.ts'
 import type { Build } from '../build/build.ts'
 import { createLayout, readLayout } from '../bytes/layout.ts'
-import type { FreshBytes } from '../bytes/recent-write.ts'
+import type { RecentBytes } from '../bytes/recent-write.ts'
 import { etagOf } from './tail.ts'
 
 export interface ArchiveReading extends AsyncDisposable {
@@ -20,7 +20,7 @@ export interface ArchiveReading extends AsyncDisposable {
   /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
   read(position: number, target: Uint8Array): Promise<number>
   /** What lies from `position` on, where the frontier has just moved past it; null where it is to be read. */
-  takeFresh(position: number): FreshBytes | null
+  takeRecent(position: number): RecentBytes | null
   /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
   wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
 }
@@ -69,12 +69,12 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       if (!valid()) throw new Error('the archive was built anew')
       return bytes
     },
-    takeFresh(position) {
-      const fresh = build?.fresh.current ?? null
-      if (fresh === null || !valid()) return null
+    takeRecent(position) {
+      const write = build?.recentWrites.current ?? null
+      if (write === null || !valid()) return null
       // What follows in the log need not follow in the archive: the body of a part may come between.
-      const piece = layout.locate(position)
-      return piece?.file === build!.log ? fresh.take(piece.offset, piece.length) : null
+      const slice = layout.locate(position)
+      return slice?.file === build!.log ? write.take(slice.offset, slice.length) : null
     },
     async wait(position, signal) {
       while (!signal.aborted) {

@@ -2,14 +2,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createFetchBudget, type FetchBudgetOptions, type Lane, type Release } from '../../../server/fetch/budget.ts'
-import { createCrowd } from '../../../server/fetch/crowd.ts'
+import { createThrottle } from '../../../server/fetch/throttle.ts'
 import { until } from '../../support/wait.ts'
 
 function openBudget(options: Partial<FetchBudgetOptions> = {}) {
   const budget = createFetchBudget({
     maxFetches: 100,
     maxFetchesPerOrigin: 100,
-    createCrowd: () => createCrowd(() => false),
+    createThrottle: () => createThrottle(() => false),
     ...options,
   })
   const started: string[] = []
@@ -28,7 +28,7 @@ function openBudget(options: Partial<FetchBudgetOptions> = {}) {
         },
       })
     },
-    async release(name: string, receivedBytes = 0) {
+    async release(name: string, receivedBytes: number | null = 0) {
       releases.get(name)!(receivedBytes)
       await turn()
     },
@@ -192,11 +192,11 @@ describe('the fetch budget', () => {
     expect(started.slice(before).sort()).toEqual(Array.from({ length: 20 }, (_, at) => `good${at}`).sort())
   })
 
-  describe('in a crowd', () => {
+  describe('while it is throttled', () => {
     it('of one client starts what another client asks for', async () => {
       const isEnough = (active: number) => active >= 2
-      const createCrowd = () => ({ isEnough, started() {}, ended() {} })
-      const { budget, started, add } = openBudget({ createCrowd })
+      const createThrottle = () => ({ isEnough, started() {}, ended() {} })
+      const { budget, started, add } = openBudget({ createThrottle })
       for (const name of ['one', 'other']) {
         const lane = budget.openLane(() => true, 'mean')
         for (let n = 0; n < 4; n++) add(lane, `${name}${n}`, n)
@@ -210,19 +210,19 @@ describe('the fetch budget', () => {
     })
 
     /** Two are enough, and what has ended is written down. */
-    function openCrowded(enough = 2) {
+    function openThrottled(enough = 2) {
       const ended: number[] = []
-      const crowd = {
+      const throttle = {
         most: enough,
-        isEnough: (active: number) => active >= crowd.most,
+        isEnough: (active: number) => active >= throttle.most,
         started() {},
         ended: (n: number) => ended.push(n),
       }
-      return { ...openBudget({ createCrowd: () => crowd }), crowd, ended }
+      return { ...openBudget({ createThrottle: () => throttle }), throttle, ended }
     }
 
     it('starts no more while several lanes wait, and goes on by turns as others end', async () => {
-      const { budget, started, add, release, ended } = openCrowded()
+      const { budget, started, add, release, ended } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       for (const n of [0, 1, 2]) add(one, `one${n}`, n)
       for (const n of [0, 1]) add(other, `other${n}`, n)
@@ -233,8 +233,19 @@ describe('the fetch budget', () => {
       expect(ended).toEqual([123])
     })
 
+    it('learns nothing about bodies from what asked for none', async () => {
+      const { budget, add, release, ended } = openThrottled()
+      const lane = budget.openLane(() => true)
+      for (const [n, bytes] of [5, null, 7].entries()) {
+        add(lane, `${n}`, n)
+        await turn()
+        await release(`${n}`, bytes)
+      }
+      expect(ended).toEqual([5, 7])
+    })
+
     it('starts all of a lane that waits alone', async () => {
-      const { budget, started, add } = openCrowded()
+      const { budget, started, add } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       add(other, 'other', 0)
       await turn()
@@ -243,13 +254,13 @@ describe('the fetch budget', () => {
       expect(started).toEqual(['other', '0', '1', '2'])
     })
 
-    it('starts more once it is none any more, though nothing ends', async () => {
-      const { budget, started, add, crowd } = openCrowded()
+    it('starts more once that is over, though nothing ends', async () => {
+      const { budget, started, add, throttle } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       for (const n of [0, 1]) add(one, `one${n}`, n)
       for (const n of [0, 1]) add(other, `other${n}`, n)
       await turn()
-      crowd.most = 100
+      throttle.most = 100
       await until(() => started.length === 4, { what: 'the others to start' })
     })
   })

@@ -1,7 +1,7 @@
 // The bytes of one write: in order, small ones side by side in memory that is counted and comes back.
 import { describe, expect, it } from 'vitest'
 import { LogBytes } from '../../../../server/archives/bytes/log-bytes.ts'
-import { createFresh } from '../../../../server/archives/bytes/recent-write.ts'
+import { createRecentWrite } from '../../../../server/archives/bytes/recent-write.ts'
 import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
 import { bodyOf } from '../../../support/origin.ts'
 
@@ -53,7 +53,7 @@ describe('the bytes of one write', () => {
       }
       log.close()
       expect(log.buffers.every(({ length }) => length > 0)).toBe(true)
-      expect(createFresh(0, log.buffers, nothing).isWorthwhile).toBe(true)
+      expect(createRecentWrite(0, log.buffers, nothing).isWorthwhile).toBe(true)
       expect(staging.usedBytes + lentBytes).toBeLessThan(log.bytes + 70 * KIB)
       log.release()
       expect([staging.usedBytes, lentBytes]).toEqual([0, 0])

@@ -1,14 +1,14 @@
 // What was just written, given out of memory: the same bytes as in the log, and its memory is free once nobody holds it.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createFresh } from '../../../../server/archives/bytes/recent-write.ts'
+import { createRecentWrite } from '../../../../server/archives/bytes/recent-write.ts'
 import { type ArchiveReading, openReading } from '../../../../server/archives/views/reading.ts'
 import { bytes, gate } from '../../../support/behaviours.ts'
 import { openHouse } from '../../../support/building.ts'
 import { bodyOf, startOrigin } from '../../../support/origin.ts'
 import { until } from '../../../support/wait.ts'
 
-describe('fresh bytes', () => {
+describe('recent writes', () => {
   it('are what lies from an offset of the log on, and none where that is elsewhere', () => {
     fc.assert(
       fc.property(
@@ -18,7 +18,7 @@ describe('fresh bytes', () => {
         fc.integer({ min: 1, max: 40 }),
         (buffers, begin, offset, maxBytes) => {
           const log = Buffer.concat([Buffer.alloc(begin, 255), ...buffers])
-          const taken = createFresh(begin, buffers, () => {}).take(offset, maxBytes)
+          const taken = createRecentWrite(begin, buffers, () => {}).take(offset, maxBytes)
           if (offset < begin || offset >= log.length) expect(taken).toBeNull()
           else {
             const wanted = log.subarray(offset, offset + maxBytes)
@@ -33,10 +33,10 @@ describe('fresh bytes', () => {
 
   it('are over when all have released them', () => {
     let over = 0
-    const fresh = createFresh(0, [Buffer.alloc(5)], () => over++)
-    const [one, other] = [fresh.take(0, 5)!, fresh.take(3, 2)!]
+    const recent = createRecentWrite(0, [Buffer.alloc(5)], () => over++)
+    const [one, other] = [recent.take(0, 5)!, recent.take(3, 2)!]
     one.release()
-    fresh.release()
+    recent.release()
     expect(over).toBe(0)
     other.release()
     expect(over).toBe(1)
@@ -46,7 +46,7 @@ describe('fresh bytes', () => {
 
   it('are worth while where they are large', () => {
     const isWorthwhile = (sizes: number[]) =>
-      createFresh(
+      createRecentWrite(
         0,
         sizes.map((size) => Buffer.alloc(size)),
         () => {},
@@ -59,24 +59,24 @@ describe('fresh bytes', () => {
 async function follow(reading: ArchiveReading) {
   const chunks: Uint8Array[] = []
   let position = 0
-  let freshBytes = 0
+  let recentBytes = 0
   const { signal } = new AbortController()
   while ((await reading.wait(position, signal)) === 'readable') {
-    const fresh = reading.takeFresh(position)
-    if (fresh === null) {
+    const recent = reading.takeRecent(position)
+    if (recent === null) {
       const target = Buffer.alloc(100_000)
       const bytes = await reading.read(position, target)
       chunks.push(target.subarray(0, bytes))
       position += bytes
     } else {
       await new Promise((resolve) => setTimeout(resolve, 20))
-      for (const buffer of fresh.buffers) chunks.push(Buffer.from(buffer))
-      position += fresh.bytes
-      freshBytes += fresh.bytes
-      fresh.release()
+      for (const buffer of recent.buffers) chunks.push(Buffer.from(buffer))
+      position += recent.bytes
+      recentBytes += recent.bytes
+      recent.release()
     }
   }
-  return { bytes: Buffer.concat(chunks), freshBytes }
+  return { bytes: Buffer.concat(chunks), recentBytes }
 }
 
 describe('a reading at the frontier', () => {
@@ -90,11 +90,11 @@ describe('a reading at the frontier', () => {
     const open = () => openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
     await using reading = open()
     await using late = open()
-    const { bytes, freshBytes } = await follow(reading)
+    const { bytes, recentBytes } = await follow(reading)
     await build.ended
-    expect(freshBytes).toBeGreaterThanOrEqual(300_000)
+    expect(recentBytes).toBeGreaterThanOrEqual(300_000)
     expect(bytes.equals(await house.bytes(archiveId))).toBe(true)
-    expect(late.takeFresh(0)).toBeNull()
+    expect(late.takeRecent(0)).toBeNull()
     for (const [n, { body }] of (await house.zip(archiveId)).entries()) {
       expect(body.equals(bodyOf(sizes[n]!, n))).toBe(true)
     }
@@ -116,9 +116,9 @@ describe('a reading at the frontier', () => {
     // The large one is in its part, and the others are in memory.
     await until(() => build.entry(2).state === 'spooled' && build.entry(4).state === 'whole', { what: 'the others' })
     head.open()
-    const { bytes: followed, freshBytes } = await following
+    const { bytes: followed, recentBytes } = await following
     await build.ended
-    expect(freshBytes).toBeGreaterThanOrEqual(500_000)
+    expect(recentBytes).toBeGreaterThanOrEqual(500_000)
     expect(followed.equals(await house.bytes(archiveId))).toBe(true)
   })
 
@@ -129,13 +129,13 @@ describe('a reading at the frontier', () => {
     const build = await house.start(archiveId)
     await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
     await reading.wait(0, new AbortController().signal)
-    const fresh = reading.takeFresh(0)!
+    const recent = reading.takeRecent(0)!
     await build.ended
-    expect(build.fresh.current).toBeNull()
+    expect(build.recentWrites.current).toBeNull()
     expect(house.staging.usedBytes).toBeGreaterThanOrEqual(300_000)
-    const held = Buffer.concat(fresh.buffers)
+    const held = Buffer.concat(recent.buffers)
     expect(held.equals((await house.bytes(archiveId)).subarray(0, held.length))).toBe(true)
-    fresh.release()
+    recent.release()
     expect(house.staging.usedBytes).toBe(0)
   })
 })

@@ -238,7 +238,7 @@ describe('a staged body', () => {
         if (at % 50_000 !== 0) continue
         // Meanwhile it is written, and others fill every block that was given back.
         await new Promise((resolve) => setTimeout(resolve, 2))
-        const others = Array.from({ length: 16 }, () => staging.piece(64 * 1024))
+        const others = Array.from({ length: 16 }, () => staging.allocate(64 * 1024))
         for (const { memory, lease } of others) {
           memory.fill(0)
           lease?.release()

@@ -1,6 +1,6 @@
 // The memory bodies wait in: a budget kept to the byte, and blocks that small bodies share without getting in each other's way.
 import { describe, expect, it } from 'vitest'
-import { Copies } from '../../../../server/archives/bytes/chunk-packer.ts'
+import { ChunkPacker } from '../../../../server/archives/bytes/chunk-packer.ts'
 import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
 import type { Lease } from '../../../../server/lib/blocks.ts'
 import { bodyOf } from '../../../support/origin.ts'
@@ -21,7 +21,7 @@ describe('the staging budget', () => {
 describe('pieces', () => {
   it('share a block, side by side, and give it back when the last of them is released', () => {
     using staging = createStagingMemory(0)
-    const pieces = Array.from({ length: 30 }, () => staging.piece(10 * KIB))
+    const pieces = Array.from({ length: 30 }, () => staging.allocate(10 * KIB))
     expect(new Set(pieces.map(({ memory }) => memory.buffer)).size).toBe(2)
     for (const [n, { memory }] of pieces.entries()) memory.fill(n)
     for (const [n, { memory }] of pieces.entries()) expect(memory.equals(Buffer.alloc(10 * KIB, n))).toBe(true)
@@ -34,32 +34,32 @@ describe('pieces', () => {
 
   it('are ordinary memory where they are large, and where a limit of blocks is reached', () => {
     using staging = createStagingMemory(0)
-    expect(staging.piece(64 * KIB + 1).lease).toBeNull()
-    const pieces = Array.from({ length: 520 }, () => staging.piece(64 * KIB))
+    expect(staging.allocate(64 * KIB + 1).lease).toBeNull()
+    const pieces = Array.from({ length: 520 }, () => staging.allocate(64 * KIB))
     expect(pieces.filter(({ lease }) => lease === null)).toHaveLength(8)
     expect(pieces.every(({ memory }) => memory.length === 64 * KIB)).toBe(true)
     for (const { lease } of pieces) lease?.release()
-    expect(staging.piece(64 * KIB).lease).not.toBeNull()
+    expect(staging.allocate(64 * KIB).lease).not.toBeNull()
   })
 
   it('refuse a second release', () => {
     using staging = createStagingMemory(0)
-    const { lease } = staging.piece(KIB)
+    const { lease } = staging.allocate(KIB)
     lease!.release()
     expect(() => lease!.release()).toThrow('twice')
   })
 })
 
-describe('copies', () => {
+describe('packed chunks', () => {
   it('of chunks that follow each other are one buffer, in pieces of the expected size', () => {
     using staging = createStagingMemory(0)
     const content = bodyOf(20_000, 'copied')
     const chunks: Buffer[] = []
     const leases: Lease[] = []
-    const copies = new Copies(staging)
+    const packer = new ChunkPacker(staging)
     for (let at = 0; at < content.length; at += 250) {
       const chunk = Buffer.from(content.subarray(at, at + 250))
-      copies.add(chunk, 10_000, chunks, leases)
+      packer.pack(chunk, 10_000, chunks, leases)
       chunk.fill(0)
     }
     expect(chunks.map(({ length }) => length)).toEqual([10_000, 10_000])
@@ -70,10 +70,10 @@ describe('copies', () => {
   it('leave what was appended before between them as it is', () => {
     using staging = createStagingMemory(0)
     const chunks: Buffer[] = []
-    const copies = new Copies(staging)
-    copies.add(Buffer.from('one '), 100, chunks, [])
+    const packer = new ChunkPacker(staging)
+    packer.pack(Buffer.from('one '), 100, chunks, [])
     chunks.push(Buffer.from('two '))
-    copies.add(Buffer.from('three'), 100, chunks, [])
+    packer.pack(Buffer.from('three'), 100, chunks, [])
     expect(Buffer.concat(chunks).toString()).toBe('one two three')
   })
 })

@@ -1,7 +1,7 @@
 // When a partial response continues a body, and when it would splice two.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { continues, parseContentRange, usableEtag } from '../../../server/fetch/partial.ts'
+import { continues, parseContentRange, usableEtag } from '../../../server/fetch/range-resume.ts'
 
 describe('usableEtag', () => {
   it.each(['"a"', '""', '"a-b.c/d"', '"\u00e9"', '"!"', '"\'"'])('takes %j', (etag) => {

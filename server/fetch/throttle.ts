@@ -1,7 +1,7 @@
 // When the fetches under way are enough: those of a busy process are only made later by more of them. Counts; starts nothing.
 import { type Clock, systemClock } from '../lib/clock.ts'
 
-export interface Crowd {
+export interface Throttle {
   /**
    * One more would be one too many: the process is busy, and those under way are at least four, of 4 MiB between them, that
    * bring 100 MB a second, judged by what has ended.
@@ -26,7 +26,7 @@ const MAX_COUNTED_BYTES = 4 * 1024 * 1024
  * Large bodies that come in together from quick origins are all late, and make every turn of the loop long. A few at a time
  * come in one after the other, in the same time altogether, and each archive has its first the sooner.
  */
-export function createCrowd(isBusy: () => boolean, clock: Pick<Clock, 'monotonicMs'> = systemClock): Crowd {
+export function createThrottle(isBusy: () => boolean, clock: Pick<Clock, 'monotonicMs'> = systemClock): Throttle {
   let meanBytes = 0
   let meanMs = 0
   /** When one started or ended. */
