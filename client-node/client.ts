@@ -68,7 +68,10 @@ function addressOf(base: string, href: string): string {
   // Whatever a parser reads otherwise than it is written, dots and backslashes for instance, is no address that we were given.
   const isOwn = address?.origin === root.origin && address.username === '' && address.pathname === prefix + href
   if (isOwn && /^\/archives\/[^/]+\/[^/]+$/.test(href)) return address.href
-  throw new DownloadError('REFUSED', `${JSON.stringify(href.slice(0, 200))} is no address of an archive at ${base}`)
+  throw new DownloadError(
+    'REFUSED',
+    `${JSON.stringify(href.slice(0, 200))} is not the address of an archive at ${base}`,
+  )
 }
 
 /** A single call that is not answered by then has failed. */
@@ -115,7 +118,7 @@ export function createSheafClient(options: ConnectionOptions): SheafClient {
     async download(source, target, options) {
       const href = typeof source === 'string' ? source : source.href
       const format = formatOfFileName(new URL(addressOf(url, href)).pathname)
-      if (format === null) throw new TypeError(`${href} is no href of an archive`)
+      if (format === null) throw new TypeError(`${href} is not the href of an archive`)
       const complete = isComplete(source) ? Promise.resolve(source) : undefined
       return await store(source, format, target, { complete, ...options })
     },

@@ -67,7 +67,7 @@ export async function assertWritable(path: string): Promise<void> {
   if (there?.isDirectory()) throw new DownloadError('NOT_WRITTEN', `${path} is a directory`)
   const directory = await stat(dirname(path)).catch(() => null)
   if (!directory?.isDirectory()) throw new DownloadError('NOT_WRITTEN', `there is no directory ${dirname(path)}`)
-  if (basename(path) === '') throw new DownloadError('NOT_WRITTEN', `${path} is no name of a file`)
+  if (basename(path) === '') throw new DownloadError('NOT_WRITTEN', `${path} is not a file name`)
 }
 
 async function storeToStream(

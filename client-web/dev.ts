@@ -11,7 +11,7 @@ const target = `http://127.0.0.1:${port}`
 
 const server = spawn(
   process.execPath,
-  ['--watch', '--watch-preserve-output', '--import', './server/require-node.js', 'server/main.ts'],
+  ['--watch', '--watch-preserve-output', '--import', './server/require-node.js', 'server/main.ts', '--samples'],
   {
     cwd: join(import.meta.dirname, '..'),
     env: { ...process.env, SHEAF_PORT: port },

@@ -18,7 +18,7 @@ import { createPlanner } from './archives/plan.ts'
 import { createRunner, seatsInAll } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
 import { createSweeper } from './archives/sweeper.ts'
-import { type Config, journalFile, spoolDirectory } from './config.ts'
+import { type Config, journalFile, NO_SAMPLES, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
 import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
@@ -26,7 +26,6 @@ import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { findSlabFault } from './fetch/slab-check.ts'
 import { createThrottle } from './fetch/throttle.ts'
 import { createPages } from './http/pages.ts'
-import { type Samples, startSamples } from './http/samples.ts'
 import { startHttpServer } from './http/server.ts'
 import { createBusyMeter } from './lib/busy.ts'
 import { type Clock, clockFrom, systemClock } from './lib/clock.ts'
@@ -35,6 +34,7 @@ import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
 import type { Journal } from './ports/journal.ts'
 import type { SpoolRoom } from './ports/spool.ts'
+import { type Samples, startSamples } from './samples/samples.ts'
 import { createDeflater } from './zip/deflate.ts'
 
 /** The data directory is none, or cannot be written to. */
@@ -334,8 +334,8 @@ async function openDataDirectory(path: string): Promise<void> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     const reasons: Record<string, string> = {
-      EEXIST: 'it is no folder',
-      ENOTDIR: 'it lies below what is no folder',
+      EEXIST: 'it is not a directory',
+      ENOTDIR: 'it lies below something that is not a directory',
       EROFS: 'its file system is read-only',
       EACCES: 'this user may not write there',
     }
@@ -362,7 +362,7 @@ async function fitDescriptors(config: Config, log: Log): Promise<DescriptorNeeds
 
 /** Sample images are an offer, not a need: without their port the server starts all the same. */
 async function openSamples({ SHEAF_SAMPLES_PORT }: Config, log: Log): Promise<Samples | null> {
-  if (SHEAF_SAMPLES_PORT === -1) return null
+  if (SHEAF_SAMPLES_PORT === NO_SAMPLES) return null
   try {
     return await startSamples(SHEAF_SAMPLES_PORT)
   } catch (error) {

@@ -59,8 +59,8 @@ const settings = {
     .int()
     .min(-1)
     .max(65535)
-    .default(8012)
-    .describe('loopback port of the sample images; 0 takes a free one, -1 offers none'),
+    .default(-1)
+    .describe('loopback port of the sample images; 0 takes a free one, -1 offers none; with --samples: 8012'),
   SHEAF_ALLOW_ADDRESSES: z
     .string()
     .default('')
@@ -141,9 +141,16 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
+const SAMPLES_PORT = 8012
+export const NO_SAMPLES = -1
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 
-export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+/**
+ * @param offersSamples unless the settings say otherwise, and only to this machine
+ * @throws ConfigError
+ */
+export function readConfig({ offersSamples }: { readonly offersSamples: boolean }): Config {
+  const { env } = process
   const unknown = Object.keys(env).filter(
     (name) => name.startsWith('SHEAF_') && !(name in settings) && name !== 'SHEAF_SERVER',
   )
@@ -159,20 +166,25 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const badOrigin = data.SHEAF_ALLOWED_ORIGINS.find((origin) => URL.parse(origin)?.origin !== origin)
   if (badOrigin !== undefined) {
     throw new ConfigError(
-      `SHEAF_ALLOWED_ORIGINS: ${badOrigin} is no origin such as https://app.example, without a path`,
+      `SHEAF_ALLOWED_ORIGINS: ${badOrigin} is not an origin such as https://app.example, without a path`,
     )
   }
   const badHost = data.SHEAF_ALLOWED_HOSTS.find((name) => URL.parse(`http://${name}`)?.hostname !== name.toLowerCase())
   if (badHost !== undefined) {
-    throw new ConfigError(`SHEAF_ALLOWED_HOSTS: ${badHost} is no host name without scheme and port`)
+    throw new ConfigError(`SHEAF_ALLOWED_HOSTS: ${badHost} is not a host name without scheme and port`)
   }
   if (!LOOPBACK.test(data.SHEAF_HOST) && !data.SHEAF_PUBLIC) {
     throw new ConfigError(
       `SHEAF_HOST=${data.SHEAF_HOST} listens beyond this machine; set SHEAF_PUBLIC=true if that is meant`,
     )
   }
+  const isLocal = LOOPBACK.test(data.SHEAF_HOST)
+  if (!isLocal && data.SHEAF_SAMPLES_PORT !== NO_SAMPLES) {
+    throw new ConfigError(`SHEAF_SAMPLES_PORT: with SHEAF_HOST=${data.SHEAF_HOST} no samples are offered`)
+  }
   return {
     ...data,
+    ...(offersSamples && isLocal && given.SHEAF_SAMPLES_PORT === undefined && { SHEAF_SAMPLES_PORT: SAMPLES_PORT }),
     SHEAF_DATA_DIR: resolve(data.SHEAF_DATA_DIR),
     SHEAF_ALLOWED_HOSTS: data.SHEAF_ALLOWED_HOSTS.map((name) => name.toLowerCase()),
     SHEAF_ALLOW_ADDRESSES: parseRules('SHEAF_ALLOW_ADDRESSES', data),

@@ -3,6 +3,8 @@ import { DataDirectoryError, JournalLockedError, startApp } from './app.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 import { createLog, describe } from './lib/log.ts'
 
+/** Sample images are offered to this machine, unless SHEAF_SAMPLES_PORT says otherwise. */
+const SAMPLES_OPTION = '--samples'
 /** After this a shutdown that hangs is cut short: supervisors kill after ten seconds. */
 const SHUTDOWN_LIMIT_MS = 9_000
 
@@ -11,8 +13,10 @@ function help(): string {
   const width = Math.max(...rows.map(({ name }) => name.length))
   const lines = rows.map(({ name, fallback, meaning }) => `  ${name.padEnd(width)}  ${meaning} [${fallback || 'none'}]`)
   return `Usage: npm start
+       node --import ./server/require-node.js server/main.ts [--samples]
 
 Serves sheaf: turns a list of URLs into one archive, and tells what happens while it happens.
+--samples, which npm start gives: sample images for the page, to this machine only.
 Settings are environment variables; _MS are milliseconds, _BYTES bytes; defaults in brackets.
 
 ${lines.join('\n')}
@@ -24,10 +28,11 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(help())
     return 0
   }
-  if (args.length > 0) return complain(`unknown argument: ${args.join(' ')} (--help tells more)`, 2)
+  const unknown = args.filter((arg) => arg !== SAMPLES_OPTION)
+  if (unknown.length > 0) return complain(`unknown argument: ${unknown.join(' ')} (see --help)`, 2)
   let config: Config
   try {
-    config = readConfig()
+    config = readConfig({ offersSamples: args.includes(SAMPLES_OPTION) })
   } catch (error) {
     if (error instanceof ConfigError) return complain(error.message, 2)
     throw error

@@ -235,7 +235,7 @@ function serverOf(given: string | undefined, { SHEAF_SERVER }: Environment, topi
   const text = given ?? (SHEAF_SERVER || DEFAULT_SERVER)
   const url = URL.parse(text)
   const usable = url !== null && /^https?:$/.test(url.protocol) && url.hostname !== ''
-  if (!usable) throw new UsageError(`${source} is no http or https URL: "${text}"`, topic)
+  if (!usable) throw new UsageError(`${source} is not an http or https URL: "${text}"`, topic)
   if (url.username || url.password || url.search || url.hash) {
     throw new UsageError(`${source} takes no credentials, query or fragment`, topic)
   }

@@ -58,7 +58,7 @@ function parseLines(text: string, label: string): EntryInput[] {
     const line = raw.trim()
     if (line === '' || line.startsWith('#')) continue
     const where = `${label}:${index + 1}`
-    if (line.includes('\0')) throw new ListError(`${where}: a NUL; this is no list of URLs`)
+    if (line.includes('\0')) throw new ListError(`${where}: a NUL; this is not a list of URLs`)
     const [url = '', name, ...more] = line.split('\t').map((field) => field.trim())
     if (more.length > 0) throw new ListError(`${where}: more than one tab; a line is a URL, or a URL, a tab and a name`)
     entries.push(name === undefined ? url : { url, name })

@@ -49,6 +49,6 @@ export function readFailure(error: unknown, url: string): CallFailure {
   const text =
     status === null
       ? `no sheaf server answers at ${url} (${reason})`
-      : `what answers at ${url} is no sheaf, or refuses this client (HTTP ${status})`
+      : `what answers at ${url} is not sheaf, or refuses this client (HTTP ${status})`
   return { error: new UnreachableError(text), retryable: status === null || status >= 500, retryAfterMs: null }
 }

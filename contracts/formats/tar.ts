@@ -83,7 +83,7 @@ function numberAt(block: Uint8Array, at: number, length: number, what: string): 
   }
   const digits = index - at
   while (index < at + length && (block[index] === 0 || block[index] === 0x20)) index++
-  return digits > 0 && digits < length && index === at + length ? value : fail(`the ${what} is no octal number`)
+  return digits > 0 && digits < length && index === at + length ? value : fail(`the ${what} is not an octal number`)
 }
 
 /** The sum of all bytes, those of its own field taken as spaces. */
@@ -116,7 +116,7 @@ function parseHeader(block: Uint8Array): Header {
   numberAt(block, 136, 12, 'date')
   if (magic === MAGIC) for (const at of [329, 337]) numberAt(block, at, 8, 'device')
   const type = block[156]!
-  if (type !== TYPE_FILE && type !== TYPE_PAX) fail(`a member of type ${type} is no plain file`)
+  if (type !== TYPE_FILE && type !== TYPE_PAX) fail(`a member of type ${type} is not a plain file`)
   const prefix = magic === MAGIC ? textAt(block, 345, 155) : ''
   const name = textAt(block, 0, 100)
   return {
@@ -143,7 +143,7 @@ function parsePax(bytes: Uint8Array): Partial<TarEntry> {
         found.name = value
         break
       case 'size':
-        found.sizeBytes = /^\d{1,16}$/.test(value) ? Number(value) : fail('the size in a pax record is no number')
+        found.sizeBytes = /^\d{1,16}$/.test(value) ? Number(value) : fail('the size in a pax record is not a number')
         break
     }
     at = end
@@ -191,7 +191,7 @@ export async function* readTar(read: ReadBytes): AsyncGenerator<TarEntry[]> {
       if (sizeBytes === 0 || sizeBytes > MAX_PAX_BYTES) fail(`a pax header of ${sizeBytes} bytes`)
       extended = {}
     } else {
-      if (name === '' || name.endsWith('/') || name.includes('\0')) fail(`${JSON.stringify(name)} is no name of a file`)
+      if (name === '' || name.endsWith('/') || name.includes('\0')) fail(`${JSON.stringify(name)} is not a file name`)
       found.push({ name, sizeBytes })
       extended = null
     }

@@ -167,7 +167,7 @@ function parseAllowRule(item: string): AllowRule {
   const port = digits === undefined ? null : Number(digits)
   const isFamilyRight = v6 === undefined || v6.includes(':')
   if (prefix === null || !isFamilyRight || (port !== null && !isPort(port))) {
-    throw new Error(`"${item}" is no ip, ip:port, [ipv6]:port or CIDR without host bits`)
+    throw new Error(`"${item}" is not an ip, ip:port, [ipv6]:port or CIDR without host bits`)
   }
   return { ...prefix, port }
 }

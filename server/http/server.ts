@@ -185,7 +185,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   // No proxy: a tunnel is made for nobody (RFC 9110 section 9.3.6).
   server.on('connect', (_req, socket: Duplex) => {
     socket.on('error', () => socket.destroy())
-    refuseUpgrade(socket as Socket, 405, 'this is no proxy')
+    refuseUpgrade(socket as Socket, 405, 'this is not a proxy')
   })
 
   const looking = setInterval(
@@ -212,17 +212,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       // 1012: service restart.
       for (const client of wss.clients) client.close(1012, 'restarting')
       server.closeIdleConnections()
-      const closed = new Promise<void>((resolve) => {
-        const check = setInterval(() => {
-          if (sockets.open.size > 0) return
-          clearInterval(check)
-          resolve()
-        }, 20)
-        setTimeout(() => {
-          for (const socket of sockets.open) socket.destroy()
-        }, CLOSE_GRACE_MS).unref()
-      })
-      await closed
+      const cutOff = setTimeout(() => {
+        for (const socket of sockets.open) socket.destroy()
+      }, CLOSE_GRACE_MS)
+      await sockets.whenNoneIsOpen()
+      clearTimeout(cutOff)
       clearInterval(looking)
       blocks[Symbol.dispose]()
     },

@@ -25,6 +25,7 @@ export interface Sockets {
   setLasting(socket: Socket): void
   /** Somebody else watches how fast it takes what is sent. */
   setWatched(socket: Socket, elsewhere: boolean): void
+  whenNoneIsOpen(): Promise<void>
   /** Cuts slow readers off. To be called every now and then. */
   look(nowMs: number): void
 }
@@ -51,6 +52,7 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
   const open = new Map<Socket, Held>()
   const clients = new Map<string, Client>()
   const idle: Idle = [new Set(), new Set()]
+  const waitingForNone: (() => void)[] = []
 
   function setIdle(socket: Socket, { client, isLasting }: Held, isIdle: boolean): void {
     const tier = Number(isLasting) as 0 | 1
@@ -66,6 +68,7 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
     open.delete(socket)
     setIdle(socket, held, false)
     if (--held.client.count === 0) clients.delete(held.client.key)
+    if (open.size === 0) for (const resolve of waitingForNone.splice(0)) resolve()
   }
 
   /** Closes one of these; false where there is none. */
@@ -123,6 +126,9 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
     setWatched(socket, elsewhere) {
       const held = open.get(socket)
       if (held !== undefined) held.isWatchedElsewhere = elsewhere
+    },
+    async whenNoneIsOpen() {
+      if (open.size > 0) await new Promise<void>((resolve) => waitingForNone.push(resolve))
     },
     look(nowMs) {
       for (const [socket, held] of open) {

@@ -16,6 +16,6 @@ export function tarDate(modifiedMs: number): Date {
 /** A size cannot be moved: it says where the next header stands. Beyond 8 GiB - 1 it is written in base 256. */
 export function tarSize(sizeBytes: number): number {
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0)
-    throw new RangeError(`${sizeBytes} is no size of a tar's member`)
+    throw new RangeError(`${sizeBytes} is not a size that a tar member can have`)
   return sizeBytes
 }

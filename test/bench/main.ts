@@ -30,7 +30,7 @@ async function main(argv: string[]): Promise<number> {
     options = readArguments(argv, ['sheaf', ...others.map(({ name }) => name)])
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    tell(`${error.message} (--help tells more)`)
+    tell(`${error.message} (see --help)`)
     return 2
   }
   if (options === null) {

@@ -241,8 +241,8 @@ describe('a client', () => {
     await expect(call).rejects.toMatchObject({ name: 'TimeoutError' })
   })
 
-  it('downloads nothing that is no href of an archive', async () => {
+  it('downloads nothing that is not the href of an archive', async () => {
     await using client = createSheafClient({ url: 'http://127.0.0.1:9' })
-    await expect(client.download('/archives/x/file.exe', 'x')).rejects.toThrow('no href of an archive')
+    await expect(client.download('/archives/x/file.exe', 'x')).rejects.toThrow('not the href of an archive')
   })
 })

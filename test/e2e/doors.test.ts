@@ -105,7 +105,10 @@ describe('the target of a request', () => {
     expect((await raw(server, 'OPTIONS * HTTP/1.1\nHost: localhost'))[0]).toBe(204)
     expect((await raw(server, 'OPTIONS * HTTP/1.1\nHost: evil.test'))[0]).toBe(421)
     expect((await raw(server, 'GET * HTTP/1.1\nHost: localhost'))[0]).toBe(400)
-    expect(await raw(server, 'CONNECT localhost:80 HTTP/1.1\nHost: localhost:80')).toEqual([405, 'this is no proxy\n'])
+    expect(await raw(server, 'CONNECT localhost:80 HTTP/1.1\nHost: localhost:80')).toEqual([
+      405,
+      'this is not a proxy\n',
+    ])
     expect((await ask(`${server.url}/healthz`)).status).toBe(200)
   })
 })

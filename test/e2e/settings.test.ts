@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { describeSettings } from '../../server/config.ts'
 import { runServer } from '../support/run-server.ts'
+import { startServer } from '../support/server.ts'
 import { onSmallDisk } from '../support/small-disk.ts'
 import { tempDirectory } from '../support/temp.ts'
 
@@ -25,6 +26,11 @@ describe('the program', () => {
     ['ports that are none', { SHEAF_ALLOWED_PORTS: '80,x' }, /^SHEAF_ALLOWED_PORTS: .+$/],
     ['listening everywhere by accident', { SHEAF_HOST: '0.0.0.0' }, /^SHEAF_HOST=0\.0\.0\.0 .+SHEAF_PUBLIC=true.*$/],
     ['listening everywhere on IPv6', { SHEAF_HOST: '::' }, /^SHEAF_HOST=:: .+SHEAF_PUBLIC=true.*$/],
+    [
+      'samples for other machines',
+      { SHEAF_HOST: '0.0.0.0', SHEAF_PUBLIC: 'true', SHEAF_SAMPLES_PORT: '8012' },
+      /^SHEAF_SAMPLES_PORT: with SHEAF_HOST=0\.0\.0\.0 no samples are offered$/,
+    ],
     ['an origin with a path', { SHEAF_ALLOWED_ORIGINS: 'https://app.test/' }, /^SHEAF_ALLOWED_ORIGINS: .+$/],
     ['a host with a port', { SHEAF_ALLOWED_HOSTS: 'app.test:80' }, /^SHEAF_ALLOWED_HOSTS: .+$/],
   ])('refuses %s with one line and exit code 2', async (_, env, line) => {
@@ -33,6 +39,18 @@ describe('the program', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/^[^\n]+\n$/)
     expect(stderr.trimEnd()).toMatch(line)
+  })
+
+  it.each([
+    ['to this machine', {}, 48],
+    ['to nobody, if the setting says so', { SHEAF_SAMPLES_PORT: '-1' }, 0],
+    ['to nobody, if other machines are served', { SHEAF_HOST: '0.0.0.0', SHEAF_PUBLIC: 'true' }, 0],
+  ])('of npm start offer sample images %s', async (_, env: Record<string, string>, count) => {
+    await using server = await startServer({ env: { SHEAF_SAMPLES_PORT: '', ...env } })
+    const { port } = new URL(server.url)
+    const response = await fetch(`http://127.0.0.1:${port}/trpc/serverInfo`)
+    const { result } = (await response.json()) as { result: { data: { json: { samples: string[] } } } }
+    expect(result.data.json.samples).toHaveLength(count)
   })
 
   it('names every wrong setting at once', async () => {
@@ -45,7 +63,7 @@ describe('the program', () => {
     expect(await runServer({}, ['--prot=1'])).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'unknown argument: --prot=1 (--help tells more)\n',
+      stderr: 'unknown argument: --prot=1 (see --help)\n',
     })
   })
 
@@ -61,8 +79,8 @@ describe('the program', () => {
   })
 
   it.each([
-    ['is a file', 'a-file', 'it is no folder'],
-    ['lies below a file', 'a-file/below', 'it lies below what is no folder'],
+    ['is a file', 'a-file', 'it is not a directory'],
+    ['lies below a file', 'a-file/below', 'it lies below something that is not a directory'],
   ])('says in one line that its data directory %s', async (_, name, reason) => {
     await using temp = await tempDirectory()
     await writeFile(join(temp.path, 'a-file'), 'mine')

@@ -66,7 +66,7 @@ ${options.join('\n')}
 }
 
 function complain(message: string): 2 {
-  process.stderr.write(`${message} (--help tells more)\n`)
+  process.stderr.write(`${message} (see --help)\n`)
   return 2
 }
 

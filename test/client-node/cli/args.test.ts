@@ -145,7 +145,7 @@ describe('a command line', () => {
     [['get', URL_A, '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['get', URL_A, '--format', 'tar', '-o', 'out.tar.gz'], 'contradicts'],
     [['get', URL_A, '--on-failure', 'explode'], '--on-failure is "skip" or "abort"'],
-    [['get', URL_A, '--server', 'localhost:8011'], 'no http or https URL'],
+    [['get', URL_A, '--server', 'localhost:8011'], 'not an http or https URL'],
     [['get', URL_A, '--server', 'http://me:pw@host'], 'no credentials'],
     [['plan'], 'no URL and no list'],
     [['plan', '-i', '-', '-i', '-'], 'standard input is read only once'],

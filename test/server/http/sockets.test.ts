@@ -136,6 +136,23 @@ describe('a place for a connection', () => {
   })
 })
 
+describe('the end of all connections', () => {
+  it('is waited for, and is there at once if none is open', async () => {
+    limit({})
+    await sockets.whenNoneIsOpen()
+    const pairs = await openAll(3)
+    let isOver = false
+    const over = sockets.whenNoneIsOpen().then(() => {
+      isOver = true
+    })
+    for (const { client } of pairs.slice(1)) client.destroy()
+    await until(() => sockets.open.size === 1, { what: 'two to go' })
+    expect(isOver).toBe(false)
+    pairs[0]!.client.destroy()
+    await over
+  })
+})
+
 describe('a connection that something waits for', () => {
   const MORE_THAN_THE_KERNEL_TAKES = 16 * 2 ** 20
 
