@@ -55,9 +55,9 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
     while (queue.length > 0 && !closing && hasSeat(queue[0]!.client)) void run(queue.shift()!)
     queue = fairOrder(queue, [...running])
     for (const [position, { build }] of queue.entries()) {
-      if (build.queuePosition === position) continue
-      build.queuePosition = position
-      build.news.notify()
+      if (build.report.queuePosition === position) continue
+      build.report.queuePosition = position
+      build.report.news.notify()
     }
   }
 
@@ -76,7 +76,7 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
   async function run(seat: Seat): Promise<void> {
     const { build } = seat
     count(seat, 1)
-    build.queuePosition = null
+    build.report.queuePosition = null
     try {
       await build.run(await deps.journal.manifest(build.archiveId))
     } catch (error) {

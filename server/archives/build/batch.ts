@@ -1,12 +1,13 @@
-// Decides what of an archive can be journalled now, and in which bytes and facts. Changes entries' states; no I/O.
+// Decides what of an archive can be journalled now, and in which bytes and facts. No I/O.
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../../lib/clock.ts'
-import type { BegunFact, Fact } from '../../ports/journal.ts'
+import type { Fact } from '../../ports/journal.ts'
 import type { SpoolWriter } from '../../ports/spool.ts'
 import { appendExtent, type GrowingExtent } from '../bytes/layout.ts'
 import { LogBytes } from '../bytes/log-bytes.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
-import { type Entry, inLog, SEALED } from './entry.ts'
+import { type Entry, inLog } from './entry.ts'
+import type { EntryTable, WholeEntry } from './entry-table.ts'
 import type { Sealer } from './sealer.ts'
 
 /** One write and one transaction take in at most this much. */
@@ -37,22 +38,14 @@ export type LogEnd = Pick<SpoolWriter, 'log' | 'logBytes'>
 export type Spill = 'none' | 'overdue' | 'all'
 
 export interface Batcher {
-  /** Whole bodies are waiting in memory. */
-  readonly hasWaiting: boolean
   /** Every entry is sealed or failed, and in a batch. */
   readonly isDone: boolean
-  /** The entry became whole or failed. */
-  settled(index: number): void
-  /** A large body has grown. */
-  begun(fact: BegunFact): void
   /** The batch will begin at the end of the log. There may be more than one batch takes. */
   next(end: LogEnd, spill: Spill): Batch
-  /** Gives back the memory of all that waits, when nothing will be written any more. */
-  release(): void
 }
 
 export interface BatcherOptions {
-  entries: Entry[]
+  entries: EntryTable
   format: ArchiveFormat
   sealer: Sealer
   staging: StagingMemory
@@ -62,14 +55,10 @@ export interface BatcherOptions {
 export function createBatcher({ entries, format, sealer, staging, clock }: BatcherOptions): Batcher {
   /** First entry that is not sealed, and not failed and journalled. */
   let head = 0
-  /** Failed or in a part since the last batch: to be journalled even where its turn has not come. */
-  const news: number[] = []
-  const growing = new Map<number, BegunFact>()
-  const waiting = new Set<number>()
 
   function addSealable(batch: Batch, { log, logBytes }: LogEnd): void {
     for (; head < entries.length; head++) {
-      const entry = entries[head]!
+      const entry = entries.at(head)
       if (entry.state === 'sealed') continue
       if (entry.state === 'failed') {
         if (isFull(batch)) return
@@ -83,38 +72,29 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       const body = { index: head, sizeBytes, crc32, deflated, modifiedMs, proposedName }
       const at = entry.state === 'whole' ? null : entry.at
       const placed = sealer.place(body, log, logBytes + batch.log.bytes, at, batch.log.allocate)
-      if (entry.state === 'whole') takeMemory(batch, head, entry)
+      if (entry.state === 'whole') takeMemory(batch, entry)
       if (format === 'zip') for (const extent of placed.extents) appendExtent(batch.extents, extent)
       batch.nameLength += proposedName.length
       batch.facts.push(placed.fact)
       batch.sealedEntries++
-      entries[head] = SEALED
+      entries.seal(head)
     }
   }
 
   /** Failures are told at once, and parts that are whole would survive a crash: neither waits for its turn. */
   function addNews(batch: Batch): void {
-    let taken = 0
-    for (const index of news) {
-      if (isFull(batch)) break
-      taken++
-      const entry = entries[index]!
+    const hasRoom = () => !isFull(batch)
+    for (const index of entries.takeNews(hasRoom)) {
+      const entry = entries.at(index)
       if (entry.state === 'failed') addFailure(batch, entry)
-      if (entry.state !== 'spooled' || entry.journalled) continue
-      entry.journalled = true
+      if (entry.state !== 'spooled' || !entries.journal(entry)) continue
       batch.facts.push({ type: 'entry-staged', index, ...entry.at, ...entry.facts })
     }
-    news.splice(0, taken)
-    for (const [index, fact] of growing) {
-      if (isFull(batch)) return
-      growing.delete(index)
-      batch.facts.push(fact)
-    }
+    for (const fact of entries.takeGrown(hasRoom)) batch.facts.push(fact)
   }
 
   function addFailure(batch: Batch, entry: Extract<Entry, { state: 'failed' }>): void {
-    if (entry.journalled) return
-    entry.journalled = true
+    if (!entries.journal(entry)) return
     batch.facts.push(entry.fact)
     batch.failedEntries++
   }
@@ -122,39 +102,25 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
   /** Bodies that have waited long for their turn go to the log where it stands, and become an extent later. */
   function addSpills(batch: Batch, { log, logBytes }: LogEnd, spill: Spill): void {
     const since = spill === 'all' ? Infinity : clock.monotonicMs() - SPILL_AFTER_MS
-    for (const index of waiting) {
-      const entry = entries[index]!
+    for (const index of entries.waiting()) {
+      const entry = entries.at(index)
       if (isFull(batch)) return
       if (entry.state !== 'whole' || entry.sinceMs > since) continue
       const at = inLog(entry, log, logBytes + batch.log.bytes)
-      takeMemory(batch, index, entry)
-      entries[index] = { state: 'spooled', at, facts: entry.facts, journalled: true }
+      takeMemory(batch, entry)
+      entries.spill(index, at)
       batch.facts.push({ type: 'entry-staged', index, ...at, ...entry.facts })
     }
   }
 
-  function takeMemory(batch: Batch, index: number, { body }: Extract<Entry, { state: 'whole' }>): void {
-    waiting.delete(index)
+  function takeMemory(batch: Batch, { body }: WholeEntry): void {
     batch.bodyBytes += body.sizeBytes
     batch.log.append(body.memory, () => body.releaseMemory())
   }
 
   return {
-    get hasWaiting() {
-      return waiting.size > 0
-    },
     get isDone() {
-      return head === entries.length && news.length === 0
-    },
-    settled(index) {
-      growing.delete(index)
-      if (entries[index]!.state === 'whole') waiting.add(index)
-      else news.push(index)
-    },
-    begun(fact) {
-      const { state } = entries[fact.index]!
-      // What is settled does not begin again.
-      if (state === 'fetching' || state === 'begun' || state === 'pending') growing.set(fact.index, fact)
+      return head === entries.length && !entries.hasNews
     },
     next(end, spill) {
       const batch: Batch = {
@@ -171,13 +137,6 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       if (spill !== 'none') addSpills(batch, end, spill)
       batch.log.close()
       return batch
-    },
-    release() {
-      for (const index of waiting) {
-        const entry = entries[index]!
-        if (entry.state === 'whole') entry.body.releaseMemory()
-      }
-      waiting.clear()
     },
   }
 }

@@ -1,6 +1,5 @@
 // Builds one archive: the only writer of its log and its journal. Entries go in as they settle, facts and bytes come out.
 import type { EntryInput } from '#contracts/archive.ts'
-import type { Progress } from '#contracts/events.ts'
 import type { AbortCode } from '#contracts/failures.ts'
 import { describe } from '../../lib/log.ts'
 import { createWake } from '../../lib/wake.ts'
@@ -11,13 +10,13 @@ import { createLayout } from '../bytes/layout.ts'
 import { createRecentWrite, createRecentWrites } from '../bytes/recent-write.ts'
 import { type Batch, type Batcher, createBatcher, type Spill } from './batch.ts'
 import { createBatchDelay } from './batch-delay.ts'
-import type { BuildDeps, Snapshot } from './build-deps.ts'
+import type { BuildDeps } from './build-deps.ts'
 import { type Ending, endingOf } from './ending.ts'
-import { type Entry, PENDING } from './entry.ts'
+import { EntryTable } from './entry-table.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { openArchive } from './open-archive.ts'
 import { createPersist, patientJournal, patientSpool } from './patience.ts'
-import { createRate } from './rate.ts'
+import { ProgressReport } from './progress-report.ts'
 import { checkArchive, closeArchive } from './seal-archive.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
@@ -35,8 +34,8 @@ export class Build {
   readonly recentWrites = createRecentWrites()
   /** Passed when the frontier moves, and at the end. */
   readonly frontier = createWake()
-  /** Passed when there is something new to tell, some times a second; at the end at once. */
-  readonly news = createWake()
+  readonly entries: EntryTable
+  readonly report: ProgressReport
   /** Of the last fact in the journal. */
   lastSeq: number
   /** Readers that began under another one must not go on. */
@@ -45,30 +44,20 @@ export class Build {
   /** Settles when the build is over, however that came. */
   readonly ended = this.#over.promise
   outcome: 'sealed' | 'aborted' | 'stopped' | null = null
-  queuePosition: number | null = 0
 
   readonly #deps: BuildDeps
-  #entries: Entry[]
   #sealer: Sealer
   #batcher: Batcher | null = null
   #intake: Intake | null = null
-  #phase: Progress['phase'] = 'queued'
-  #sealedEntries = 0
-  #failedEntries = 0
-  /** Of all bodies that are whole, in memory, staged or sealed. */
-  #wholeBytes = 0
   readonly #work = createWake()
   /** What is large, or the last there will be, need not wait for company. */
   readonly #batchDelay = createBatchDelay(
     () => this.#ending !== null || !this.#intake?.isBusy || this.#intake.unwrittenBytes >= GATHERED_BYTES,
   )
-  readonly #rate = createRate()
   #spill: Spill = 'none'
   #ending: Ending | null = null
   readonly #endingSoon = new AbortController()
-  #dirty = true
   #startedMs: number | null = null
-  #snapshot: Snapshot | null = null
 
   constructor(record: ArchiveRecord, deps: BuildDeps) {
     this.record = record
@@ -82,7 +71,8 @@ export class Build {
     this.archiveId = record.archiveId
     this.lastSeq = record.lastSeq
     this.generation = record.generation
-    this.#entries = new Array(record.totalEntries).fill(PENDING)
+    this.entries = new EntryTable(record.totalEntries, () => this.#entriesChanged())
+    this.report = new ProgressReport(this.entries, this.layout)
     this.#sealer = createSealer(record)
   }
 
@@ -120,7 +110,7 @@ export class Build {
     let writer: SpoolWriter | null = null
     try {
       if (this.#ending === null) {
-        this.#setPhase('fetching')
+        this.report.setPhase('fetching')
         writer = await this.#open()
         if (this.#ending === null) {
           this.#start(manifest, writer)
@@ -136,64 +126,29 @@ export class Build {
     await this.#wind(writer)
     this.#over.resolve()
     this.frontier.notify()
-    this.news.notify()
-  }
-
-  /** The same object until there is news, however many ask. */
-  snapshot(): Snapshot {
-    const { version } = this.news
-    const known = this.#snapshot
-    if (known?.version === version && known.seq === this.lastSeq) return known
-    const progress = this.progress()
-    this.#snapshot = { version, seq: this.lastSeq, progress, text: JSON.stringify(progress) }
-    return this.#snapshot
-  }
-
-  progress(): Progress {
-    const receivedBytes = this.#wholeBytes + (this.#intake?.receivedBytes ?? 0)
-    const expectedBytes = this.#wholeBytes + (this.#intake?.expectedBytes ?? 0)
-    return {
-      phase: this.#phase,
-      queuePosition: this.#phase === 'queued' ? this.queuePosition : null,
-      sealedEntries: this.#sealedEntries,
-      failedEntries: this.#failedEntries,
-      totalEntries: this.record.totalEntries,
-      receivedBytes,
-      expectedBytes: expectedBytes > 0 ? expectedBytes : null,
-      readableBytes: this.layout.readableBytes,
-      bytesPerSecond: this.#rate.bytesPerSecond,
-      active: this.#intake?.active(32) ?? [],
-    }
-  }
-
-  entry(index: number): Entry {
-    return this.#entries[index] ?? PENDING
+    this.report.news.notify()
   }
 
   /** Opens the spool, and takes over what an earlier process left. */
   async #open(): Promise<SpoolWriter> {
     const build = this
-    const { writer, entries, sealer, sealedEntries, wholeBytes } = await openArchive({
+    const { writer, sealer } = await openArchive({
       ...this.#deps,
       record: this.record,
       layout: this.layout,
+      entries: this.entries,
       signal: this.#endingSoon.signal,
       get lastSeq() {
         return build.lastSeq
       },
-      recovered: (entries, failedEntries) => {
-        this.#entries = entries
-        this.#failedEntries = failedEntries
-        if (failedEntries > 0) this.#endIfAsked()
+      recovered: () => {
+        if (this.entries.failedEntries > 0) this.#endIfAsked()
       },
       progressed: () => this.frontier.notify(),
       rewind: () => this.#rewind(),
     })
     this.log = writer.log
-    this.#entries = entries
     this.#sealer = sealer
-    this.#sealedEntries = sealedEntries
-    this.#wholeBytes = wholeBytes
     return writer
   }
 
@@ -207,31 +162,24 @@ export class Build {
 
   #start(manifest: readonly EntryInput[], spool: SpoolWriter): void {
     const { clock, staging } = this.#deps
-    const entries = this.#entries
-    const batcher = createBatcher({ entries, format: this.record.format, sealer: this.#sealer, staging, clock })
-    this.#batcher = batcher
+    const { entries, record } = this
+    this.#batcher = createBatcher({ entries, format: record.format, sealer: this.#sealer, staging, clock })
     this.#intake = createIntake({
       ...this.#deps,
-      record: this.record,
+      record,
       manifest,
       entries,
       spool,
       reader: () => this.#deps.spool.reader(this.archiveId),
-      settled: (index) => {
-        const entry = entries[index]!
-        if (entry.state === 'whole') this.#wholeBytes += entry.body.sizeBytes
-        if (entry.state === 'spooled') this.#wholeBytes += entry.at.sizeBytes
-        this.#checkSize(this.#wholeBytes)
-        batcher.settled(index)
-        this.#work.notify()
-        this.#batchDelay.look()
-      },
-      begun: (fact) => {
-        batcher.begun(fact)
-        this.#work.notify()
-      },
       failed: (error) => this.#fail(error),
     })
+    this.report.follow(this.#intake)
+  }
+
+  #entriesChanged(): void {
+    this.#checkSize(this.entries.wholeBytes)
+    this.#work.notify()
+    this.#batchDelay.look()
   }
 
   /** Until every entry is settled and journalled, or an end was asked for. */
@@ -259,9 +207,8 @@ export class Build {
       write.release()
     }
     for (const extent of batch.extents) this.layout.add(extent)
-    this.#sealedEntries += batch.sealedEntries
-    this.#failedEntries += batch.failedEntries
-    this.#dirty = true
+    this.entries.committed(batch)
+    this.report.changed()
     if (batch.extents.length > 0) this.frontier.notify()
     if (batch.failedEntries > 0) this.#endIfAsked()
   }
@@ -273,16 +220,17 @@ export class Build {
 
   /** Closes the archive, makes it outlive the machine, checks it, and says so. */
   async #seal(writer: SpoolWriter): Promise<void> {
-    if (this.#sealedEntries === 0) {
+    const { sealedEntries, failedEntries } = this.entries
+    if (sealedEntries === 0) {
       this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
       return
     }
     const { clock, limits, spool, journal, log } = this.#deps
     const { record, layout } = this
-    const counts = { sealedEntries: this.#sealedEntries, failedEntries: this.#failedEntries }
+    const counts = { sealedEntries, failedEntries }
     const { signal } = this.#endingSoon
     const closing = { record, journal, spool, writer, sealer: this.#sealer, layout, ...counts, signal }
-    this.#setPhase('packing')
+    this.report.setPhase('packing')
     await closeArchive(closing)
     this.frontier.notify()
     // The parts of entries that failed may still be on their way out.
@@ -314,7 +262,7 @@ export class Build {
     for (const step of [
       () => this.#intake?.close(isStopped),
       () => (isStopped && writer !== null ? this.#checkpoint(writer) : undefined),
-      () => this.#batcher?.release(),
+      () => this.entries.releaseMemory(),
       () => writer?.[Symbol.asyncDispose](),
       () => (ending?.outcome === 'aborted' ? this.#discard(ending.code) : undefined),
     ]) {
@@ -326,6 +274,7 @@ export class Build {
     }
     this.outcome ??= 'stopped'
     this.#intake = null
+    this.report.follow(null)
   }
 
   /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
@@ -358,7 +307,7 @@ export class Build {
     const ending = endingOf(error)
     this.#deps.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
     if (ending.outcome === 'stopped' && ending.gaveWay) {
-      this.#batcher?.release()
+      this.entries.releaseMemory()
       this.#batcher = null
     }
     this.#end(ending)
@@ -369,25 +318,15 @@ export class Build {
     if (this.record.onEntryFailure === 'abort') this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
   }
 
-  #setPhase(phase: Progress['phase']): void {
-    this.#phase = phase
-    this.#dirty = true
-    this.news.notify()
-  }
-
   #tick(nowMs: number): void {
-    const underWayBytes = this.#intake?.receivedBytes ?? 0
-    const bytes = this.#wholeBytes + underWayBytes
-    this.#checkSize(bytes)
+    this.#checkSize(this.report.receivedBytes)
     const isLate = nowMs - this.#startedMs! > this.#deps.limits.archiveTimeoutMs
     if (isLate) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
-    this.#rate.sample(nowMs, bytes)
-    if (this.#batcher?.hasWaiting) {
+    this.report.tick(nowMs)
+    if (this.entries.hasWaiting) {
       this.#spill = 'overdue'
       this.#work.notify()
     }
-    if (this.#dirty || underWayBytes > 0) this.news.notify()
-    this.#dirty = false
   }
 
   #checkSize(bytes: number): void {

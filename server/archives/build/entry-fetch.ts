@@ -15,10 +15,10 @@ export interface EntryFetchHost {
   /** The spool failed. */
   failed(error: unknown): void
   /** A large body has grown, and could be gone on with from here. */
-  grown(entry: Fetching, checkpoint: BodyCheckpoint): void
+  grown(entry: FetchingEntry, checkpoint: BodyCheckpoint): void
   /** The body is void; another one may follow. */
   dropped(body: StagedBody): void
-  ended(entry: Fetching, outcome: FetchOutcome): void
+  ended(entry: FetchingEntry, outcome: FetchOutcome): void
 }
 
 /** What an earlier process left of a body. */
@@ -27,7 +27,7 @@ export interface Before {
   readonly fact: BegunFact
 }
 
-export class Fetching implements BodySink, EntryRequest, StagedBodyOptions {
+export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions {
   readonly state = 'fetching'
   readonly index: number
   readonly url: URL

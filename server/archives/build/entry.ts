@@ -1,7 +1,7 @@
 // One entry while its archive is built: where it stands, and where its body is.
 import type { BegunFact, Fact, Measured, WholeBody } from '../../ports/journal.ts'
 import type { StagedBody } from '../bytes/staged-body.ts'
-import type { Fetching } from './entry-fetch.ts'
+import type { FetchingEntry } from './entry-fetch.ts'
 
 /** What a whole body is archived with. */
 export interface WholeFacts {
@@ -13,7 +13,7 @@ export type Entry =
   | { readonly state: 'pending' }
   /** Of an earlier process, to be gone on with. */
   | { readonly state: 'begun'; readonly fact: BegunFact }
-  | Fetching
+  | FetchingEntry
   /** Received whole, waiting in memory. */
   | {
       readonly state: 'whole'

@@ -14,8 +14,9 @@ import type { Deflater } from '../../zip/deflate.ts'
 import type { BodyCheckpoint, StagedBody } from '../bytes/staged-body.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 import { deflatePart } from './deflate-part.ts'
-import { type Entry, PENDING, type WholeFacts } from './entry.ts'
-import { type Before, type EntryFetchHost, Fetching } from './entry-fetch.ts'
+import type { WholeFacts } from './entry.ts'
+import { type Before, type EntryFetchHost, FetchingEntry } from './entry-fetch.ts'
+import type { EntryTable } from './entry-table.ts'
 
 /** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
 const LOOKAHEAD = 256
@@ -27,7 +28,7 @@ export interface IntakeOptions {
   client: string
   manifest: readonly EntryInput[]
   /** One for each of the manifest; those that are pending are fetched. */
-  entries: Entry[]
+  entries: EntryTable
   fetcher: Fetcher
   staging: StagingMemory
   deflater: Deflater
@@ -36,10 +37,6 @@ export interface IntakeOptions {
   reader(): SpoolReader
   clock: Clock
   log: Log
-  /** The entry is whole or failed now. */
-  settled(index: number): void
-  /** A large body has grown, and could be gone on with from here. */
-  begun(fact: BegunFact): void
   /** The spool failed. */
   failed(error: unknown): void
 }
@@ -64,7 +61,7 @@ export interface Intake {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { record, client, manifest, entries, fetcher, staging, deflater, spool, clock, log, settled } = options
+  const { record, client, manifest, entries, fetcher, staging, deflater, spool, clock, log } = options
   const { archiveId, compression } = record
   const underWay = new Set<number>()
   const discards = new Set<Promise<void>>()
@@ -81,7 +78,7 @@ export function createIntake(options: IntakeOptions): Intake {
     filling = true
     while (underWay.size < LOOKAHEAD && next < entries.length) {
       const index = next++
-      const { state } = entries[index]!
+      const { state } = entries.at(index)
       if (state === 'pending' || state === 'begun') begin(index)
     }
     filling = false
@@ -92,7 +89,7 @@ export function createIntake(options: IntakeOptions): Intake {
     const url = parseSource(urlOf(input))
     if (url === null) return fail(index, { ok: false, code: 'BAD_URL', httpStatus: null, attempts: 0 })
     underWay.add(index)
-    const before = entries[index]!
+    const before = entries.at(index)
     if (before.state === 'begun') track(goOn(index, url, before.fact))
     else start(index, url, null)
   }
@@ -105,8 +102,8 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   function start(index: number, url: URL, before: Before | null): void {
-    const entry = new Fetching(host, index, url, before)
-    entries[index] = entry
+    const entry = new FetchingEntry(host, index, url, before)
+    entries.begin(entry)
     entry.fetch = lane.fetch(entry)
   }
 
@@ -125,8 +122,8 @@ export function createIntake(options: IntakeOptions): Intake {
     },
   }
 
-  function tellBegun({ index, etag, announcedBytes }: Fetching, checkpoint: BodyCheckpoint): void {
-    if (etag !== null) options.begun({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
+  function tellBegun({ index, etag, announcedBytes }: FetchingEntry, checkpoint: BodyCheckpoint): void {
+    if (etag !== null) entries.grow({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
   }
 
   function arrive(index: number, body: StagedBody, outcome: Extract<FetchOutcome, { ok: true }>): void {
@@ -145,7 +142,7 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   function beWhole(index: number, body: StagedBody, deflated: Measured | null, facts: WholeFacts): void {
-    entries[index] = { state: 'whole', body, deflated, sinceMs: clock.monotonicMs(), facts }
+    entries.hold(index, { body, deflated, sinceMs: clock.monotonicMs(), facts })
     done(index)
   }
 
@@ -163,24 +160,22 @@ export function createIntake(options: IntakeOptions): Intake {
     const raw = { file: part.file, offset: 0, sizeBytes, crc32, deflated: null }
     const at = deflates ? await deflatePart(raw, { deflater, reader: options.reader, spool, turn }) : raw
     if (closed) return
-    entries[index] = { state: 'spooled', at, facts, journalled: false }
+    entries.store(index, at, facts)
     done(index)
   }
 
   function fail(index: number, outcome: Extract<FetchOutcome, { ok: false }>): void {
     const { code, attempts, httpStatus } = outcome
-    const fact = { type: 'entry-failed', index, code, attempts, httpStatus } as const
-    entries[index] = { state: 'failed', fact, journalled: false }
+    entries.fail({ type: 'entry-failed', index, code, attempts, httpStatus })
     done(index)
   }
 
   function done(index: number): void {
     underWay.delete(index)
-    settled(index)
     fill()
   }
 
-  async function keepBody(entry: Fetching, body: StagedBody): Promise<void> {
+  async function keepBody(entry: FetchingEntry, body: StagedBody): Promise<void> {
     const checkpoint = await body.keep()
     if (checkpoint === null) await body.discard()
     else tellBegun(entry, checkpoint)
@@ -204,7 +199,7 @@ export function createIntake(options: IntakeOptions): Intake {
 
   function* bodiesUnderWay(): Generator<ActiveEntry, void> {
     for (const index of underWay) {
-      const entry = entries[index]!
+      const entry = entries.at(index)
       if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
       const { attempt, receivedBytes, sizeBytes } = entry.fetch
       // Between its last byte and its being whole, only the body itself knows its size.
@@ -238,11 +233,11 @@ export function createIntake(options: IntakeOptions): Intake {
       closing.abort()
       lane.close()
       for (const index of underWay) {
-        const entry = entries[index]!
+        const entry = entries.at(index)
         if (entry.state !== 'fetching') continue
         if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(entry, entry.body))
         else drop(entry.body)
-        entries[index] = PENDING
+        entries.reset(index)
       }
       underWay.clear()
       await Promise.all(discards)

@@ -3,7 +3,7 @@ import type { Log } from '../../lib/log.ts'
 import { type ArchiveRecord, StaleSeqError } from '../../ports/journal.ts'
 import type { Keep, SpoolWriter } from '../../ports/spool.ts'
 import type { Layout } from '../bytes/layout.ts'
-import { type Entry, PENDING } from './entry.ts'
+import type { EntryTable } from './entry-table.ts'
 import type { BuildJournal, BuildSpool } from './patience.ts'
 import { recoverEntries, verifySealed, verifyStaged } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
@@ -18,8 +18,10 @@ export interface Opening {
   readonly spool: BuildSpool
   readonly log: Log
   readonly signal: AbortSignal
-  /** As the journal has them, before a byte of them is looked at. */
-  recovered(entries: Entry[], failedEntries: number): void
+  /** All pending; filled with what is recovered. */
+  readonly entries: EntryTable
+  /** The entries are as the journal has them; not a byte of them has been looked at. */
+  recovered(): void
   /** More of the layout is checked. */
   progressed(): void
   /** What readers may have seen is lost. Resolves once the journal says so, and the layout is empty. */
@@ -28,22 +30,18 @@ export interface Opening {
 
 export interface Opened {
   readonly writer: SpoolWriter
-  readonly entries: Entry[]
   readonly sealer: Sealer
-  readonly sealedEntries: number
-  /** Of all bodies that are whole. */
-  readonly wholeBytes: number
 }
 
 /** Of an archive that has nothing yet, or whose bytes were lost. */
 const NOTHING: Keep = new Map()
 
 export async function openArchive(opening: Opening): Promise<Opened> {
-  const { record, layout, journal, spool, signal, progressed } = opening
-  const { archiveId, totalEntries } = record
-  if (opening.lastSeq === 1) return openEmpty(opening, new Array(totalEntries).fill(PENDING))
-  const { entries, sealed, failedEntries, keep } = await recoverEntries(journal, archiveId, totalEntries)
-  opening.recovered(entries, failedEntries)
+  const { record, layout, journal, spool, signal, entries, progressed } = opening
+  const { archiveId } = record
+  if (opening.lastSeq === 1) return openEmpty(opening)
+  const { sealed, keep } = await recoverEntries(journal, archiveId, entries)
+  opening.recovered()
   const sealer = createSealer(record)
   const writer = await openWriter(opening, keep)
   let isSound = false
@@ -57,25 +55,23 @@ export async function openArchive(opening: Opening): Promise<Opened> {
   }
   if (!isSound) {
     await writer[Symbol.asyncDispose]()
-    return rewind(opening, entries)
+    return rewind(opening)
   }
-  let wholeBytes = sealed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  for (const entry of entries) if (entry.state === 'spooled') wholeBytes += entry.at.sizeBytes
-  return { writer, entries, sealer, sealedEntries: sealed.length, wholeBytes }
+  return { writer, sealer }
 }
 
 /** Everything but the failures begins anew. */
-async function rewind(opening: Opening, before: readonly Entry[]): Promise<Opened> {
+async function rewind(opening: Opening): Promise<Opened> {
   opening.log.warn('sealed bytes were lost; fetching again', { archive: opening.record.archiveId })
   await opening.rewind()
-  const entries = before.map((entry) => (entry.state === 'failed' ? entry : PENDING))
-  opening.recovered(entries, entries.filter(({ state }) => state === 'failed').length)
-  return openEmpty(opening, entries)
+  opening.entries.rewind()
+  opening.recovered()
+  return openEmpty(opening)
 }
 
-async function openEmpty(opening: Opening, entries: Entry[]): Promise<Opened> {
+async function openEmpty(opening: Opening): Promise<Opened> {
   const writer = await openWriter(opening, NOTHING)
-  return { writer, entries, sealer: createSealer(opening.record), sealedEntries: 0, wholeBytes: 0 }
+  return { writer, sealer: createSealer(opening.record) }
 }
 
 /** The archive's files as one's own: whoever has gone on with it meanwhile is not harmed. */

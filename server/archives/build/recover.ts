@@ -5,15 +5,14 @@ import type { Fact, SealedFact } from '../../ports/journal.ts'
 import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 import type { Layout } from '../bytes/layout.ts'
-import { type Entry, heldBytes, PENDING, type SpooledBody } from './entry.ts'
+import { heldBytes, type SpooledBody } from './entry.ts'
+import type { EntryTable } from './entry-table.ts'
 import type { BuildJournal } from './patience.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Recovered {
-  readonly entries: Entry[]
   /** In the order they were sealed, which is the manifest's. */
   readonly sealed: SealedFact[]
-  readonly failedEntries: number
   /** What the journal vouches for: the rest of the spool is left-overs. */
   readonly keep: Keep
 }
@@ -28,33 +27,28 @@ export class UnknownFactError extends Error {
   override readonly name = 'UnknownFactError'
 }
 
-/** What the journal says; nothing is read from the spool yet. */
+/** Fills the table with what the journal says; nothing is read from the spool yet. */
 export async function recoverEntries(
   journal: Pick<BuildJournal, 'facts'>,
   archiveId: string,
-  totalEntries: number,
+  entries: EntryTable,
 ): Promise<Recovered> {
-  const entries: Entry[] = new Array(totalEntries).fill(PENDING)
   let sealed: SealedFact[] = []
   for (let after = 1; ; ) {
     const page = await journal.facts(archiveId, after, PAGE)
     for (const fact of page) {
       switch (fact.type) {
         case 'entry-begun':
-          entries[fact.index] = { state: 'begun', fact }
-          break
         case 'entry-staged':
-          entries[fact.index] = { state: 'spooled', at: fact, facts: fact, journalled: true }
+        case 'entry-failed':
+          entries.restore(fact)
           break
         case 'entry-sealed':
-          entries[fact.index] = { state: 'sealed' }
+          entries.restore(fact)
           sealed.push(fact)
           break
-        case 'entry-failed':
-          entries[fact.index] = { state: 'failed', fact, journalled: true }
-          break
         case 'rewound':
-          for (const [index, { state }] of entries.entries()) if (state !== 'failed') entries[index] = PENDING
+          entries.rewind()
           sealed = []
           break
         case 'archive-sealed':
@@ -67,11 +61,10 @@ export async function recoverEntries(
     if (page.length < PAGE) break
     after = page.at(-1)!.seq
   }
-  const failedEntries = entries.reduce((count, { state }) => count + (state === 'failed' ? 1 : 0), 0)
-  return { entries, sealed, failedEntries, keep: kept(entries, sealed) }
+  return { sealed, keep: kept(entries, sealed) }
 }
 
-function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Keep {
+function kept(entries: EntryTable, sealed: readonly SealedFact[]): Keep {
   const ends = new Map<string, number>()
   const keep = (file: string, end: number) => ends.set(file, Math.max(ends.get(file) ?? 0, end))
   const keepBody = (body: SpooledBody) => keep(body.file, body.offset + heldBytes(body).sizeBytes)
@@ -79,7 +72,8 @@ function kept(entries: readonly Entry[], sealed: readonly SealedFact[]): Keep {
     keepBody(fact)
     if (fact.headerEnd !== null) keep(fact.headerFile ?? LOG, fact.headerEnd)
   }
-  for (const entry of entries) {
+  for (let index = 0; index < entries.length; index++) {
+    const entry = entries.at(index)
     if (entry.state === 'spooled') keepBody(entry.at)
     if (entry.state === 'begun') keep(entry.fact.file, entry.fact.receivedBytes)
   }
@@ -122,19 +116,20 @@ export async function verifySealed(verification: Verification): Promise<boolean>
 
 /** Checks what waits for its turn, whole or begun; what is lost becomes pending again, and its part goes. */
 export async function verifyStaged(
-  entries: Entry[],
+  entries: EntryTable,
   reader: SpoolReader,
   writer: SpoolWriter,
   signal: AbortSignal,
 ): Promise<void> {
   const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
-  for (const [index, entry] of entries.entries()) {
+  for (let index = 0; index < entries.length; index++) {
     if (signal.aborted) return
+    const entry = entries.at(index)
     if (entry.state !== 'spooled' && entry.state !== 'begun') continue
     const at = entry.state === 'spooled' ? entry.at : begunBytes(entry.fact)
     if (await bytesMatch(reader, at, scratch)) continue
     if (at.file !== writer.log) await writer.discardPart(at.file)
-    entries[index] = PENDING
+    entries.reset(index)
   }
 }
 

@@ -47,7 +47,7 @@ function statusOf(
     const { publicMessage: message, retryable } = entryFailures[code]
     return { ...unknown, state: 'failed', failure: { code, message, retryable, attempts, httpStatus } }
   }
-  const live = build?.entry(index)
+  const live = build?.entries.at(index)
   // What was sealed or staged before a rewind is not any more.
   const isWhole = fact !== undefined && fact.type !== 'entry-begun'
   const stands = isWhole && (live === undefined || live.state === 'sealed' || live.state === 'spooled')

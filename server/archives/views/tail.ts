@@ -40,8 +40,8 @@ export async function* tail({
     // The snapshot comes first: whatever is journalled after it is told by the next round.
     const current = buildOf(archiveId)
     const build = current?.outcome === null ? current : null
-    const seen = build?.news.version ?? 0
-    const snapshot = build?.snapshot() ?? null
+    const seen = build?.report.news.version ?? 0
+    const snapshot = build?.report.snapshot(build.lastSeq) ?? null
     // A thousand watchers of one build must not ask the journal for what it cannot have.
     if (snapshot === null || snapshot.seq > readSeq) {
       const record = present(await journal.get(archiveId), 'the archive watched')
@@ -74,7 +74,7 @@ export async function* tail({
       cursor = Math.max(cursor, snapshot.seq)
       yield { id: idOf(cursor, build!), event: progressEvent(snapshot.progress) }
     }
-    await build!.news.passed(seen, signal)
+    await build!.report.news.passed(seen, signal)
   }
 }
 

@@ -1,10 +1,11 @@
 // What is journalled, where things happen in an order that is rare.
 import { describe, expect, it } from 'vitest'
 import { createBatcher } from '../../../../server/archives/build/batch.ts'
-import { type Entry, PENDING, SEALED } from '../../../../server/archives/build/entry.ts'
+import { EntryTable } from '../../../../server/archives/build/entry-table.ts'
 import { createSealer } from '../../../../server/archives/build/sealer.ts'
 import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
 import { systemClock } from '../../../../server/lib/clock.ts'
+import { sealedFact, stagedFact } from '../../../support/archives.ts'
 
 const begun = (index: number) =>
   ({ type: 'entry-begun', index, file: 'part-0', receivedBytes: 5, crc32: 0, etag: '"a"', announcedBytes: 9 }) as const
@@ -14,25 +15,25 @@ const failed = (index: number) =>
 describe('a batch', () => {
   it('never says that an entry has begun after it was settled', () => {
     using staging = createStagingMemory(0)
-    const entries: Entry[] = [PENDING, { state: 'failed', fact: failed(1), journalled: false }, SEALED]
+    const entries = new EntryTable(3, () => {})
+    entries.restore({ ...sealedFact(2) })
     const sealer = createSealer({ format: 'zip' })
     const batcher = createBatcher({ entries, format: 'zip', sealer, staging, clock: systemClock })
-    for (const index of [0, 1, 2]) batcher.begun(begun(index))
-    batcher.settled(1)
+    for (const index of [0, 1, 2]) entries.grow(begun(index))
+    entries.fail(failed(1))
     // As a write that was under way tells, when it ends.
-    for (const index of [0, 1, 2]) batcher.begun(begun(index))
+    for (const index of [0, 1, 2]) entries.grow(begun(index))
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([failed(1), begun(0)])
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([])
   })
 
   it('gives so many long names at a time that nobody else waits for long, and each its turn', () => {
     using staging = createStagingMemory(0)
-    const spooled = (index: number): Entry => {
-      const at = { file: `part-${index}`, offset: 0, sizeBytes: 1, crc32: 0, deflated: null }
-      const facts = { proposedName: `${index}`.padEnd(4096, '\ufb2c'), modifiedMs: null }
-      return { state: 'spooled', at, facts, journalled: true }
+    const entries = new EntryTable(300, () => {})
+    for (let index = 0; index < 300; index++) {
+      const proposedName = `${index}`.padEnd(4096, '\ufb2c')
+      entries.restore({ ...stagedFact(index, { file: `part-${index}`, proposedName }) })
     }
-    const entries = Array.from({ length: 300 }, (_, index) => spooled(index))
     const sealer = createSealer({ format: 'zip' })
     const batcher = createBatcher({ entries, format: 'zip', sealer, staging, clock: systemClock })
     const counts: number[] = []

@@ -62,7 +62,7 @@ describe('a build', () => {
     const staged = () => house.facts(archiveId, 'entry-staged')
     await until(async () => (await staged()).length === 20, { what: 'all successors to be journalled' })
     expect(house.staging.usedBytes).toBe(0)
-    expect(build.progress()).toMatchObject({ phase: 'fetching', sealedEntries: 0, readableBytes: 0 })
+    expect(build.report.progress()).toMatchObject({ phase: 'fetching', sealedEntries: 0, readableBytes: 0 })
     expect(build.layout.readableBytes).toBe(0)
     head.open()
     await build.ended
@@ -209,7 +209,7 @@ describe('a build', () => {
     ])
     head.open()
     await build.ended
-    expect(build.progress()).toMatchObject({ sealedEntries: 1, failedEntries: 2, totalEntries: 3 })
+    expect(build.report.progress()).toMatchObject({ sealedEntries: 1, failedEntries: 2, totalEntries: 3 })
   })
 
   it('writes no more than a thousand facts in one transaction', async () => {
@@ -227,7 +227,7 @@ describe('a build', () => {
     expect(build.outcome).toBe('sealed')
     expect(Math.max(...sizes)).toBeLessThanOrEqual(1_000)
     expect(await house.facts(build.archiveId, 'entry-failed')).toHaveLength(3_000)
-    expect(build.progress()).toMatchObject({ sealedEntries: 1, failedEntries: 3_000 })
+    expect(build.report.progress()).toMatchObject({ sealedEntries: 1, failedEntries: 3_000 })
   })
 
   it('ends as NO_ENTRIES where nothing could be fetched, with nothing left on disk', async () => {
@@ -303,7 +303,7 @@ describe('a build', () => {
     ]
     const { archiveId } = await house.accept(urls)
     const build = await house.start(archiveId)
-    await until(() => build.progress().receivedBytes > 500_000, { what: 'part of the large body' })
+    await until(() => build.report.progress().receivedBytes > 500_000, { what: 'part of the large body' })
     await Promise.all([build.abort('CANCELLED'), build.abort('ABANDONED')])
     expect(build.outcome).toBe('aborted')
     expect((await house.journal.get(archiveId))?.terminal).toMatchObject({ type: 'aborted', code: 'CANCELLED' })
@@ -337,10 +337,10 @@ describe('a build that was stopped', () => {
     const urls = [...early, origin.serve('/slow.bin', slow.behaviour), gone, ...late]
     const { archiveId } = await house.accept(urls)
     const first = await house.start(archiveId)
-    const settled = () => first.progress().sealedEntries + first.progress().failedEntries
+    const settled = () => first.report.progress().sealedEntries + first.report.progress().failedEntries
     await until(() => settled() === 11 && origin.activeRequests === 1, { what: 'all but the slow one to be fetched' })
     // One more part is whole only once it is closed.
-    await until(() => !late.some((_, n) => first.entry(12 + n).state === 'fetching'), { what: 'all to be whole' })
+    await until(() => !late.some((_, n) => first.entries.at(12 + n).state === 'fetching'), { what: 'all to be whole' })
     await first.stop()
     expect(first.outcome).toBe('stopped')
     expect(house.staging.usedBytes).toBe(0)
@@ -358,7 +358,11 @@ describe('a build that was stopped', () => {
     const straight = await house.make(urls)
     expect((await house.bytes(archiveId)).equals(await house.bytes(straight.archiveId))).toBe(true)
     expect(await house.zip(archiveId)).toHaveLength(42)
-    expect(second.progress()).toMatchObject({ sealedEntries: 42, failedEntries: 1, receivedBytes: expect.any(Number) })
+    expect(second.report.progress()).toMatchObject({
+      sealedEntries: 42,
+      failedEntries: 1,
+      receivedBytes: expect.any(Number),
+    })
   })
 
   it.each(['tar', 'tar.gz'] as const)('is continued as a %s to the same bytes', async (format) => {
@@ -370,7 +374,9 @@ describe('a build that was stopped', () => {
     const { archiveId } = await house.accept(urls, { format })
     const first = await house.start(archiveId)
     await until(() => others.every((url) => origin.count(new URL(url).pathname) === 1), { what: 'the others' })
-    await until(() => origin.activeRequests === 1 && first.progress().sealedEntries === 5, { what: 'all to be whole' })
+    await until(() => origin.activeRequests === 1 && first.report.progress().sealedEntries === 5, {
+      what: 'all to be whole',
+    })
     await first.stop()
     await house.reopen()
     slow.open()
@@ -421,7 +427,9 @@ describe('a build that was stopped', () => {
       const { archiveId } = await house.accept(urls)
       const first = await house.start(archiveId)
       const staged = async () => (await house.facts(archiveId, 'entry-staged')).length
-      await until(async () => first.progress().sealedEntries === 3 && (await staged()) === 3, { what: 'the others' })
+      await until(async () => first.report.progress().sealedEntries === 3 && (await staged()) === 3, {
+        what: 'the others',
+      })
       await first.stop()
 
       const path = join(house.directory, archiveId, 'log')
@@ -440,7 +448,7 @@ describe('a build that was stopped', () => {
       // What failed stays failed: it was told, and is not asked for again.
       expect(origin.count('/gone')).toBe(1)
       expect(await house.facts(archiveId, 'entry-failed')).toHaveLength(1)
-      expect(second.progress()).toMatchObject({ sealedEntries: 7, failedEntries: 1 })
+      expect(second.report.progress()).toMatchObject({ sealedEntries: 7, failedEntries: 1 })
       // Stopped and started once more, it stands as it is.
       await house.reopen()
       expect(await house.zip(archiveId)).toHaveLength(7)

@@ -140,7 +140,7 @@ describe('a zip', () => {
     const urls = Array.from({ length: 12 }, (_, n) => origin.serve(`/${n}.txt`, bytes(textOf(6 * MiB, `${n}`))))
     const { archiveId } = await house.accept(urls, { compression: 'deflate' })
     const build = await house.start(archiveId)
-    await until(() => build.progress().receivedBytes > 30 * MiB, { what: 'most of the bodies' })
+    await until(() => build.report.progress().receivedBytes > 30 * MiB, { what: 'most of the bodies' })
     await build.abort('CANCELLED')
     expect(build.outcome).toBe('aborted')
     expect(await house.files(archiveId)).toEqual([])

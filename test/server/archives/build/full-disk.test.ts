@@ -35,7 +35,7 @@ it.each(['zip', 'tar'])('a build whose %s finds no space for its end ends as NO_
     const urls = [file(500_000, 'first'), origin.serve('/bytes/9/last', last.behaviour)]
     const { archiveId } = await house.accept(urls, { format: '${format}' })
     const build = await house.start(archiveId)
-    await until(() => build.progress().sealedEntries === 1, { what: 'the first entry' })
+    await until(() => build.report.progress().sealedEntries === 1, { what: 'the first entry' })
     if ('${format}' === 'zip') {
       for (let size = 1 << 19; size >= 1; size >>= 1) {
         try { writeFileSync(process.env.TMPDIR + '/hog-' + size, Buffer.alloc(size)) } catch {}

@@ -11,7 +11,7 @@ it('stops at a fact that only a later version knows: no abort, nothing deleted, 
   const slow = gate()
   const { archiveId } = await house.accept([`${origin.url}/bytes/900/a`, origin.serve('/bytes/9/b', slow.behaviour)])
   const first = await house.start(archiveId)
-  await until(() => first.progress().sealedEntries === 1, { what: 'the first entry' })
+  await until(() => first.report.progress().sealedEntries === 1, { what: 'the first entry' })
   await first.stop()
   const { lastSeq } = (await house.journal.get(archiveId))!
   await house.journal.append(archiveId, lastSeq, [{ type: 'entry-blessed', index: 1 } as never])
@@ -33,7 +33,7 @@ it('gives way without a trace where another one has gone on before its files wer
   const { archiveId } = await house.accept(urls)
   const stale = (await house.journal.get(archiveId))!
   const first = await house.start(archiveId)
-  await until(() => first.progress().sealedEntries === 1, { what: 'the first entry' })
+  await until(() => first.report.progress().sealedEntries === 1, { what: 'the first entry' })
   await first.stop()
   const [files, before] = [await house.files(archiveId), await house.journal.get(archiveId)]
 

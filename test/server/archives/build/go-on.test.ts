@@ -18,7 +18,7 @@ async function half(origin: Origin, house: House, etag: string | undefined, then
   const url = origin.serve('/large.bin', sequence(stallAfter(SENT, { body, headers }), then))
   const { archiveId } = await house.accept([url])
   const build = await house.start(archiveId)
-  await until(() => build.progress().receivedBytes >= SENT, { what: 'the first half' })
+  await until(() => build.report.progress().receivedBytes >= SENT, { what: 'the first half' })
   return { archiveId, build }
 }
 

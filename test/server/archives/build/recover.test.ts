@@ -1,6 +1,7 @@
 // What the journal says after a restart, and which bytes of the spool are believed.
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { EntryTable } from '../../../../server/archives/build/entry-table.ts'
 import {
   bytesMatch,
   recoverEntries,
@@ -26,8 +27,10 @@ afterEach(async () => {
 async function recover(totalEntries: number, ...facts: Fact[]) {
   const { archiveId } = await house.accept(Array.from({ length: totalEntries }, () => 'http://a.test/'))
   if (facts.length > 0) await house.journal.append(archiveId, 1, facts)
-  const recovered = await recoverEntries(house.journal, archiveId, totalEntries)
-  return { ...recovered, states: recovered.entries.map(({ state }) => state) }
+  const entries = new EntryTable(totalEntries, () => {})
+  const recovered = await recoverEntries(house.journal, archiveId, entries)
+  const states = Array.from({ length: totalEntries }, (_, index) => entries.at(index).state)
+  return { ...recovered, entries, states, failedEntries: entries.failedEntries }
 }
 
 describe('recoverEntries', () => {
@@ -50,8 +53,8 @@ describe('recoverEntries', () => {
     expect(recovered.sealed.map(({ index, seq }) => [index, seq])).toEqual([[0, 5]])
     const ends = { 'part-1': 50, log: 45, 'part-0': 70 }
     expect(Object.fromEntries(recovered.keep)).toEqual(ends)
-    expect(recovered.entries[1]).toMatchObject({ journalled: true, fact: { code: 'HTTP_STATUS', httpStatus: 404 } })
-    expect(recovered.entries[3]).toMatchObject({ journalled: true, at: { file: 'part-1', sizeBytes: 50 } })
+    expect(recovered.entries.at(1)).toMatchObject({ journalled: true, fact: { code: 'HTTP_STATUS', httpStatus: 404 } })
+    expect(recovered.entries.at(3)).toMatchObject({ journalled: true, at: { file: 'part-1', sizeBytes: 50 } })
   })
 
   it('keeps the log to the end of the last body where that is later than the last header', async () => {
@@ -70,7 +73,7 @@ describe('recoverEntries', () => {
       sealedFact(0, { file: 'part-0' }),
     )
     expect(recovered.states).toEqual(['sealed', 'spooled'])
-    expect(recovered.entries[1]).toMatchObject({ at: { file: 'part-2' } })
+    expect(recovered.entries.at(1)).toMatchObject({ at: { file: 'part-2' } })
   })
 
   it('takes a rewind for what it is: only failures stand, and nothing on disk', async () => {

@@ -114,7 +114,9 @@ describe('a reading at the frontier', () => {
     await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
     const following = follow(reading)
     // The large one is in its part, and the others are in memory.
-    await until(() => build.entry(2).state === 'spooled' && build.entry(4).state === 'whole', { what: 'the others' })
+    await until(() => build.entries.at(2).state === 'spooled' && build.entries.at(4).state === 'whole', {
+      what: 'the others',
+    })
     head.open()
     const { bytes: followed, recentBytes } = await following
     await build.ended

@@ -342,7 +342,7 @@ describe('builds', () => {
     for (const end of ['abort', 'stop'] as const) {
       const { archiveId } = await house.accept(entries)
       const build = await house.start(archiveId)
-      await until(() => build.progress().receivedBytes > 8_000_000, { what: 'half of the bytes' })
+      await until(() => build.report.progress().receivedBytes > 8_000_000, { what: 'half of the bytes' })
       if (end === 'abort') await build.abort('CANCELLED')
       else await build.stop()
     }
