@@ -4,7 +4,7 @@ import type { ArchiveId } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
 import type { Journal } from '../ports/journal.ts'
-import { NoSpaceError } from '../ports/no-space.ts'
+import { makingRoom } from '../ports/no-space.ts'
 import type { Spool, SpoolRoom } from '../ports/spool.ts'
 import type { Attendance } from './attendance.ts'
 import type { Expiry } from './expiry.ts'
@@ -48,14 +48,8 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   let sweeps = 0
 
   async function bury(archiveId: string, nowMs: number): Promise<void> {
-    try {
-      await journal.bury(archiveId, nowMs)
-    } catch (error) {
-      if (!(error instanceof NoSpaceError)) throw error
-      // Where the disk is full, there is room for the tombstone once the bytes are gone.
-      await spool.remove(archiveId)
-      await journal.bury(archiveId, nowMs)
-    }
+    const removeBytes = () => spool.remove(archiveId)
+    await makingRoom(() => journal.bury(archiveId, nowMs), removeBytes)
     swept(archiveId)
     log.info('archive expired', { archive: archiveId })
     await remove(archiveId)

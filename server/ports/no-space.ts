@@ -4,3 +4,14 @@
 export class NoSpaceError extends Error {
   override readonly name = 'NoSpaceError'
 }
+
+/** Does it; if there is no space for that, makes room and does it again. */
+export async function makingRoom(action: () => Promise<void>, makeRoom: () => Promise<void>): Promise<void> {
+  try {
+    await action()
+  } catch (error) {
+    if (!(error instanceof NoSpaceError)) throw error
+    await makeRoom()
+    await action()
+  }
+}

@@ -4,7 +4,7 @@ import type { AbortCode } from '#contracts/failures.ts'
 import { describe } from '../../lib/log.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { ArchiveRecord, Fact } from '../../ports/journal.ts'
-import { NoSpaceError } from '../../ports/no-space.ts'
+import { makingRoom } from '../../ports/no-space.ts'
 import { LOG, type SpoolWriter } from '../../ports/spool.ts'
 import { createLayout } from '../bytes/layout.ts'
 import { createRecentWrite, createRecentWrites } from '../bytes/recent-write.ts'
@@ -15,9 +15,9 @@ import { type Ending, endingOf } from './ending.ts'
 import { EntryTable } from './entry-table.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { openArchive } from './open-archive.ts'
-import { createPersist, patientJournal, patientSpool } from './patience.ts'
+import { patient } from './patience.ts'
 import { ProgressReport } from './progress-report.ts'
-import { checkArchive, closeArchive } from './seal-archive.ts'
+import { sealArchive } from './seal-archive.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
 /** How often progress is told at most, and how often waiting bodies and limits are looked at. */
@@ -61,13 +61,7 @@ export class Build {
 
   constructor(record: ArchiveRecord, deps: BuildDeps) {
     this.record = record
-    const persist = createPersist({
-      clock: deps.clock,
-      signal: this.#endingSoon.signal,
-      waiting: (error) => deps.log.warn('build waits', { archive: record.archiveId, error: describe(error) }),
-    })
-    const { journal, spool } = deps
-    this.#deps = { ...deps, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
+    this.#deps = patient(deps, record.archiveId, this.#endingSoon.signal)
     this.archiveId = record.archiveId
     this.lastSeq = record.lastSeq
     this.generation = record.generation
@@ -131,19 +125,14 @@ export class Build {
 
   /** Opens the spool, and takes over what an earlier process left. */
   async #open(): Promise<SpoolWriter> {
-    const build = this
     const { writer, sealer } = await openArchive({
       ...this.#deps,
       record: this.record,
       layout: this.layout,
       entries: this.entries,
       signal: this.#endingSoon.signal,
-      get lastSeq() {
-        return build.lastSeq
-      },
-      recovered: () => {
-        if (this.entries.failedEntries > 0) this.#endIfAsked()
-      },
+      lastSeq: () => this.lastSeq,
+      recovered: () => this.#endIfAsked(),
       progressed: () => this.frontier.notify(),
       rewind: () => this.#rewind(),
     })
@@ -210,7 +199,7 @@ export class Build {
     this.entries.committed(batch)
     this.report.changed()
     if (batch.extents.length > 0) this.frontier.notify()
-    if (batch.failedEntries > 0) this.#endIfAsked()
+    this.#endIfAsked()
   }
 
   async #append(facts: readonly Fact[]): Promise<void> {
@@ -221,36 +210,21 @@ export class Build {
   /** Closes the archive, makes it outlive the machine, checks it, and says so. */
   async #seal(writer: SpoolWriter): Promise<void> {
     const { sealedEntries, failedEntries } = this.entries
-    if (sealedEntries === 0) {
-      this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
-      return
-    }
+    if (sealedEntries === 0) return void this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
     const { clock, limits, spool, journal, log } = this.#deps
     const { record, layout } = this
     const counts = { sealedEntries, failedEntries }
-    const { signal } = this.#endingSoon
-    const closing = { record, journal, spool, writer, sealer: this.#sealer, layout, ...counts, signal }
     this.report.setPhase('packing')
-    await closeArchive(closing)
-    this.frontier.notify()
-    // The parts of entries that failed may still be on their way out.
-    await this.#intake?.close(false)
-    await writer.sync()
-    const sha256 = await checkArchive(closing)
+    const fact = await sealArchive({
+      ...{ record, journal, spool, writer, sealer: this.#sealer, layout, clock, ...counts },
+      retentionMs: limits.retentionMs,
+      signal: this.#endingSoon.signal,
+      closed: () => this.frontier.notify(),
+      // The parts of entries that failed may still be on their way out.
+      settled: async () => this.#intake?.close(false),
+    })
     if (this.#ending !== null) return
-    const sealedAtMs = clock.wallMs()
-    await this.#append([
-      {
-        type: 'archive-sealed',
-        sizeBytes: layout.readableBytes,
-        extents: layout.extents,
-        ...counts,
-        durationMs: sealedAtMs - record.acceptedAtMs,
-        sha256,
-        sealedAtMs,
-        expiresAtMs: sealedAtMs + limits.retentionMs,
-      },
-    ])
+    await this.#append([fact])
     this.outcome = 'sealed'
     log.info('archive sealed', { archive: this.archiveId, bytes: layout.readableBytes, ...counts })
   }
@@ -259,19 +233,18 @@ export class Build {
   async #wind(writer: SpoolWriter | null): Promise<void> {
     const ending = this.outcome === null ? this.#ending : null
     const isStopped = ending?.outcome === 'stopped'
-    for (const step of [
-      () => this.#intake?.close(isStopped),
-      () => (isStopped && writer !== null ? this.#checkpoint(writer) : undefined),
-      () => this.entries.releaseMemory(),
-      () => writer?.[Symbol.asyncDispose](),
-      () => (ending?.outcome === 'aborted' ? this.#discard(ending.code) : undefined),
-    ]) {
+    const attempt = async (step: () => unknown) => {
       try {
         await step()
       } catch (error) {
         this.#deps.log.error('build could not be ended cleanly', { archive: this.archiveId, error: describe(error) })
       }
     }
+    await attempt(() => this.#intake?.close(isStopped))
+    if (isStopped && !ending.gaveWay && writer !== null) await attempt(() => this.#checkpoint(writer))
+    this.entries.releaseMemory()
+    await attempt(() => writer?.[Symbol.asyncDispose]())
+    if (ending?.outcome === 'aborted') await attempt(() => this.#discard(ending.code))
     this.outcome ??= 'stopped'
     this.#intake = null
     this.report.follow(null)
@@ -288,34 +261,24 @@ export class Build {
   async #discard(code: AbortCode): Promise<void> {
     const { spool, clock, limits, log } = this.#deps
     const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.abortedRetentionMs } as const
-    try {
-      await this.#append([fact])
-    } catch (error) {
-      // Whatever else is the matter: without that fact, the archive shall go on from its bytes.
-      if (!(error instanceof NoSpaceError)) throw error
-      // Where the disk is full, there is room to say so once the bytes are gone.
-      await spool.remove(this.archiveId)
-      await this.#append([fact])
-    }
+    const remove = () => spool.remove(this.archiveId)
+    // Without that fact the archive shall go on from its bytes: only a full disk is a reason to remove them before it.
+    await makingRoom(() => this.#append([fact]), remove)
     this.outcome = 'aborted'
     log.info('archive aborted', { archive: this.archiveId, code })
-    await spool.remove(this.archiveId)
+    await remove()
   }
 
   #fail(error: unknown): void {
     if (this.#ending !== null) return
     const ending = endingOf(error)
     this.#deps.log.error('build failed', { archive: this.archiveId, ...ending, error: describe(error) })
-    if (ending.outcome === 'stopped' && ending.gaveWay) {
-      this.entries.releaseMemory()
-      this.#batcher = null
-    }
     this.#end(ending)
   }
 
-  /** An entry has failed, and that is journalled. */
   #endIfAsked(): void {
-    if (this.record.onEntryFailure === 'abort') this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
+    const isAsked = this.record.onEntryFailure === 'abort' && this.entries.failedEntries > 0
+    if (isAsked) this.#end({ outcome: 'aborted', code: 'ENTRY_FAILED' })
   }
 
   #tick(nowMs: number): void {

@@ -12,7 +12,7 @@ import { createSealer, type Sealer } from './sealer.ts'
 export interface Opening {
   readonly record: ArchiveRecord
   /** Where the journal stands, as the builder believes. */
-  readonly lastSeq: number
+  lastSeq(): number
   readonly layout: Layout
   readonly journal: BuildJournal
   readonly spool: BuildSpool
@@ -39,7 +39,7 @@ const NOTHING: Keep = new Map()
 export async function openArchive(opening: Opening): Promise<Opened> {
   const { record, layout, journal, spool, signal, entries, progressed } = opening
   const { archiveId } = record
-  if (opening.lastSeq === 1) return openEmpty(opening)
+  if (opening.lastSeq() === 1) return openEmpty(opening)
   const { sealed, keep } = await recoverEntries(journal, archiveId, entries)
   opening.recovered()
   const sealer = createSealer(record)
@@ -79,7 +79,7 @@ async function openWriter({ journal, spool, record, lastSeq }: Opening, keep: Ke
   const writer = await spool.writer(record.archiveId, keep)
   try {
     const found = await journal.get(record.archiveId)
-    if (found?.lastSeq !== lastSeq || found.swept) throw new StaleSeqError('another builder has gone on')
+    if (found?.lastSeq !== lastSeq() || found.swept) throw new StaleSeqError('another builder has gone on')
     await writer.discardRest()
     return writer
   } catch (error) {

@@ -1,6 +1,7 @@
 // Has a build wait while journal or spool cannot: it tries again for a while, and what it was doing goes on if that helps.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../lib/clock.ts'
+import { describe, type Log } from '../../lib/log.ts'
 import type { Journal } from '../../ports/journal.ts'
 import type { PartWriter, Spool, SpoolReader, SpoolWriter } from '../../ports/spool.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
@@ -41,6 +42,21 @@ export function createPersist({ clock, signal, waiting }: PersistOptions): Persi
 /** Doubling, with jitter: all builds wait for the same disk, and shall not come back to it at once. */
 function waitMs(attempt: number): number {
   return Math.min(FIRST_WAIT_MS * 2 ** attempt, MAX_WAIT_MS) * (0.5 + Math.random() / 2)
+}
+
+interface Patients {
+  readonly journal: BuildJournal
+  readonly spool: BuildSpool
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** The same, but journal and spool are asked again while they cannot answer, until `signal` aborts. */
+export function patient<D extends Patients>(deps: D, archiveId: string, signal: AbortSignal): D {
+  const { journal, spool, clock, log } = deps
+  const waiting = (error: unknown) => log.warn('build waits', { archive: archiveId, error: describe(error) })
+  const persist = createPersist({ clock, signal, waiting })
+  return { ...deps, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
 }
 
 /** What a build asks of its journal. */

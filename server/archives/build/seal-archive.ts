@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { readDirectory } from '#contracts/formats/zip.ts'
-
-import type { ArchiveRecord } from '../../ports/journal.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { ArchiveRecord, Fact } from '../../ports/journal.ts'
 import type { SpoolWriter } from '../../ports/spool.ts'
 import { type Layout, readLayout } from '../bytes/layout.ts'
 import { checkTar } from './check-tar.ts'
@@ -21,6 +21,40 @@ export interface Closing {
   readonly layout: Layout
   readonly sealedEntries: number
   readonly signal: AbortSignal
+}
+
+export interface Sealing extends Closing {
+  readonly failedEntries: number
+  readonly clock: Clock
+  readonly retentionMs: number
+  /** All bytes of the archive can be read now, though they are not checked. */
+  closed(): void
+  /** Resolves when nothing is on its way to the spool any more. */
+  settled(): Promise<void>
+}
+
+type ArchiveSealedFact = Extract<Fact, { type: 'archive-sealed' }>
+
+/** Closes the archive, makes it outlive the machine and checks it. Returns what is to be journalled. */
+export async function sealArchive(sealing: Sealing): Promise<ArchiveSealedFact> {
+  const { record, writer, layout, clock, sealedEntries, failedEntries, retentionMs } = sealing
+  await closeArchive(sealing)
+  sealing.closed()
+  await sealing.settled()
+  await writer.sync()
+  const sha256 = await checkArchive(sealing)
+  const sealedAtMs = clock.wallMs()
+  return {
+    type: 'archive-sealed',
+    sizeBytes: layout.readableBytes,
+    extents: layout.extents,
+    sealedEntries,
+    failedEntries,
+    durationMs: sealedAtMs - record.acceptedAtMs,
+    sha256,
+    sealedAtMs,
+    expiresAtMs: sealedAtMs + retentionMs,
+  }
 }
 
 /** Adds the report if there shall be one, then what makes an archive of the entries: a zip's directory, or a whole tar. */
