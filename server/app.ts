@@ -21,7 +21,7 @@ import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, spoolDirectory } from './config.ts'
 import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
 import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
-import { createCrowd } from './fetch/crowd.ts'
+import { createCrowds } from './fetch/crowd.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { findSlabFault } from './fetch/slab-check.ts'
@@ -260,7 +260,7 @@ function openFetcher(
       maxFetches: config.SHEAF_MAX_FETCHES,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
       maxInAll: most.fetches,
-      createCrowd: () => createCrowd(isBusy),
+      createCrowd: createCrowds(isBusy),
     }),
     limits: {
       maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,

@@ -2,7 +2,7 @@
 import { parseAllowList } from '../../server/fetch/address.ts'
 import type { BodySink } from '../../server/fetch/attempt.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
-import { createCrowd } from '../../server/fetch/crowd.ts'
+import { createCrowds } from '../../server/fetch/crowd.ts'
 import { createDispatcher, type DispatcherOptions, type FetchDispatcher } from '../../server/fetch/dispatcher.ts'
 import {
   createFetcher,
@@ -78,7 +78,7 @@ export function startFetching({
       maxFetches,
       maxFetchesPerOrigin,
       ...(maxInAll === undefined ? {} : { maxInAll }),
-      createCrowd: () => createCrowd(() => false),
+      createCrowd: createCrowds(() => false),
     }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,

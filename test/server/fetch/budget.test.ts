@@ -2,14 +2,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createFetchBudget, type FetchBudgetOptions, type Lane, type Release } from '../../../server/fetch/budget.ts'
-import { createCrowd } from '../../../server/fetch/crowd.ts'
+import { createCrowds } from '../../../server/fetch/crowd.ts'
 import { until } from '../../support/wait.ts'
 
 function openBudget(options: Partial<FetchBudgetOptions> = {}) {
   const budget = createFetchBudget({
     maxFetches: 100,
     maxFetchesPerOrigin: 100,
-    createCrowd: () => createCrowd(() => false),
+    createCrowd: createCrowds(() => false),
     ...options,
   })
   const started: string[] = []

@@ -1,12 +1,12 @@
 // When fetches are a crowd: many large bodies from quick origins in a busy process, and nothing less.
 import { describe, expect, it } from 'vitest'
-import { type Crowd, createCrowd } from '../../../server/fetch/crowd.ts'
+import { type Crowd, createCrowds } from '../../../server/fetch/crowd.ts'
 
 const MiB = 1024 ** 2
 
 /** Many fetches have ended, all alike. */
 function crowdAfter(bytes: number, tookMs: number, isBusy = true): Crowd {
-  const crowd = createCrowd(() => isBusy)
+  const crowd = createCrowds(() => isBusy)()
   for (let n = 0; n < 100; n++) crowd.ended(bytes, tookMs)
   return crowd
 }
@@ -26,14 +26,14 @@ describe('a crowd', () => {
     ['the process has time left', crowdAfter(MiB, 10, false)],
     ['origins are slow', crowdAfter(MiB, 1_000)],
     ['bodies are small', crowdAfter(10_000, 1)],
-    ['nothing is known yet', createCrowd(() => true)],
+    ['nothing is known yet', createCrowds(() => true)()],
   ])('is none where %s', (_, crowd) => {
     expect(crowd.isEnough(32)).toBe(false)
   })
 
   it('is none where those under way do not end, whatever came before', () => {
     let nowMs = 0
-    const crowd = createCrowd(() => true, { monotonicMs: () => nowMs })
+    const crowd = createCrowds(() => true, { monotonicMs: () => nowMs })()
     for (let n = 0; n < 100; n++) crowd.ended(MiB, 10)
     nowMs = 99
     expect(crowd.isEnough(32)).toBe(true)
@@ -52,6 +52,20 @@ describe('a crowd', () => {
     expect(crowd.isEnough(32)).toBe(true)
     for (let n = 0; n < 40; n++) crowd.ended(0, 1)
     expect(crowd.isEnough(32)).toBe(false)
+  })
+
+  it('of a new client is judged by what all brought, until it has brought something itself', () => {
+    const open = createCrowds(() => true)
+    const [quick, slow] = [open(), open()]
+    for (let n = 0; n < 100; n++) quick.ended(MiB, 10)
+    for (let n = 0; n < 40; n++) slow.ended(10_000, 100)
+    expect([quick.isEnough(32), slow.isEnough(32)]).toEqual([true, false])
+    for (let n = 0; n < 40; n++) quick.ended(MiB, 10)
+    const late = open()
+    late.started()
+    expect(late.isEnough(32)).toBe(true)
+    for (let n = 0; n < 40; n++) late.ended(10_000, 100)
+    expect([quick.isEnough(32), late.isEnough(32)]).toEqual([true, false])
   })
 
   it('is judged by no single body that goes on for hours', () => {
