@@ -24,7 +24,7 @@ import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
 import { createDispatcher } from './fetch/dispatcher.ts'
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
 import { findSlabFault } from './fetch/slab-check.ts'
-import { createThrottle } from './fetch/throttle.ts'
+import { createThrottles } from './fetch/throttle.ts'
 import { createPages } from './http/pages.ts'
 import { startHttpServer } from './http/server.ts'
 import { createBusyMeter } from './lib/busy.ts'
@@ -260,7 +260,7 @@ function openFetcher(
       maxFetches: config.SHEAF_MAX_FETCHES,
       maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
       maxInAll: most.fetches,
-      createThrottle: () => createThrottle(isBusy),
+      createThrottle: createThrottles(isBusy),
     }),
     limits: {
       maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,

@@ -32,6 +32,13 @@ export class ScreenedSocket extends WebSocket {
     super.emit('message', data, isBinary)
   }
 
+  /** What has come and was not handed on: of a client that has left, ws would go on with it, one message in a turn of the loop. */
+  dropReceived(): void {
+    const { _receiver: receiver } = this as unknown as { _receiver: { _buffers: Buffer[]; _bufferedBytes: number } }
+    receiver._buffers.length = 0
+    receiver._bufferedBytes = 0
+  }
+
   // biome-ignore lint/suspicious/noExplicitAny: as EventEmitter has it
   override emit(event: string | symbol, ...args: any[]): boolean {
     if (event !== 'message' || this.screen === null) return super.emit(event, ...args)
@@ -101,8 +108,14 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     }
   }
 
-  function screen(data: Buffer, isBinary: boolean): void {
+  function takeFrame(data: Buffer): void {
     meter.take(data.length)
+    if (socket.destroyed) client.dropReceived()
+  }
+
+  function screen(data: Buffer, isBinary: boolean): void {
+    takeFrame(data)
+    if (socket.destroyed) return
     heardAtMs = performance.now()
     pingedAtMs = null
     unfinishedSinceMs = null
@@ -215,7 +228,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   }
 
   client.screen = screen
-  for (const event of ['ping', 'pong']) client.on(event, (data: Buffer) => meter.take(data.length))
+  for (const event of ['ping', 'pong']) client.on(event, takeFrame)
   // Before ws itself, so that of a message that is handed on nothing is counted as unfinished.
   socket.prependListener('data', (chunk: Buffer) => {
     meter.feed(chunk)

@@ -11,7 +11,7 @@ import {
   type FetchLane,
   type FetchOutcome,
 } from '../../server/fetch/fetcher.ts'
-import { createThrottle } from '../../server/fetch/throttle.ts'
+import { createThrottles } from '../../server/fetch/throttle.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 
 export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy' | 'maxConnectionsPerOrigin'>> {
@@ -78,7 +78,7 @@ export function startFetching({
       maxFetches,
       maxFetchesPerOrigin,
       ...(maxInAll === undefined ? {} : { maxInAll }),
-      createThrottle: () => createThrottle(() => false),
+      createThrottle: createThrottles(() => false),
     }),
     limits: { ...SHORT_LIMITS, ...limits },
     clock: systemClock,

@@ -2,14 +2,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createFetchBudget, type FetchBudgetOptions, type Lane, type Release } from '../../../server/fetch/budget.ts'
-import { createThrottle } from '../../../server/fetch/throttle.ts'
+import { createThrottles } from '../../../server/fetch/throttle.ts'
 import { until } from '../../support/wait.ts'
 
 function openBudget(options: Partial<FetchBudgetOptions> = {}) {
   const budget = createFetchBudget({
     maxFetches: 100,
     maxFetchesPerOrigin: 100,
-    createThrottle: () => createThrottle(() => false),
+    createThrottle: createThrottles(() => false),
     ...options,
   })
   const started: string[] = []

@@ -40,7 +40,12 @@ interface Talk {
 }
 
 async function talk(key = 'a'): Promise<Talk> {
-  const wss = new WebSocketServer({ noServer: true, WebSocket: ScreenedSocket, maxPayload: MAX_BYTES })
+  const wss = new WebSocketServer({
+    noServer: true,
+    WebSocket: ScreenedSocket,
+    maxPayload: MAX_BYTES,
+    allowSynchronousEvents: false,
+  })
   const passed: string[] = []
   const heard: string[] = []
   const upgraded = Promise.withResolvers<{ own: ScreenedSocket; messages: Messages }>()
@@ -151,6 +156,17 @@ describe('calls', () => {
     expect(messages.calls).toBe(2)
     messages.encoder.encode({ id: null, error: { code: -1 } })
     expect(messages.calls).toBe(0)
+  })
+
+  it('of a client that has left are dropped', async () => {
+    const MESSAGES = 5_000
+    const { socket, own, passed } = await talk()
+    socket.write(Buffer.alloc(MESSAGES * 8, Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x7b, 0x7d])))
+    await until(() => passed.length > 0, { what: 'the first message' })
+    const closed = once(own, 'close')
+    socket.resetAndDestroy()
+    await closed
+    expect(passed.length).toBeLessThan(MESSAGES)
   })
 
   it('wait while their client does not read', async () => {
