@@ -4,11 +4,14 @@ import { isBuiltin } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { functionsOf } from './support/functions.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const MAX_LINES = 400
 /** Tests are lists of sentences: longer ones can be read in part. */
 const MAX_TEST_LINES = 800
+/** Functions inside it included: a closure of two hundred lines is a class without a list of its fields. */
+const MAX_FUNCTION_LINES = 190
 
 interface Import {
   readonly from: string
@@ -205,5 +208,15 @@ describe('the plan', () => {
     const limit = (file: string) => (isBelow('test')(file) ? MAX_TEST_LINES : MAX_LINES)
     const long = files.filter((file) => lines(file) > limit(file)).map((file) => `${file}: ${lines(file)}`)
     expect(long).toEqual([])
+  })
+
+  it('has no function that is too long to be read at once', () => {
+    const sources = files.filter((file) => file.endsWith('.ts') && !isBelow('test')(file))
+    const functions = sources.flatMap((file) =>
+      functionsOf(file, textOf.get(file)!).map((found) => ({ file, ...found })),
+    )
+    expect(functions).toContainEqual({ file: 'server/main.ts', name: 'complain', lines: 4 })
+    const long = functions.filter(({ lines }) => lines > MAX_FUNCTION_LINES)
+    expect(long.map(({ file, name, lines }) => `${file} ${name}: ${lines}`)).toEqual([])
   })
 })

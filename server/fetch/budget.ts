@@ -94,62 +94,116 @@ interface Use {
 const LOOK_AGAIN_MS = 20
 
 export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
-  const { maxFetches, maxFetchesPerOrigin, maxInAll = Number.POSITIVE_INFINITY, createThrottle } = options
-  const sure = Math.min(SURE_FETCHES, maxFetches)
-  const shares = sharesOf(maxFetches)
-  const maxOfClient = Math.min(shares.client, maxInAll)
-  const maxOfAll = Math.min(shares.inAll, maxInAll)
-  const atOrigin = sharesOf(maxFetchesPerOrigin)
-  /** In the order of their next turn. */
-  const clients = new Map<string, Client>()
-  const origins = new Map<string, Use>()
-  let active = 0
-  let shared = 0
-  let scheduled = false
-  let lookingAgain = false
+  return new SharedBudget(options)
+}
 
-  function schedule(): void {
-    if (scheduled) return
-    scheduled = true
+/** Made by `createFetchBudget`. Starts fetches in a later turn of the loop, as many as there is room for by then. */
+class SharedBudget implements FetchBudget {
+  readonly #sure: number
+  readonly #maxInAll: number
+  readonly #maxOfClient: number
+  readonly #maxOfAll: number
+  readonly #atOrigin: ReturnType<typeof sharesOf>
+  readonly #createThrottle: () => Throttle
+  /** In the order of their next turn. */
+  readonly #clients = new Map<string, Client>()
+  readonly #origins = new Map<string, Use>()
+  #active = 0
+  #shared = 0
+  #scheduled = false
+  #lookingAgain = false
+
+  constructor({
+    maxFetches,
+    maxFetchesPerOrigin,
+    maxInAll = Number.POSITIVE_INFINITY,
+    createThrottle,
+  }: FetchBudgetOptions) {
+    const { client, inAll } = sharesOf(maxFetches)
+    this.#sure = Math.min(SURE_FETCHES, maxFetches)
+    this.#maxInAll = maxInAll
+    this.#maxOfClient = Math.min(client, maxInAll)
+    this.#maxOfAll = Math.min(inAll, maxInAll)
+    this.#atOrigin = sharesOf(maxFetchesPerOrigin)
+    this.#createThrottle = createThrottle
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  openLane(mayStart: () => boolean, clientName = ''): Lane {
+    const client = this.#clientOf(clientName)
+    const lane: LaneState = { client, mayStart, active: 0, waiting: 0, queues: new Map() }
+    client.lanes.add(lane)
+    return {
+      add: (fetch) => this.#add(lane, fetch),
+      kick: () => this.#schedule(),
+      close: () => this.#close(lane),
+    }
+  }
+
+  #add(lane: LaneState, fetch: PendingFetch): void {
+    if (!lane.client.lanes.has(lane)) return
+    const { pending } = lane.queues.get(fetch.origin) ?? this.#openQueue(lane, fetch.origin)
+    if (pending.length === 0 || pending.at(-1)!.order < fetch.order) pending.push(fetch)
+    else pending.splice(pending.findLastIndex(({ order }) => order < fetch.order) + 1, 0, fetch)
+    lane.waiting++
+    this.#schedule()
+  }
+
+  #close(lane: LaneState): void {
+    lane.client.lanes.delete(lane)
+    lane.waiting = 0
+    for (const queue of [...lane.queues.values()]) {
+      queue.pending.length = 0
+      this.#leaveIfEmpty(queue)
+    }
+    this.#forgetIfGone(lane.client)
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
     setImmediate(() => {
-      scheduled = false
-      startAll()
+      this.#scheduled = false
+      this.#startAll()
     })
   }
 
-  function startAll(): void {
+  #startAll(): void {
     // Starting makes room nowhere: who could not start once cannot in this pass.
     const blocked = new Set<Client | LaneState>()
-    while (active < maxInAll) {
-      const next = nextOfAll(blocked)
+    while (this.#active < this.#maxInAll) {
+      const next = this.#nextOfAll(blocked)
       if (next === null) return
-      start(next)
+      this.#start(next)
     }
   }
 
   /** An archive alone has its bytes the sooner, the more is under way. */
-  function areSeveralWaiting({ lanes }: Client): boolean {
+  #areSeveralWaiting({ lanes }: Client): boolean {
     let count = 0
     for (const { waiting } of lanes) if (waiting > 0 && ++count > 1) return true
     return false
   }
 
   /** The process may get time to spare, or the fetches under way turn out slow, without any of them ending. */
-  function lookAgain(): void {
-    if (lookingAgain) return
-    lookingAgain = true
+  #lookAgain(): void {
+    if (this.#lookingAgain) return
+    this.#lookingAgain = true
     setTimeout(() => {
-      lookingAgain = false
-      schedule()
+      this.#lookingAgain = false
+      this.#schedule()
     }, LOOK_AGAIN_MS).unref()
   }
 
   /** By turns between clients; but one with nothing under way, as a new one, does not wait until all others had theirs. */
-  function nextOfAll(blocked: Set<Client | LaneState>): Queue | null {
+  #nextOfAll(blocked: Set<Client | LaneState>): Queue | null {
     let next: Queue | null = null
-    for (const client of clients.values()) {
+    for (const client of this.#clients.values()) {
       if (blocked.has(client) || (next !== null && client.active > 0)) continue
-      const queue = nextOfClient(client, blocked)
+      const queue = this.#nextOfClient(client, blocked)
       if (queue === null) blocked.add(client)
       else if (client.active === 0) return queue
       else next = queue
@@ -158,15 +212,15 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   }
 
   /** By turns between its lanes, in the same way. */
-  function nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
-    if (client.throttle.isEnough(client.active) && areSeveralWaiting(client)) {
-      lookAgain()
+  #nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
+    if (client.throttle.isEnough(client.active) && this.#areSeveralWaiting(client)) {
+      this.#lookAgain()
       return null
     }
     let next: Queue | null = null
     for (const lane of client.lanes) {
       if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
-      const queue = lane.waiting > 0 && hasRoom(lane) && lane.mayStart() ? nextOfLane(lane) : null
+      const queue = lane.waiting > 0 && this.#hasRoom(lane) && lane.mayStart() ? this.#nextOfLane(lane) : null
       if (queue === null) blocked.add(lane)
       else if (lane.active === 0) return queue
       else next = queue
@@ -174,36 +228,39 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     return next
   }
 
-  const hasRoom = (lane: LaneState) => lane.active < sure || isWithinShare(lane)
+  #hasRoom(lane: LaneState): boolean {
+    return lane.active < this.#sure || this.#isWithinShare(lane)
+  }
 
-  function isWithinShare({ active: own, client }: LaneState): boolean {
-    return leavesRoom(own, client.shared, maxOfClient) && leavesRoom(client.shared, shared, maxOfAll)
+  #isWithinShare({ active: own, client }: LaneState): boolean {
+    return leavesRoom(own, client.shared, this.#maxOfClient) && leavesRoom(client.shared, this.#shared, this.#maxOfAll)
   }
 
   /** That of the earliest fetch whose origin has room. */
-  function nextOfLane({ queues }: LaneState): Queue | null {
+  #nextOfLane({ queues }: LaneState): Queue | null {
     let next: Queue | null = null
     for (const queue of queues.values()) {
       const [first] = queue.pending
       if (first === undefined || (next !== null && first.order >= next.pending[0]!.order)) continue
-      if (hasRoomAtOrigin(queue)) next = queue
+      if (this.#hasRoomAtOrigin(queue)) next = queue
     }
     return next
   }
 
-  function hasRoomAtOrigin({ active: own, ofClient, ofAll }: Queue): boolean {
+  #hasRoomAtOrigin({ active: own, ofClient, ofAll }: Queue): boolean {
     return (
-      leavesRoom(own, ofClient.active, atOrigin.client) && leavesRoom(ofClient.active, ofAll.active, atOrigin.inAll)
+      leavesRoom(own, ofClient.active, this.#atOrigin.client) &&
+      leavesRoom(ofClient.active, ofAll.active, this.#atOrigin.inAll)
     )
   }
 
-  function start(queue: Queue): void {
+  #start(queue: Queue): void {
     const { lane } = queue
     const { throttle } = lane.client
-    const isShared = isWithinShare(lane)
-    comeLast(lane)
+    const isShared = this.#isWithinShare(lane)
+    this.#comeLast(lane)
     lane.waiting--
-    count(queue, 1, isShared)
+    this.#count(queue, 1, isShared)
     const startedMs = performance.now()
     throttle.started()
     let held = true
@@ -211,31 +268,31 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
       if (!held) return
       held = false
       if (receivedBytes !== null) throttle.ended(receivedBytes, performance.now() - startedMs)
-      count(queue, -1, isShared)
-      leaveIfEmpty(queue)
-      schedule()
+      this.#count(queue, -1, isShared)
+      this.#leaveIfEmpty(queue)
+      this.#schedule()
     })
   }
 
   /** After its turn, and its client's. */
-  function comeLast(lane: LaneState): void {
+  #comeLast(lane: LaneState): void {
     const { client } = lane
     if (client.lanes.size > 1) {
       client.lanes.delete(lane)
       client.lanes.add(lane)
     }
-    if (clients.size > 1) {
-      clients.delete(client.name)
-      clients.set(client.name, client)
+    if (this.#clients.size > 1) {
+      this.#clients.delete(client.name)
+      this.#clients.set(client.name, client)
     }
   }
 
-  function count(queue: Queue, more: 1 | -1, isShared: boolean): void {
+  #count(queue: Queue, more: 1 | -1, isShared: boolean): void {
     if (isShared) {
-      shared += more
+      this.#shared += more
       queue.lane.client.shared += more
     }
-    active += more
+    this.#active += more
     queue.lane.client.active += more
     queue.lane.active += more
     queue.active += more
@@ -243,70 +300,39 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
     queue.ofAll.active += more
   }
 
-  function openQueue(lane: LaneState, origin: string): Queue {
-    const [ofClient, ofAll] = [useOf(lane.client.origins, origin), useOf(origins, origin)]
+  #openQueue(lane: LaneState, origin: string): Queue {
+    const [ofClient, ofAll] = [useOf(lane.client.origins, origin), useOf(this.#origins, origin)]
     const queue: Queue = { origin, lane, pending: [], active: 0, ofClient, ofAll }
     lane.queues.set(origin, queue)
     return queue
   }
 
-  function leaveIfEmpty(queue: Queue): void {
+  #leaveIfEmpty(queue: Queue): void {
     if (queue.pending.length > 0 || queue.active > 0) return
     const { origin, lane } = queue
     lane.queues.delete(origin)
     if (--queue.ofClient.queues === 0) lane.client.origins.delete(origin)
-    if (--queue.ofAll.queues === 0) origins.delete(origin)
-    forgetIfGone(lane.client)
+    if (--queue.ofAll.queues === 0) this.#origins.delete(origin)
+    this.#forgetIfGone(lane.client)
   }
 
-  function forgetIfGone(client: Client): void {
-    if (client.lanes.size === 0 && client.active === 0) clients.delete(client.name)
+  #forgetIfGone(client: Client): void {
+    if (client.lanes.size === 0 && client.active === 0) this.#clients.delete(client.name)
   }
 
-  function clientOf(name: string): Client {
-    const known = clients.get(name)
+  #clientOf(name: string): Client {
+    const known = this.#clients.get(name)
     if (known !== undefined) return known
     const client = {
       name,
-      throttle: createThrottle(),
+      throttle: this.#createThrottle(),
       active: 0,
       shared: 0,
       lanes: new Set<LaneState>(),
       origins: new Map(),
     }
-    clients.set(name, client)
+    this.#clients.set(name, client)
     return client
-  }
-
-  return {
-    get active() {
-      return active
-    },
-    openLane(mayStart, clientName = '') {
-      const client = clientOf(clientName)
-      const lane: LaneState = { client, mayStart, active: 0, waiting: 0, queues: new Map() }
-      client.lanes.add(lane)
-      return {
-        add(fetch) {
-          if (!client.lanes.has(lane)) return
-          const { pending } = lane.queues.get(fetch.origin) ?? openQueue(lane, fetch.origin)
-          if (pending.length === 0 || pending.at(-1)!.order < fetch.order) pending.push(fetch)
-          else pending.splice(pending.findLastIndex(({ order }) => order < fetch.order) + 1, 0, fetch)
-          lane.waiting++
-          schedule()
-        },
-        kick: schedule,
-        close() {
-          client.lanes.delete(lane)
-          lane.waiting = 0
-          for (const queue of [...lane.queues.values()]) {
-            queue.pending.length = 0
-            leaveIfEmpty(queue)
-          }
-          forgetIfGone(client)
-        },
-      }
-    },
   }
 }
 

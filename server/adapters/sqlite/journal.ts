@@ -18,10 +18,11 @@ import {
 import { UnavailableError } from '../../ports/unavailable.ts'
 import { isDamaged, openDatabase, pragma, WAL_LIMIT_BYTES } from './database.ts'
 import { distrustWhatMayBeLost } from './distrust.ts'
-import { isLocked, portError } from './errors.ts'
+import { isLocked } from './errors.ts'
 import { type Quarantine, quarantine } from './quarantine.ts'
 import { type ArchiveRow, pick, toRecord } from './rows.ts'
 import type { SalvageOptions } from './salvage.ts'
+import { prepareStatements, query, type Statements, transaction } from './statements.ts'
 import { createWalSync, type WalSync } from './wal-sync.ts'
 import { openWitness, type Witness } from './witness.ts'
 
@@ -96,84 +97,7 @@ interface OpenJournal {
 }
 
 function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Journal {
-  const columns = 'request, last_seq, generation, terminal, swept_at, client, journal_bytes'
-  const insertArchive = db.prepare(
-    `INSERT INTO archive (id, manifest_hash, accepted_at, request, last_seq, generation, client, journal_bytes)
-     VALUES (?, ?, ?, ?, 1, 1, ?, ?) ON CONFLICT DO NOTHING`,
-  )
-  const insertManifest = db.prepare('INSERT INTO manifest (archive, entries) VALUES (?, ?)')
-  const selectArchive = db.prepare(`SELECT ${columns} FROM archive WHERE id = ?`)
-  const selectBody = db.prepare('SELECT body FROM facts WHERE archive = ? AND last_seq = ?')
-  const selectManifest = db.prepare('SELECT entries FROM manifest WHERE archive = ?')
-  const selectUnfinished = db.prepare(
-    `SELECT ${columns} FROM archive WHERE terminal IS NULL AND swept_at IS NULL ORDER BY accepted_at, rowid`,
-  )
-  const advance = db.prepare(
-    `UPDATE archive SET last_seq = ?, journal_bytes = journal_bytes + ?
-     WHERE id = ? AND last_seq = ? AND terminal IS NULL AND swept_at IS NULL`,
-  )
-  const setGeneration = db.prepare('UPDATE archive SET generation = ? WHERE id = ?')
-  const setTerminal = db.prepare('UPDATE archive SET terminal = ?, expires_at = ? WHERE id = ?')
-  const insertFacts = db.prepare(
-    'INSERT INTO facts (archive, last_seq, first_entry, last_entry, failures, body) VALUES (?, ?, ?, ?, ?, ?)',
-  )
-  const after = 'archive = ? AND last_seq > ? ORDER BY last_seq'
-  const selectFacts = db.prepare(`SELECT last_seq, body FROM facts WHERE ${after}`)
-  const selectFailures = db.prepare(`SELECT last_seq, body FROM facts WHERE failures > 0 AND ${after}`)
-  const selectEntryFacts = db.prepare(
-    'SELECT last_seq, body FROM facts WHERE archive = ? AND last_entry >= ? AND first_entry < ? ORDER BY last_seq',
-  )
-  const selectExpired = db.prepare('SELECT id FROM archive WHERE expires_at <= ? AND swept_at IS NULL')
-  const selectKept = db.prepare('SELECT id FROM archive WHERE swept_at IS NULL')
-  const buryArchive = db.prepare(
-    `UPDATE archive SET request = json_set(request, '$.name', '', '$.nonce', ''), terminal = NULL, expires_at = NULL,
-     swept_at = ?, client = '', journal_bytes = 0 WHERE id = ?`,
-  )
-  const deleteFacts = db.prepare('DELETE FROM facts WHERE archive = ?')
-  const deleteManifest = db.prepare('DELETE FROM manifest WHERE archive = ?')
-  const countTombstones = db.prepare(
-    'SELECT count(*) AS inAll, count(*) FILTER (WHERE swept_at < ?) AS old FROM archive WHERE swept_at IS NOT NULL',
-  )
-  const forgetOldest = db.prepare(
-    'DELETE FROM archive WHERE id IN (SELECT id FROM archive WHERE swept_at IS NOT NULL ORDER BY swept_at LIMIT ?)',
-  )
-  const forgetUsage = db.prepare('DELETE FROM usage WHERE day < ?')
-  const increaseUsage = db.prepare(
-    `INSERT INTO usage (client, day, bytes) VALUES (?, ?, ?)
-     ON CONFLICT (client, day) DO UPDATE SET bytes = bytes + excluded.bytes`,
-  )
-  const selectUsage = db.prepare('SELECT client, day, bytes FROM usage WHERE day >= ? ORDER BY day, client')
-  const selectNewest = db.prepare(
-    `SELECT max(max(accepted_at, coalesce(swept_at, 0), coalesce(json_extract(terminal, '$.sealedAtMs'), 0))) AS newest
-     FROM archive`,
-  )
-  const selectHoldings = db.prepare(
-    `SELECT id AS archiveId, client, journal_bytes AS journalBytes, CASE WHEN terminal IS NULL THEN 'unfinished'
-     WHEN json_extract(terminal, '$.type') = 'aborted' THEN 'aborted' ELSE 'sealed' END AS state
-     FROM archive WHERE swept_at IS NULL`,
-  )
-
-  function transaction<T>(work: () => T): T {
-    db.exec('BEGIN IMMEDIATE')
-    try {
-      const result = work()
-      db.exec('COMMIT')
-      return result
-    } catch (error) {
-      // On a full disk SQLite may have rolled back by itself.
-      if (db.isTransaction) db.exec('ROLLBACK')
-      throw portError(error)
-    }
-  }
-
-  function query<T>(work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      throw portError(error)
-    }
-  }
-
+  const sql = prepareStatements(db)
   /** After the caller has made sure that they come next. */
   function insert(archiveId: string, lastSeq: number, added: readonly Fact[], body: string): void {
     let first: number | null = null
@@ -185,13 +109,13 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
         last = Math.max(last ?? fact.index, fact.index)
       }
       if (fact.type === 'entry-failed') failures++
-      if (fact.type === 'rewound') setGeneration.run(fact.generation, archiveId)
+      if (fact.type === 'rewound') sql.setGeneration.run(fact.generation, archiveId)
       if (fact.type === 'archive-sealed' || fact.type === 'aborted') {
         const terminal = { ...fact, seq: lastSeq + 1 + at }
-        setTerminal.run(JSON.stringify(terminal), fact.expiresAtMs, archiveId)
+        sql.setTerminal.run(JSON.stringify(terminal), fact.expiresAtMs, archiveId)
       }
     }
-    insertFacts.run(archiveId, lastSeq + added.length, first, last, failures, body)
+    sql.insertFacts.run(archiveId, lastSeq + added.length, first, last, failures, body)
   }
 
   /** Those of which an error did not say whether they were taken: by archive, the last seq and the facts. */
@@ -201,12 +125,12 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
   function wasTaken(archiveId: string, seq: number, body: string): boolean {
     const doubt = doubtful.get(archiveId)
     if (doubt?.seq !== seq || doubt.body !== body || get(archiveId)?.lastSeq !== seq) return false
-    return (selectBody.get(archiveId, seq) as { body: string } | undefined)?.body === body
+    return (sql.selectBody.get(archiveId, seq) as { body: string } | undefined)?.body === body
   }
 
   function append(archiveId: string, lastSeq: number, added: readonly Fact[], body: string): void {
     const seq = lastSeq + added.length
-    if (advance.run(seq, Buffer.byteLength(body), archiveId, lastSeq).changes !== 1) {
+    if (sql.advance.run(seq, Buffer.byteLength(body), archiveId, lastSeq).changes !== 1) {
       if (wasTaken(archiveId, seq, body)) return
       throw new StaleSeqError(`archive ${archiveId} has moved on from seq ${lastSeq}`)
     }
@@ -224,28 +148,25 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
   }
 
   function get(archiveId: string): ArchiveRecord | null {
-    const row = selectArchive.get(archiveId) as ArchiveRow | undefined
+    const row = sql.selectArchive.get(archiveId) as ArchiveRow | undefined
     return row === undefined ? null : toRecord(row)
   }
   const { damaged_at } = db.prepare('SELECT damaged_at FROM state').get() as { damaged_at: number | null }
-  const ids = (rows: unknown[]) => (rows as { id: string }[]).map(({ id }) => id)
 
   return {
     damagedAtMs: damaged_at,
-    async newestMs() {
-      const row = query(() => selectNewest.get()) as { newest: number | null }
-      return row.newest
-    },
+    ...readings(sql),
+    ...sweepings({ db, file, witness, maxTombstones }, sql),
     async accept(request, manifest, client) {
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)
       const bytes = Buffer.byteLength(text)
       // Writing a large row takes as long once more: others have their turn in between.
       if (bytes > LARGE_ROW_BYTES) await breathe()
-      const result = transaction(() => {
+      const result = transaction(db, () => {
         const asked = JSON.stringify(request)
-        const { changes } = insertArchive.run(archiveId, manifestHash, acceptedAtMs, asked, client, bytes)
-        if (changes === 1) insertManifest.run(archiveId, text)
+        const { changes } = sql.insertArchive.run(archiveId, manifestHash, acceptedAtMs, asked, client, bytes)
+        if (changes === 1) sql.insertManifest.run(archiveId, text)
         return { record: get(archiveId)!, created: changes === 1 }
       })
       if (result.created) {
@@ -262,15 +183,11 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
         await waiting
       }
     },
-    async manifest(archiveId) {
-      const row = query(() => selectManifest.get(archiveId)) as { entries: string } | undefined
-      return row === undefined ? [] : (JSON.parse(row.entries) as EntryInput[])
-    },
     async append(archiveId, lastSeq, added) {
       const seq = lastSeq + added.length
       const body = added.length === 0 ? '' : JSON.stringify(added)
       try {
-        transaction(() => append(archiveId, lastSeq, added, body))
+        transaction(db, () => append(archiveId, lastSeq, added, body))
         await acknowledge(archiveId, seq, added)
         doubtful.delete(archiveId)
       } catch (error) {
@@ -280,7 +197,7 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
       }
     },
     async end(archiveId, fact) {
-      const seq = transaction(() => {
+      const seq = transaction(db, () => {
         const record = get(archiveId)
         if (record === null || record.swept || record.terminal !== null) return null
         append(archiveId, record.lastSeq, [fact], JSON.stringify([fact]))
@@ -290,50 +207,100 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
       await wal.waiting(archiveId)
       return seq !== null
     },
+    async [Symbol.asyncDispose]() {
+      if (!db.isOpen) return
+      try {
+        db.exec('UPDATE state SET is_closed = 1')
+        // It also writes the WAL into the file, and syncs that.
+        db.close()
+        witness.remove()
+      } finally {
+        if (db.isOpen) db.close()
+        witness.close()
+        await wal.close()
+      }
+    },
+  }
+}
+
+type Readings = Pick<
+  Journal,
+  | 'newestMs'
+  | 'manifest'
+  | 'facts'
+  | 'failures'
+  | 'entryFacts'
+  | 'unfinished'
+  | 'holdings'
+  | 'expired'
+  | 'kept'
+  | 'usageSince'
+>
+
+/** What asks and changes nothing. */
+function readings(sql: Statements): Readings {
+  const ids = (rows: unknown[]) => (rows as { id: string }[]).map(({ id }) => id)
+  return {
+    async newestMs() {
+      const row = query(() => sql.selectNewest.get()) as { newest: number | null }
+      return row.newest
+    },
+    async manifest(archiveId) {
+      const row = query(() => sql.selectManifest.get(archiveId)) as { entries: string } | undefined
+      return row === undefined ? [] : (JSON.parse(row.entries) as EntryInput[])
+    },
     async facts(archiveId, afterSeq, limit) {
-      return query(() => pick(selectFacts.iterate(archiveId, afterSeq), ({ seq }) => seq > afterSeq, limit))
+      return query(() => pick(sql.selectFacts.iterate(archiveId, afterSeq), ({ seq }) => seq > afterSeq, limit))
     },
     async failures(archiveId, afterSeq, limit) {
       const isNew = ({ type, seq }: Stored<Fact>) => type === 'entry-failed' && seq > afterSeq
-      return query(() => pick(selectFailures.iterate(archiveId, afterSeq), isNew, limit))
+      return query(() => pick(sql.selectFailures.iterate(archiveId, afterSeq), isNew, limit))
     },
     async entryFacts(archiveId, from, to) {
       const isAsked = (fact: Fact) => 'index' in fact && fact.index >= from && fact.index < to
-      return query(() => pick(selectEntryFacts.iterate(archiveId, from, to), isAsked))
+      return query(() => pick(sql.selectEntryFacts.iterate(archiveId, from, to), isAsked))
     },
     async unfinished() {
-      return query(() => (selectUnfinished.all() as unknown as ArchiveRow[]).map(toRecord))
+      return query(() => (sql.selectUnfinished.all() as unknown as ArchiveRow[]).map(toRecord))
     },
     async holdings() {
-      return query(() => selectHoldings.all() as unknown as Holding[])
+      return query(() => sql.selectHoldings.all() as unknown as Holding[])
     },
     async expired(wallMs) {
-      return query(() => ids(selectExpired.all(wallMs)))
+      return query(() => ids(sql.selectExpired.all(wallMs)))
     },
     async kept() {
-      return query(() => ids(selectKept.all()))
+      return query(() => ids(sql.selectKept.all()))
     },
+    async usageSince(day) {
+      return query(() => sql.selectUsage.all(day) as unknown as Usage[])
+    },
+  }
+}
+
+type Sweepings = Pick<Journal, 'bury' | 'forget' | 'addUsage' | 'reclaim'>
+
+/** What keeps the file small, and the counts that outlive what they count. */
+function sweepings({ db, file, witness, maxTombstones }: Omit<OpenJournal, 'wal'>, sql: Statements): Sweepings {
+  return {
     async bury(archiveId, wallMs) {
-      transaction(() => {
-        buryArchive.run(wallMs, archiveId)
-        deleteFacts.run(archiveId)
-        deleteManifest.run(archiveId)
+      transaction(db, () => {
+        sql.buryArchive.run(wallMs, archiveId)
+        sql.deleteFacts.run(archiveId)
+        sql.deleteManifest.run(archiveId)
       })
       witness.forget(archiveId)
     },
     async forget(wallMs) {
-      transaction(() => forgetUsage.run(Math.floor(wallMs / DAY_MS)))
-      const { inAll, old } = query(() => countTombstones.get(wallMs)) as { inAll: number; old: number }
+      transaction(db, () => sql.forgetUsage.run(Math.floor(wallMs / DAY_MS)))
+      const { inAll, old } = query(() => sql.countTombstones.get(wallMs)) as { inAll: number; old: number }
       for (let left = Math.max(old, inAll - maxTombstones); left > 0; left -= FORGOTTEN_AT_ONCE) {
-        transaction(() => forgetOldest.run(Math.min(left, FORGOTTEN_AT_ONCE)))
+        transaction(db, () => sql.forgetOldest.run(Math.min(left, FORGOTTEN_AT_ONCE)))
         await breathe()
       }
     },
     async addUsage(client, day, bytes) {
-      transaction(() => increaseUsage.run(client, day, bytes))
-    },
-    async usageSince(day) {
-      return query(() => selectUsage.all(day) as unknown as Usage[])
+      transaction(db, () => sql.increaseUsage.run(client, day, bytes))
     },
     async reclaim() {
       return query(() => {
@@ -348,19 +315,6 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
         if (isLarge) db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
         return false
       })
-    },
-    async [Symbol.asyncDispose]() {
-      if (!db.isOpen) return
-      try {
-        db.exec('UPDATE state SET is_closed = 1')
-        // It also writes the WAL into the file, and syncs that.
-        db.close()
-        witness.remove()
-      } finally {
-        if (db.isOpen) db.close()
-        witness.close()
-        await wal.close()
-      }
     },
   }
 }
