@@ -1,19 +1,20 @@
 // Whether the loop has time left. Node counts how long it waits for something to do.
 import { performance } from 'node:perf_hooks'
+import { type Clock, systemClock } from './clock.ts'
 
-/** A look back is at least so long, */
+/** Shorter measurements are noise. */
 const MIN_MS = 20
-/** and says nothing of now where it is longer. */
+/** Longer measurements say nothing about now: the loop counts as busy. */
 const MAX_MS = 200
 const BUSY = 0.7
 
 /** Says if the loop was busy a moment ago; also where that is not known yet, which it is some milliseconds later. */
-export function createBusyMeter(): () => boolean {
+export function createBusyMeter(clock: Pick<Clock, 'monotonicMs'> = systemClock): () => boolean {
   let before = performance.eventLoopUtilization()
-  let lookedMs = performance.now()
+  let lookedMs = clock.monotonicMs()
   let isBusy = true
   return () => {
-    const nowMs = performance.now()
+    const nowMs = clock.monotonicMs()
     const spanMs = nowMs - lookedMs
     if (spanMs < MIN_MS) return isBusy
     const now = performance.eventLoopUtilization()

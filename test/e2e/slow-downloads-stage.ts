@@ -3,6 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { connect as dial } from 'node:net'
 import { connect, newArchiveKey } from '#contracts/client.ts'
+import { createBodyCounter } from '../support/body-counter.ts'
 import { startOrigin } from '../support/origin.ts'
 import { inOwnNetwork } from '../support/own-network.ts'
 import { startServer } from '../support/server.ts'
@@ -56,15 +57,15 @@ async function takeSlowly(port: number, path: string): Promise<number> {
   socket.on('error', () => {})
   socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
   const begunMs = performance.now()
-  let bytes = 0
+  const body = createBodyCounter()
   socket.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
+    body.take(chunk)
     if (performance.now() - begunMs > SLOW_FOR_MS) return
     socket.pause()
     setTimeout(() => socket.resume(), REST_MS)
   })
   await new Promise((resolve) => socket.once('close', resolve))
-  return bytes
+  return body.bytes
 }
 
 if (import.meta.main) {

@@ -5,11 +5,16 @@ const WINDOW_MS = 3_000
 export interface Rate {
   sample(nowMs: number, bytes: number): void
   readonly bytesPerSecond: number
+  /** Kept for that. */
+  readonly sampleCount: number
 }
 
 export function createRate(): Rate {
   const samples: { nowMs: number; bytes: number }[] = []
   return {
+    get sampleCount() {
+      return samples.length
+    },
     sample(nowMs, bytes) {
       samples.push({ nowMs, bytes })
       while (samples.length > 2 && nowMs - samples[1]!.nowMs >= WINDOW_MS) samples.shift()

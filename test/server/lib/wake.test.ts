@@ -1,8 +1,12 @@
 // The wake-up: none is lost, whenever it comes.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createWake } from '../../../server/lib/wake.ts'
 
 const never = new AbortController().signal
+
+/** Within some turns of the loop. */
+const isAwake = (waiting: Promise<void>) => Promise.race([waiting.then(() => true), sleep(20).then(() => false)])
 
 describe('a wake', () => {
   it('wakes every waiter that has not seen the version', async () => {
@@ -36,15 +40,17 @@ describe('a wake', () => {
     const wake = createWake()
     const seen = wake.version
     wake.notify()
-    await wake.passed(seen, never)
+    expect(await isAwake(wake.passed(seen, never))).toBe(true)
+    expect(await isAwake(wake.passed(wake.version, never))).toBe(false)
   })
 
   it('lets a waiter go when its signal aborts', async () => {
     const wake = createWake()
     const abort = new AbortController()
     const waiting = wake.passed(wake.version, abort.signal)
+    expect(await isAwake(waiting)).toBe(false)
     abort.abort()
-    await waiting
-    await wake.passed(wake.version, abort.signal)
+    expect(await isAwake(waiting)).toBe(true)
+    expect(await isAwake(wake.passed(wake.version, abort.signal))).toBe(true)
   })
 })

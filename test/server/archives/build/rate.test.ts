@@ -86,5 +86,5 @@ it.each<[string, [number, number][], number]>([
 it('keeps no more samples than the window needs', () => {
   const rate = createRate()
   for (let n = 0; n < 100_000; n++) rate.sample(n * 250, n * 1_000)
-  expect(rate.bytesPerSecond).toBe(4_000)
+  expect(rate.sampleCount).toBeLessThanOrEqual(3_000 / 250 + 2)
 })
