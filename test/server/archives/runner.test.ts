@@ -1,0 +1,100 @@
+// Which archives build: seats by client, fair turns, places in the queue, and another try after what could not begin.
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createRunner } from '../../../server/archives/runner.ts'
+import { systemClock } from '../../../server/lib/clock.ts'
+import { createLog } from '../../../server/lib/log.ts'
+import type { ArchiveRecord } from '../../../server/ports/journal.ts'
+import { requestOf } from '../../support/archives.ts'
+import { until } from '../../support/wait.ts'
+
+/** What has begun waits for its manifest, which the journal answers when the test says so. */
+function openRunner({ maxActive = 2, failing = 0 } = {}) {
+  const started: string[] = []
+  const ended: string[] = []
+  const manifests = new Map<string, () => void>()
+  let left = failing
+  const record = (archiveId: string): ArchiveRecord => ({
+    ...requestOf({ archiveId, totalEntries: 1 }),
+    lastSeq: 1,
+    generation: 1,
+    terminal: null,
+    swept: false,
+    client: '',
+    journalBytes: 0,
+  })
+  const deps = {
+    journal: {
+      manifest(archiveId: string) {
+        if (left-- > 0) return Promise.reject(new Error('not now'))
+        started.push(archiveId)
+        return new Promise((resolve) => manifests.set(archiveId, () => resolve([])))
+      },
+      append: async () => {},
+      get: async (archiveId: string) => record(archiveId),
+    },
+    spool: { remove: async () => {} },
+    clock: systemClock,
+    log: createLog('silent'),
+    limits: { abortedRetentionMs: 1_000 },
+  } as unknown as Parameters<typeof createRunner>[0]['deps']
+  const runner = createRunner({ deps, maxActive, ended: ({ archiveId }) => ended.push(archiveId) })
+  onTestFinished(() => runner[Symbol.asyncDispose]())
+  return {
+    runner,
+    started,
+    ended,
+    answer: (id: string) => manifests.get(id)!(),
+    add: (id: string, client: string) => runner.add(record(id), client),
+  }
+}
+
+describe('a runner', () => {
+  it('builds as many archives of a client as are set, and one of another client besides', () => {
+    const { started, add } = openRunner()
+    for (const id of ['a1', 'a2', 'a3', 'a4']) add(id, 'a')
+    expect(started).toEqual(['a1', 'a2'])
+    add('b1', 'b')
+    expect(started).toEqual(['a1', 'a2', 'b1'])
+  })
+
+  it('says which place an archive has in the queue, and none to one that is built', () => {
+    const { add } = openRunner()
+    const builds = ['a1', 'a2', 'a3', 'a4'].map((id) => add(id, 'a'))
+    expect(builds.map(({ report }) => report.queuePosition)).toEqual([null, null, 0, 1])
+  })
+
+  it('begins the next one when one has ended, and forgets that one', async () => {
+    const { runner, started, ended, answer, add } = openRunner({ maxActive: 1 })
+    const [first] = ['a1', 'a2', 'a3'].map((id) => add(id, 'a'))
+    expect(await first!.abort('CANCELLED')).toBe(true)
+    await until(() => ended.length === 1, { what: 'the first to end' })
+    expect(runner.get('a1')).toBeNull()
+    // Its seat is taken until nothing of it is under way.
+    expect(started).toEqual(['a1'])
+    answer('a1')
+    await until(() => started.length === 2, { what: 'the next one to begin' })
+    expect(started).toEqual(['a1', 'a2'])
+  })
+
+  it('gives one that waits up at once', async () => {
+    const { runner, started, add } = openRunner({ maxActive: 1 })
+    const [, second, third] = ['a1', 'a2', 'a3'].map((id) => add(id, 'a'))
+    await second!.abort('CANCELLED')
+    expect(runner.get('a2')).toBeNull()
+    expect(third!.report.queuePosition).toBe(0)
+    expect(started).not.toContain('a2')
+  })
+
+  it('knows an archive that is added again', () => {
+    const { started, add } = openRunner()
+    expect(add('a1', 'a')).toBe(add('a1', 'a'))
+    expect(started).toEqual(['a1'])
+  })
+
+  it('tries again when one could not begin', async () => {
+    const { started, add } = openRunner({ failing: 1 })
+    add('a1', 'a')
+    expect(started).toEqual([])
+    await until(() => started.length === 1, { what: 'the second try' })
+  })
+})
