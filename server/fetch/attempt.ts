@@ -2,14 +2,15 @@
 
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import { firstValue } from '#contracts/formats/http.ts'
+import { assertNever } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { BodySink } from './body-sink.ts'
-import { type Coding, codingsToUndo, createDecoder, type Decoder, isPlainlyFramed } from './decode.ts'
+import { type Coding, createDecoder, type Decoder } from './decode.ts'
 import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
-import { continues, parseContentRange, type Received, usableEtag } from './range-resume.ts'
+import type { Received } from './range-resume.ts'
+import { type BodyVerdict, type HeaderFields, judgeResponse, type ResponseFacts } from './response.ts'
 import { parseRedirect } from './source.ts'
 
 export interface AttemptLimits {
@@ -22,13 +23,6 @@ export interface AttemptLimits {
   readonly idleTimeoutMs: number
   /** Least average over each idle time. */
   readonly minBytesPerSecond: number
-}
-
-export interface ResponseFacts {
-  readonly finalUrl: URL
-  readonly contentType: string | null
-  readonly contentDisposition: string | null
-  readonly lastModified: string | null
 }
 
 export interface AttemptFailed {
@@ -176,24 +170,19 @@ export class Attempt implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HeaderFields): void {
     if (this.#phase === 'settled') return
     if (status < 200) return this.#passInterim(status, headers)
-    const location = firstValue(headers.location)
-    if (
-      status >= 301 &&
-      status <= 308 &&
-      status !== 304 &&
-      status !== 305 &&
-      status !== 306 &&
-      location !== undefined
-    ) {
-      this.#discard(() => this.#follow(location))
-    } else if (status === 200 || status === 203 || status === 206) {
-      this.#beginBody(status, headers)
-    } else if (status === 416 && this.#request.received !== null) {
-      // The file is shorter than what we have of it: it is another one.
-      this.#discard(() => this.#fail('SOURCE_CHANGED', status))
-    } else {
-      const retryAfter = firstValue(headers['retry-after']) ?? null
-      this.#discard(() => this.#fail('HTTP_STATUS', status, retryAfter))
+    const { received, limits } = this.#request
+    const verdict = judgeResponse(status, headers, { url: this.#url, received, maxEntryBytes: limits.maxEntryBytes })
+    switch (verdict.kind) {
+      case 'follow':
+        return this.#discard(() => this.#follow(verdict.location))
+      case 'failed':
+        return this.#discard(() => this.#fail(verdict.code, status, verdict.retryAfter))
+      case 'unusable':
+        return this.#fail(verdict.code, status)
+      case 'body':
+        return this.#beginBody(verdict)
+      default:
+        return assertNever(verdict)
     }
   }
 
@@ -204,49 +193,18 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (status === 101 || isTooMuch) this.#fail('BAD_RESPONSE', status)
   }
 
-  #beginBody(status: number, headers: HeaderFields): void {
-    const { received, sink, limits } = this.#request
-    const etag = usableEtag(firstValue(headers.etag))
-    const whole: AttemptWhole = {
-      ok: true,
-      finalUrl: this.#url,
-      contentType: firstValue(headers['content-type']) ?? null,
-      contentDisposition: firstValue(headers['content-disposition']) ?? null,
-      lastModified: firstValue(headers['last-modified']) ?? null,
-    }
-    const codings = codingsToUndo(headers['content-encoding'], whole)
-    if (codings === null || !isPlainlyFramed(headers['transfer-encoding'])) return this.#fail('BAD_ENCODING', status)
+  #beginBody({ facts, codings, from, sizeBytes, maxReceivedBytes, etag }: BodyVerdict): void {
     const isEncoded = codings.length > 0
-    const announced = parseLength(firstValue(headers['content-length']))
-    let sizeBytes = announced
-    let from = 0
-    if (status === 206) {
-      const range = parseContentRange(firstValue(headers['content-range']))
-      if (received === null) {
-        // Not asked for: only the complete representation will do.
-        if (range === null || range.first !== 0 || range.total !== range.last + 1)
-          return this.#fail('BAD_RESPONSE', status)
-      } else if (isEncoded || !continues(received, range, etag)) {
-        // What we have is not encoded: never continued by what is.
-        return this.#fail('SOURCE_CHANGED', status)
-      }
-      if (announced !== null && announced !== range!.last - range!.first + 1) return this.#fail('BAD_RESPONSE', status)
-      sizeBytes = range!.total
-      from = range!.first
-    }
-    // The limit is for what comes out. An encoding may add a little, and may also be without an end while nothing comes.
-    this.#maxReceivedBytes = isEncoded ? 2 * limits.maxEntryBytes : limits.maxEntryBytes
-    if (sizeBytes !== null && sizeBytes > this.#maxReceivedBytes) return this.#fail('ENTRY_TOO_LARGE', status)
-    this.#whole = whole
-    // Of an encoded body no length is known, and no part would do.
-    this.#etag = isEncoded ? null : etag
+    this.#whole = { ok: true, ...facts }
+    this.#maxReceivedBytes = maxReceivedBytes
+    this.#etag = etag
     this.#sizeBytes = sizeBytes
     this.#receivedBytes = from
     this.#phase = 'body'
     this.#sinceMs = this.#request.clock.monotonicMs()
     this.#startWindow(this.#sinceMs)
-    if (from === 0) sink.begin(isEncoded ? null : sizeBytes, this.#etag)
-    if (this.#request.method === 'HEAD') this.#settle(whole)
+    if (from === 0) this.#request.sink.begin(isEncoded ? null : sizeBytes, etag)
+    if (this.#request.method === 'HEAD') this.#settle(this.#whole)
     else if (isEncoded) this.#decode(codings)
   }
 
@@ -350,14 +308,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 }
 
-type HeaderFields = Record<string, string | string[] | undefined>
-
 function lengthOf(headers: HeaderFields): number {
   let length = 0
   for (const [name, value = ''] of Object.entries(headers)) length += name.length + String(value).length
   return length
-}
-
-function parseLength(text: string | undefined): number | null {
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null
 }

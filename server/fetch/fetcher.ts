@@ -1,12 +1,13 @@
 // Fetches entries: attempt after attempt within the budget, until a body is whole or there is nothing more to try.
 import type { EntryFailureCode } from '#contracts/failures.ts'
-import { Attempt, type AttemptLimits, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import { Attempt, type AttemptLimits, type AttemptOutcome } from './attempt.ts'
 import type { BodySink } from './body-sink.ts'
 import type { FetchBudget, PendingFetch, Release } from './budget.ts'
 import { createDecoderPlaces } from './decoder-places.ts'
 import { releaseAfterDial } from './dispatcher.ts'
 import { createProbe, type Probe, type ProbeOptions } from './probe.ts'
 import type { Received } from './range-resume.ts'
+import type { ResponseFacts } from './response.ts'
 import { nextDelayMs } from './retry.ts'
 
 export interface FetcherLimits extends AttemptLimits {

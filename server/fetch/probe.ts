@@ -1,9 +1,10 @@
 // Asks origins by HEAD what they would send: one attempt each, within the budget. Receives no body and decides nothing.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
-import { Attempt, type AttemptLimits, type AttemptOutcome, type ResponseFacts } from './attempt.ts'
+import { Attempt, type AttemptLimits, type AttemptOutcome } from './attempt.ts'
 import type { FetchBudget, Release } from './budget.ts'
 import { type FetchDispatcher, releaseAfterDial } from './dispatcher.ts'
+import type { ResponseFacts } from './response.ts'
 
 export interface ProbeOptions {
   readonly dispatcher: FetchDispatcher
