@@ -29,6 +29,7 @@ import { createPages } from './http/pages.ts'
 import { startHttpServer } from './http/server.ts'
 import { createBusyMeter } from './lib/busy.ts'
 import { type Clock, clockFrom, systemClock } from './lib/clock.ts'
+import { isCrc32Native } from './lib/crc32.ts'
 import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
 import { describe, type Log } from './lib/log.ts'
 import { createQuota } from './lib/quota.ts'
@@ -111,6 +112,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       },
     }),
   )
+  if (!isCrc32Native) log.info('CRC-32 by zlib: the native package has no binary for this machine')
   const samples = await openSamples(config, log)
   if (samples !== null) opened.use(samples)
 

@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { crc32 } from 'node:zlib'
 import type { Lease } from '../lib/blocks.ts'
+import { crc32 } from '../lib/crc32.ts'
 import { parseAllowList } from './address.ts'
 import { createDispatcher, type FetchDispatcher } from './dispatcher.ts'
 

@@ -1,7 +1,8 @@
 // Deflates bodies (RFC 1951), in memory or as they stream by, in turns of clients, and tells what they come to. Knows no files.
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
-import { crc32, createDeflateRaw, deflateRaw } from 'node:zlib'
+import { createDeflateRaw, deflateRaw } from 'node:zlib'
+import { crc32 } from '../lib/crc32.ts'
 import { createRota } from '../lib/rota.ts'
 
 export interface Deflated {

@@ -1,6 +1,6 @@
 // Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
 import { setImmediate as breathe } from 'node:timers/promises'
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../../lib/crc32.ts'
 import type { Fact, SealedFact } from '../../ports/journal.ts'
 import { type Keep, LOG, type SpoolReader, type SpoolWriter } from '../../ports/spool.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'

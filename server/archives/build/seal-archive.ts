@@ -1,8 +1,8 @@
 // What happens when all entries are in: the archive is closed in its format, and checked as a stranger would.
 import { createHash } from 'node:crypto'
-import { crc32 } from 'node:zlib'
 import { readDirectory } from '#contracts/formats/zip.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { crc32 } from '../../lib/crc32.ts'
 import type { ArchiveRecord, Fact } from '../../ports/journal.ts'
 import type { SpoolWriter } from '../../ports/spool.ts'
 import { type Layout, readLayout } from '../bytes/layout.ts'

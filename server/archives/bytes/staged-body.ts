@@ -1,6 +1,7 @@
 // Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
-import { crc32 } from 'node:zlib'
+
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
+import { crc32 } from '../../lib/crc32.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
 import { ChunkPacker } from './chunk-packer.ts'
 import type { StagingMemory } from './staging-memory.ts'
