@@ -1,9 +1,11 @@
 // Hostile clients, many of each sort: the server's memory stays bounded, and all who mean well are served.
+import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { ask } from '../support/ask.ts'
 import { besiege, healthTimes, median, prepare, type SortName, socketsOf, sortNames } from '../support/crowds.ts'
+import type { TestServer } from '../support/server.ts'
 import { until } from '../support/wait.ts'
 import { eachTestItsWorld } from './world.ts'
 
@@ -12,6 +14,12 @@ const MAX_BYTES = 500 * 2 ** 20
 const ADDRESSES = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4']
 /** Of a busy machine; a server that is blocked is so for many seconds. */
 const MAX_MS = 5_000
+
+/** Processor time so far, of all threads: clock ticks of 10 ms (proc_pid_stat(5)). */
+async function cpuMsOf({ pid }: TestServer): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ')
+  return 10 * (Number(fields[11]) + Number(fields[12]))
+}
 
 describe('crowds', () => {
   it('of all sorts at once are borne', { timeout: 120_000 }, async () => {
@@ -71,6 +79,22 @@ describe('batches of calls', () => {
     const refused = answers.filter((text) => text.includes('too much is being received'))
     expect(refused.length).toBeGreaterThan(20)
     expect(refused.length).toBeLessThan(180)
+  })
+})
+
+describe('requests behind one too many', () => {
+  it('in one packet cost next to nothing', { timeout: 60_000 }, async () => {
+    const server = await world.start()
+    const packet = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_700)
+    const send = async () => {
+      const socket = connect(server.port, '127.0.0.1', () => socket.write(packet))
+      socket.on('error', () => {}).resume()
+      await new Promise((resolve) => socket.once('close', resolve))
+    }
+    await Promise.all(Array.from({ length: 10 }, send))
+    const before = await cpuMsOf(server)
+    await Promise.all(Array.from({ length: 40 }, send))
+    expect((await cpuMsOf(server)) - before).toBeLessThan(600)
   })
 })
 
