@@ -4,10 +4,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import { firstValue } from '#contracts/formats/http.ts'
-import type { RecentBytes } from '../archives/bytes/recent-write.ts'
 import type { ArchiveReading } from '../archives/views/reading.ts'
-import type { Block, BlockPool } from '../lib/blocks.ts'
+import type { BlockPool } from '../lib/blocks.ts'
 import { describe, type Log } from '../lib/log.ts'
+import { createOutgoing } from './outgoing.ts'
 import { createPace } from './pace.ts'
 import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, selectRange } from './range.ts'
 
@@ -37,14 +37,7 @@ interface Plan {
   readonly body: { readonly first: number; readonly end: number | null } | null
 }
 
-/** Of a client that is slow, or where all blocks are out. */
-const SMALL_CHUNK_BYTES = 64 * 1024
-/** Of the memory of writes, what all downloads together may have on its way out. */
-const MAX_RECENT_BYTES = 32 * 1024 * 1024
 const TOO_FEW = 'the client takes too few bytes'
-
-/** Of the archive, in memory that is kept until it is released. */
-type Slice = Omit<RecentBytes, 'heldBytes'>
 
 /**
  * Resolves once the client has taken them. Where it rejects the socket is closed already, or `reset` at once: nothing more
@@ -54,8 +47,7 @@ type Out = (buffers: readonly Uint8Array[], bytes: number) => Promise<void>
 
 export function createDownload(options: DownloadOptions) {
   const { openReading, blocks, log, idleTimeoutMs, minBytesPerSecond, maxDurationMs } = options
-
-  let freshBytes = 0
+  const outgoing = createOutgoing(blocks)
 
   return async (req: IncomingMessage, res: ServerResponse, address: string): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
@@ -116,8 +108,7 @@ export function createDownload(options: DownloadOptions) {
       const state = await reading.wait(position, gone)
       if (state === 'end') break
       if (state === 'failed') return 'failed'
-      const recent = end === null ? takeRecent(reading, position, pace.mayHoldBytes) : null
-      const slice = recent ?? (await readSlice(reading, position, end, pace.isSlow ? null : blocks.take()))
+      const slice = await outgoing.next(reading, position, end, pace)
       position += slice.bytes
       try {
         await out(slice.buffers, slice.bytes)
@@ -127,43 +118,6 @@ export function createDownload(options: DownloadOptions) {
     }
     res.end()
     return 'sent'
-  }
-
-  /** By way of the block, or of a little memory. */
-  async function readSlice(
-    reading: ArchiveReading,
-    position: number,
-    end: number | null,
-    block: Block | null,
-  ): Promise<Slice> {
-    const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES)
-    const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
-    const release = () => {
-      if (block !== null) blocks.release(block)
-    }
-    try {
-      const bytes = await reading.read(position, memory.subarray(0, wanted))
-      return { buffers: [memory.subarray(0, bytes)], bytes, release }
-    } catch (error) {
-      release()
-      throw error
-    }
-  }
-
-  function takeRecent(reading: ArchiveReading, position: number, maxBytes: number): Slice | null {
-    const recent = maxBytes > 0 ? reading.takeRecent(position) : null
-    if (recent === null) return null
-    const { buffers, bytes, heldBytes } = recent
-    if (heldBytes > Math.min(maxBytes, MAX_RECENT_BYTES - freshBytes)) {
-      recent.release()
-      return null
-    }
-    freshBytes += heldBytes
-    const release = () => {
-      freshBytes -= heldBytes
-      recent.release()
-    }
-    return { buffers, bytes, release }
   }
 
   /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */

@@ -15,8 +15,8 @@ const MiB = 1024 * KiB
  * heads of requests                               16 KiB a socket (Node)               SHEAF_MAX_SOCKETS
  * manifests that were listed from moments ago     MANIFESTS_BYTES (archives/manifests.ts)
  * blocks on their way out                         DOWNLOAD_BLOCKS_BYTES, then 64 KiB   SHEAF_MAX_DOWNLOADS
- *                                                   a download (download.ts)
- * bodies that downloads get out of memory         MAX_RECENT_BYTES (download.ts)
+ *                                                   a download (outgoing.ts)
+ * bodies that downloads get out of memory         MAX_RECENT_BYTES (outgoing.ts)
  *
  * Time bounds the rest: what stands still is cut off after the deadlines below and SHEAF_SLOW_READER_MS.
  */

@@ -1,0 +1,72 @@
+// What of an archive goes out next, and in whose memory: a recent write, a block that is used again, or a little of its own.
+import type { RecentBytes } from '../archives/bytes/recent-write.ts'
+import type { ArchiveReading } from '../archives/views/reading.ts'
+import type { Block, BlockPool } from '../lib/blocks.ts'
+import type { Pace } from './pace.ts'
+
+/** Bytes of the archive. They stay as they are until they are released. */
+export type Slice = Omit<RecentBytes, 'heldBytes'>
+
+export interface Outgoing {
+  /** What follows at `position`, which can be read; up to `end`, or as far as there is something if that is null. */
+  next(
+    reading: ArchiveReading,
+    position: number,
+    end: number | null,
+    pace: Pick<Pace, 'isSlow' | 'mayHoldBytes'>,
+  ): Promise<Slice>
+}
+
+/** For a client that is slow, and for everybody while all blocks are out. */
+const SMALL_SLICE_BYTES = 64 * 1024
+/** Of recent writes, for all downloads together. */
+const MAX_RECENT_BYTES = 32 * 1024 * 1024
+
+/** One for all downloads. */
+export function createOutgoing(blocks: BlockPool): Outgoing {
+  let recentBytes = 0
+
+  function takeRecent(reading: ArchiveReading, position: number, maxBytes: number): Slice | null {
+    const recent = maxBytes > 0 ? reading.takeRecent(position) : null
+    if (recent === null) return null
+    const { buffers, bytes, heldBytes } = recent
+    if (heldBytes > Math.min(maxBytes, MAX_RECENT_BYTES - recentBytes)) {
+      recent.release()
+      return null
+    }
+    recentBytes += heldBytes
+    const release = () => {
+      recentBytes -= heldBytes
+      recent.release()
+    }
+    return { buffers, bytes, release }
+  }
+
+  async function read(
+    reading: ArchiveReading,
+    position: number,
+    end: number | null,
+    block: Block | null,
+  ): Promise<Slice> {
+    const memory = block?.memory ?? Buffer.allocUnsafeSlow(SMALL_SLICE_BYTES)
+    const wanted = end === null ? memory.length : Math.min(memory.length, end - position)
+    const release = () => {
+      if (block !== null) blocks.release(block)
+    }
+    try {
+      const bytes = await reading.read(position, memory.subarray(0, wanted))
+      return { buffers: [memory.subarray(0, bytes)], bytes, release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  return {
+    async next(reading, position, end, { isSlow, mayHoldBytes }) {
+      // Only who follows an archive to its end waits where the recent writes are.
+      const recent = end === null ? takeRecent(reading, position, mayHoldBytes) : null
+      return recent ?? read(reading, position, end, isSlow ? null : blocks.take())
+    },
+  }
+}
