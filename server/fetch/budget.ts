@@ -172,7 +172,7 @@ class SharedBudget implements FetchBudget {
   }
 
   #startAll(): void {
-    // Starting makes room nowhere: who could not start once cannot in this pass.
+    // Starting a fetch frees nothing, so whoever cannot start now cannot start later in this pass.
     const blocked = new Set<Client | LaneState>()
     while (this.#active < this.#maxInAll) {
       const next = this.#nextOfAll(blocked)

@@ -217,7 +217,7 @@ function commonHeaders({ fileName, format, etag, sha256 }: ArchiveReading): Reco
     'cache-control': 'private, no-cache',
     'x-content-type-options': 'nosniff',
     'content-security-policy': "default-src 'none'; sandbox",
-    // nginx must pass bytes on as they come, RFC-less but its documented switch.
+    // Stops nginx from buffering. In no RFC; documented by nginx.
     'x-accel-buffering': 'no',
   }
 }

@@ -30,7 +30,7 @@ export async function listenWidely(server: Server, { host, port }: ListenOptions
   // Only Linux shares connections out among the sockets of one port.
   if (process.platform !== 'linux')
     return { port: await listen(server, { host, port }), stop: () => void server.close() }
-  // Sockets that share a port must all say so: that it is free only one that does not share can tell.
+  // SO_REUSEPORT would let us bind beside another sheaf unnoticed. Bind once without it to see that the port is free.
   const alone = createServer()
   const bound = await listen(alone, { host, port })
   await new Promise((resolve) => alone.close(resolve))

@@ -22,7 +22,7 @@ const SLOW_WAIT_MS = 1_000
 /** The kernel takes some MiB by itself, whatever the client does: only after more than that it has shown something. */
 const PROOF_BYTES = 8 * 1024 * 1024
 const UNPROVEN_BYTES = 3 * 1024 * 1024
-/** Of timers. */
+/** The longest delay that setTimeout accepts. */
 const MAX_MS = 2 ** 31 - 1
 
 export function createPace({ minBytesPerSecond, windowMs }: PaceOptions): Pace {

@@ -57,7 +57,7 @@ export interface PooledFile {
 }
 
 export interface FilePool {
-  /** Opens nothing yet. `flags` are those of the first time; afterwards the file is there. */
+  /** Opens nothing yet. `flags` are used for the first open; later ones use 'r+'. */
   file(path: string, flags: 'wx' | 'r+', signal: AbortSignal): PooledFile
 }
 

@@ -163,7 +163,7 @@ async function writeAll(
   try {
     await writeOut(handle, buffers, position, total)
   } catch (error) {
-    // Of what did arrive the next write takes the place.
+    // The next write starts at the same offset and overwrites whatever arrived.
     share.give(total)
     throw error
   }

@@ -4,11 +4,11 @@ import { WORTHWHILE_BYTES } from './recent-write.ts'
 import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 
 /** Blocks double: what is put side by side may be a few headers between large bodies, or a thousand small bodies. */
-const FIRST_PIECE_BYTES = 4 * 1024
-const MAX_PIECE_BYTES = 64 * 1024
+const FIRST_BLOCK_BYTES = 4 * 1024
+const MAX_BLOCK_BYTES = 64 * 1024
 /**
- * Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. One that is not copied is
- * a buffer beside that of its header, and still both are large in the mean.
+ * Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. It is twice
+ * WORTHWHILE_BYTES, because a body that is not copied adds two buffers (header and body), whose average must stay above it.
  */
 const COPIED_BODY_BYTES = 2 * WORTHWHILE_BYTES
 
@@ -68,7 +68,7 @@ export class LogBytes implements Lease {
 
   #turn(minBytes: number): void {
     this.close()
-    const usualBytes = Math.min(MAX_PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, this.#reservedBytes))
+    const usualBytes = Math.min(MAX_BLOCK_BYTES, Math.max(FIRST_BLOCK_BYTES, this.#reservedBytes))
     this.#block = this.#staging.allocate(Math.max(usualBytes, minBytes))
     const { memory, lease } = this.#block
     this.#start = this.#end = 0

@@ -42,7 +42,7 @@ export interface RecentBytes extends Lease {
   readonly heldBytes: number
 }
 
-/** Where they are smaller in the mean, it costs less to read them back together than to write each out by itself. */
+/** Below this average size, one read from the spool is cheaper than many small socket writes. */
 export const WORTHWHILE_BYTES = 32 * 1024
 
 /** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */

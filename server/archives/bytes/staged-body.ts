@@ -12,11 +12,10 @@ export const SMALL_BODY_BYTES = 2 * 1024 * 1024
 const PART_QUEUE_BYTES = 1024 * 1024
 
 /**
- * What is received lies in memory that is larger than it and kept as a whole, by a lease or by looking at it. So a body
- * below this is copied into staging memory, and so is each small chunk, as it comes of chunked framing, and what fills
- * less than half of ordinary memory. All else stays where it is. What that pins has two bounds: memory with leases has
- * one as a whole, that of the pool it comes from; ordinary memory is at most twice what the staging budget and the queues
- * of parts count.
+ * A chunk is a view into a larger buffer and keeps all of it alive. It is copied if that would pin much more than it uses:
+ * any chunk below 4 KiB, chunks without a lease that fill less than half of their buffer, and chunks with a lease of bodies
+ * below 32 KiB. What is pinned is bounded: memory with leases by the pool it comes from, other memory by twice what the
+ * staging budget and the queues of parts count.
  */
 const COPIED_BODY_BYTES = 32 * 1024
 const COPIED_CHUNK_BYTES = 4 * 1024
@@ -117,7 +116,7 @@ export class StagedBody {
     return Math.max(this.#announcedBytes, this.sizeBytes) < COPIED_BODY_BYTES
   }
 
-  /** Of this chunk and what may follow it into the same memory; where no size was announced, it doubles. */
+  /** How much memory to take: this chunk and what will likely follow. Without a Content-Length the body is assumed to double. */
   #expectedBytes(chunk: Buffer): number {
     const total = this.#announcedBytes > 0 ? this.#announcedBytes : 2 * this.sizeBytes - chunk.length
     const restBytes = total - this.sizeBytes + chunk.length

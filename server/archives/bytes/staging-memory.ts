@@ -2,7 +2,7 @@
 // into, first when they are received and then for the write.
 import { type Block, createBlockPool, type Lease } from '../../lib/blocks.ts'
 
-/** Much more than the small bodies that shared it waste where one block ends and the next begins. */
+/** Large compared with the bodies that share it, so little is wasted at the end of each block. */
 const BLOCK_BYTES = 256 * 1024
 /**
  * One body that waits keeps the whole block it shares with others. So blocks have a limit of their own, beyond which small
@@ -22,7 +22,7 @@ export interface StagingMemory extends Disposable {
   /** Blocks that somebody needs; when all is quiet, that is at most the one that is being filled. */
   readonly liveBlocks: number
   tryReserve(bytes: number): boolean
-  /** Whatever is left: for a write, which takes the place of what it writes, headers and the rest of a piece besides. */
+  /** Never refuses. For write buffers: they replace bodies that are counted already. */
   reserve(bytes: number): void
   release(bytes: number): void
   /** Reserves nothing: whoever asks has. */
