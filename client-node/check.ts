@@ -30,7 +30,7 @@ export interface CheckOptions {
 const WINDOW_BYTES = 1024 * 1024
 /** APPNOTE 4.4.5. */
 
-/** Rejects with a DownloadError CORRUPT where the bytes are no whole archive. */
+/** Rejects with a DownloadError CORRUPT if the bytes are no whole archive. */
 export async function checkArchive(
   file: RandomAccess,
   sizeBytes: number,
@@ -47,7 +47,7 @@ export async function checkArchive(
   }
 }
 
-/** Rejects with a DownloadError CORRUPT where the file's SHA-256, in hexadecimal, is another one. */
+/** Rejects with a DownloadError CORRUPT if the file's SHA-256, in hexadecimal, is another one. */
 export async function checkDigest(
   file: RandomAccess,
   sizeBytes: number,

@@ -33,7 +33,7 @@ export interface SheafClient extends AsyncDisposable {
   /** Submits the manifest and tells what happens, through reconnects, until `complete` or `aborted`. */
   createArchive(request: ArchiveRequest, options?: CallOptions): ArchiveEvents
   watchArchive(archiveKey: ArchiveKey, options?: CallOptions & { lastEventId?: string | null }): ArchiveEvents
-  /** True where this call ended the build. */
+  /** True if this call ended the build. */
   cancelArchive(archiveKey: ArchiveKey, options?: CallOptions): Promise<boolean>
   /**
    * A dry run: what would be in the archive, under which names, how large. Makes nothing. With `head` origins are asked,
@@ -59,7 +59,7 @@ function isComplete(source: DownloadSource): source is CompleteEvent {
 /**
  * Where an archive of this server lies. The server's word is not enough: appended as text, "@other.example/x" would make another
  * host of it.
- * @throws DownloadError REFUSED where that is not below the server's own /archives/
+ * @throws DownloadError REFUSED if that is not below the server's own /archives/
  */
 function addressOf(base: string, href: string): string {
   const root = new URL(base)

@@ -8,7 +8,7 @@ import { judge, type Position, requestHeaders, START, type Verdict } from './res
 export interface ByteSink {
   /** Resolves when more may come. The chunk belongs to the sink. */
   write(chunk: Uint8Array): Promise<void>
-  /** Forgets all that was written; rejects where that cannot be done. */
+  /** Forgets all that was written; rejects if that cannot be done. */
   startOver(): Promise<void>
 }
 

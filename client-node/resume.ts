@@ -4,7 +4,7 @@ import { firstValue, strongEtag } from '#contracts/formats/http.ts'
 /** Where a download stands. */
 export interface Position {
   readonly receivedBytes: number
-  /** Strong validator the received bytes belong to; null where there is none, and nothing can be continued. */
+  /** Strong validator the received bytes belong to; null if there is none, and nothing can be continued. */
   readonly etag: string | null
   /** Size of the whole; null while the archive grows. */
   readonly totalBytes: number | null

@@ -21,7 +21,7 @@ export interface StoreOptions extends DownloadOptions, CheckOptions, Partial<Par
 }
 
 export interface Stored extends Downloaded {
-  /** Null where the bytes went to a stream. */
+  /** Null if the bytes went to a stream. */
   path: string | null
 }
 

@@ -29,7 +29,7 @@ const compressions: readonly [Compression, string][] = [
 
 const PLACEHOLDER = 'https://example.org/one.png\nhttps://example.org/2.png\tfolder/two.png'
 
-/** What keeps the draft from being made; null where nothing does. The server has the last word all the same. */
+/** What keeps the draft from being made; null if nothing does. The server has the last word all the same. */
 export function problemOf(entryCount: number, info: ServerInfo | null): string | null {
   if (entryCount === 0) return 'none yet'
   const max = info?.limits.maxEntries ?? Infinity

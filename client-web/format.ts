@@ -22,7 +22,7 @@ function joined(large: number, largeUnit: string, small: number, smallUnit: stri
 }
 
 /**
- * How long the fetching still takes at this rate; null where there is nothing to reckon with. `expectedBytes` only
+ * How long the fetching still takes at this rate; null if there is nothing to reckon with. `expectedBytes` only
  * covers entries whose origins have told a size, so those not begun are taken to be as large as the average of these.
  */
 export function timeLeftMs(progress: Progress): number | null {

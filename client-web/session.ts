@@ -36,7 +36,7 @@ export const emptyDraft: Draft = { list: '', name: '', format: 'zip', compressio
 const formats: readonly ArchiveFormat[] = ['zip', 'tar', 'tar.gz']
 const compressions: readonly Compression[] = ['store', 'auto', 'deflate']
 
-/** `storage` is null where the browser keeps none; then a refresh forgets. Servers at other paths have other sessions. */
+/** `storage` is null if the browser keeps none; then a refresh forgets. Servers at other paths have other sessions. */
 export function createSessionStore(storage: Pick<Storage, 'getItem' | 'setItem'> | null, base: string): SessionStore {
   const place = `sheaf ${base}`
   return {

@@ -49,9 +49,9 @@ export interface EntryPage {
 /** One per entry of the manifest, in its order; the URL stands there. */
 export interface PlannedEntry {
   index: number
-  /** Name it would have in the archive; null where it would not be in it. */
+  /** Name it would have in the archive; null if it would not be in it. */
   name: string | null
-  /** As its origin says; null where that was not asked, or does not say. */
+  /** As its origin says; null if that was not asked, or does not say. */
   sizeBytes: number | null
   /** Its origin was asked. False: what is told here is read from the manifest alone. */
   asked: boolean
@@ -97,7 +97,7 @@ export interface ArchiveApi {
   /** Backfill, then live; ends after a terminal event, or when `signal` aborts. */
   watch(input: WatchArchiveInput, caller: Caller, signal: AbortSignal): AsyncIterable<NumberedEvent>
   listEntries(input: ListEntriesInput, caller: Caller): Promise<EntryPage>
-  /** Idempotent; true where this call ended the build. */
+  /** Idempotent; true if this call ended the build. */
   cancel(input: CancelArchiveInput, caller: Caller): Promise<boolean>
   /** Makes and keeps nothing. `signal` aborts when nobody waits for the answer any more. */
   plan(input: PlanArchiveInput, caller: Caller, signal: AbortSignal): Promise<ArchivePlan>

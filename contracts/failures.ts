@@ -65,7 +65,7 @@ export interface RefusalData {
   readonly code: RefusalCode
   readonly message: string
   readonly retryable: boolean
-  /** Wait at least this long before the same call is made again; null where that would not help. */
+  /** Wait at least this long before the same call is made again; null if that would not help. */
   readonly retryAfterMs: number | null
 }
 

@@ -53,7 +53,7 @@ export function createDisplay(stream: NodeJS.WritableStream, mode: DisplayMode, 
   return {
     note(line) {
       erase()
-      // Colours are of use only where there is a terminal.
+      // Colours are of use only if there is a terminal.
       stream.write(`${mode === 'bar' ? line : stripVTControlCharacters(line)}\n`)
     },
     end,

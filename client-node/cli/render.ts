@@ -68,7 +68,7 @@ function label({ state: { accepted, progress, terminal }, lost, checking }: View
   return phase === 'queued' && queuePosition !== null ? `queued, ${queuePosition} before` : phase
 }
 
-/** Null where it would be a guess. */
+/** Null if it would be a guess. */
 export function timeLeftMs(view: View): number | null {
   const { state, downloadedBytes, downloadBytesPerSecond, elapsedMs, checking } = view
   if (checking || state.progress?.phase === 'packing') return null

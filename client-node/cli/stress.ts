@@ -22,7 +22,7 @@ interface Checksum {
   sizeBytes: number
 }
 
-/** By URL; null where the source could not be had directly. */
+/** By URL; null if the source could not be had directly. */
 type Sources = ReadonlyMap<string, Checksum | null>
 
 /** Something that a server must never do; it ends the run. */

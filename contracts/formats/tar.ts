@@ -152,7 +152,7 @@ function parsePax(bytes: Uint8Array): Partial<TarEntry> {
 }
 
 /**
- * Yields the members in order, many at a time. Throws a `TarStructureError` where a checksum, a number, a pax record or a
+ * Yields the members in order, many at a time. Throws a `TarStructureError` if a checksum, a number, a pax record or a
  * padding is not right; a run to the end means that every byte that is in no body was looked at, and that two blocks of
  * zeros end the archive, with nothing after them but the rest of a record of zeros.
  */

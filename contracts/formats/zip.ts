@@ -91,7 +91,7 @@ function zip64Values(extra: Uint8Array, fields: readonly number[]): readonly num
 }
 
 /**
- * Yields the central directory in its order, many entries at a time. Throws a `ZipStructureError` where a count, an offset,
+ * Yields the central directory in its order, many entries at a time. Throws a `ZipStructureError` if a count, an offset,
  * a signature or the order does not fit; a run to the end means that every byte after the last body is accounted for, and
  * that the entries lie before the directory, in order and without overlap.
  */
@@ -116,7 +116,7 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     return at + length <= chunkAt + chunk.length
   }
 
-  /** How long the header at hand is; null: more of the directory is to be fetched first. Throws where none can follow. */
+  /** How long the header at hand is; null: more of the directory is to be fetched first. Throws if none can follow. */
   function headerBytes(): number | null {
     if (!isThere(CENTRAL_HEADER_BYTES)) return null
     const from = at - chunkAt

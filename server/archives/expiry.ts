@@ -12,7 +12,7 @@ const HELD_MS = 24 * HOUR_MS
 export type Expiry = () => number
 
 /**
- * `newestMs` is the latest time that the journal tells of; null where it tells of none. A clock far ahead of it may be right
+ * `newestMs` is the latest time that the journal tells of; null if it tells of none. A clock far ahead of it may be right
  * after a long rest or wrong: so nothing expires by that leap alone until the server has run for a day.
  */
 export function createExpiry(clock: Clock, newestMs: number | null, log: Log): Expiry {

@@ -91,7 +91,7 @@ function factsOf(verdict: URL | EntryFailureCode): ProbeOutcome {
   return { ok: true, sizeBytes: null, finalUrl: verdict, contentType: null, contentDisposition: null }
 }
 
-/** Null where a size is not known, or where there would be no archive at all. */
+/** Null if a size is not known, or if there would be no archive at all. */
 function predict(planned: readonly PlannedEntry[]): number | null {
   const members: { name: string; sizeBytes: number }[] = []
   for (const { name, sizeBytes } of planned) {

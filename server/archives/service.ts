@@ -37,7 +37,7 @@ export interface ServiceOptions {
 }
 
 export interface ArchiveService extends ArchiveApi {
-  /** Null where there is nothing (more) to download at this address, as an href has it. */
+  /** Null if there is nothing (more) to download at this address, as an href has it. */
   openReading(address: string): Promise<ArchiveReading | null>
   /** Refuses new work from now on, with the typed reason. */
   startDraining(): void
@@ -221,7 +221,7 @@ function isSame(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }
 
-/** False where there is no answer in time, or it is no. */
+/** False if there is no answer in time, or it is no. */
 async function answersIn(ms: number, answer: Promise<boolean>): Promise<boolean> {
   const timer = Promise.withResolvers<boolean>()
   const timeout = setTimeout(() => timer.resolve(false), ms)

@@ -228,7 +228,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     })
   }
 
-  /** Counts the chunk; false where it belongs to no body that is wanted. */
+  /** Counts the chunk; false if it belongs to no body that is wanted. */
   #isWanted(controller: Dispatcher.DispatchController, chunk: Buffer): boolean {
     this.#bytesSinceCheck += chunk.length
     if (this.#phase === 'discarding') {

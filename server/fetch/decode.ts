@@ -46,7 +46,7 @@ interface FileFacts {
 }
 
 /**
- * What must be undone to have the file, outermost first; null where that cannot be done.
+ * What must be undone to have the file, outermost first; null if that cannot be done.
  *
  * Many servers call it a coding that a file is compressed in itself (Apache's `AddEncoding x-gzip .gz`). By RFC 9110
  * section 8.4 one would then save a bare tar as `a.tar.gz`. As wget and Firefox do, the coding next to the file is taken
@@ -68,7 +68,7 @@ export function codingsToUndo(contentEncoding: string | string[] | undefined, fi
   return codings.includes(null) ? null : (codings as Coding[])
 }
 
-/** False where a transfer coding other than chunks lies around the body: it was not asked for by TE (RFC 9112 section 7.4). */
+/** False if a transfer coding other than chunks lies around the body: it was not asked for by TE (RFC 9112 section 7.4). */
 export function isPlainlyFramed(transferEncoding: string | string[] | undefined): boolean {
   return ['', 'identity', 'chunked'].includes(
     String(transferEncoding ?? '')
@@ -111,7 +111,7 @@ export interface Decoder extends Pick<BodySink, 'write' | 'whenReady'> {
   readonly decodedBytes: number
   /** The encoded body is whole. */
   end(): void
-  /** Called some times a second: false where others wait for its place, and too little comes for it to be kept. */
+  /** Called some times a second: false if others wait for its place, and too little comes for it to be kept. */
   keepsPlace(nowMs: number): boolean
   /** Ends everything; `done` is not called any more. */
   destroy(): void

@@ -32,14 +32,14 @@ export interface DispatcherOptions {
 
 /** What the fetcher sends its requests through. */
 export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
-  /** Of the sockets' memory; null where they are plain ones. */
+  /** Of the sockets' memory; null if they are plain ones. */
   readonly slabs: Pick<SlabPool, 'live' | 'free' | 'orphans'> | null
   /**
    * To be asked for every body chunk as it is delivered: its bytes stay until the lease is released. Null is ordinary
    * memory, which stays as long as anybody looks at it.
    */
   hold(chunk: Buffer): Lease | null
-  /** Settles when the connection that is being opened for this handler's request is open, or has failed; undefined where none is. */
+  /** Settles when the connection that is being opened for this handler's request is open, or has failed; undefined if none is. */
   dialFor(handler: Dispatcher.DispatchHandler): Promise<void> | undefined
 }
 
@@ -101,7 +101,7 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
 /**
  * A connection that is being opened goes on without its request, until it is open or its time is over. As long it has the
  * place: so places bound what is looked up and dialled, however quickly archives are made and cancelled.
- * @param handler null where it was over before anything was dialled
+ * @param handler null if it was over before anything was dialled
  */
 export function releaseAfterDial(
   dispatcher: FetchDispatcher,

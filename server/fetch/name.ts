@@ -85,7 +85,7 @@ function decodeEscapes(text: string): string {
   })
 }
 
-/** Null where nothing would be left that can name a file. */
+/** Null if nothing would be left that can name a file. */
 function lastSegment(path: string): string | null {
   const segment = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
   return /[^\s.\p{Cc}\p{Cf}\p{Cs}]/u.test(segment) ? segment : null

@@ -20,7 +20,7 @@ export interface SlabCheckOptions {
   open?: typeof createDispatcher
 }
 
-/** What is wrong with pooled sockets on this machine; null where they work. Never rejects. */
+/** What is wrong with pooled sockets on this machine; null if they work. Never rejects. */
 export async function findSlabFault({
   deadlineMs = DEADLINE_MS,
   open = createDispatcher,

@@ -17,7 +17,7 @@ export function parseSource(text: string): URL | null {
   return parse(text)
 }
 
-/** Where a redirect leads; null where it must not be followed whatever its address is. */
+/** Where a redirect leads; null if it must not be followed whatever its address is. */
 export function parseRedirect(location: string, from: URL): URL | null {
   const url = parse(location, from.href)
   return url !== null && url.href.length <= MAX_HREF_LENGTH ? url : null
@@ -31,7 +31,7 @@ function parse(text: string, base?: string): URL | null {
   return url !== null && isPlainHttp(url) ? url : null
 }
 
-/** Of what URL() may take for one; at most too much. 0 where there is none: it is a path then. */
+/** Of what URL() may take for one; at most too much. 0 if there is none: it is a path then. */
 function authorityLength(text: string): number {
   const [, before, slashes, after] = /^([^/\\?#]*)([/\\]*)([^/\\?#]*)/.exec(text)!
   const hasScheme = before!.includes(':')

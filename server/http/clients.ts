@@ -4,7 +4,7 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
- * An IPv4 address, also where it is written as an IPv6 one (RFC 4291 section 2.5.5.2). Of IPv6 the /64: a subnet is the least
+ * An IPv4 address, also if it is written as an IPv6 one (RFC 4291 section 2.5.5.2). Of IPv6 the /64: a subnet is the least
  * that anybody is given (RFC 6177 section 2), and each host in it takes whatever addresses it likes (RFC 8981).
  */
 export function clientKey(address: string): string {

@@ -11,7 +11,7 @@ const BACKSLASH = 0x5c
 /** Of a number or a word; what is longer is no JSON, or a number that means nothing more. */
 const MAX_WORD_LENGTH = 64
 
-/** Why it is not worth parsing; null where it is, though it may be no JSON. Linear, and allocates nothing. */
+/** Why it is not worth parsing; null if it is, though it may be no JSON. Linear, and allocates nothing. */
 export function judgeJson(text: string, { maxDepth, maxTokens }: JsonLimits): string | null {
   let depth = 0
   let tokens = 0

@@ -13,7 +13,7 @@ export interface HttpLimits {
   readonly trustProxy: boolean
 }
 
-/** The same API, but each watch takes a place of every quota under its key, and is refused as BUSY where there is none. */
+/** The same API, but each watch takes a place of every quota under its key, and is refused as BUSY if there is none. */
 export function limitWatches(api: ArchiveApi, quotas: readonly { quota: Quota; key: string }[]): ArchiveApi {
   async function* watch(...call: Parameters<ArchiveApi['watch']>): AsyncGenerator<NumberedEvent> {
     using places = new DisposableStack()

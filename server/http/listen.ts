@@ -9,7 +9,7 @@ export interface ListenOptions {
 }
 
 export interface Listening {
-  /** A real one also where 0 was asked for. */
+  /** A real one also if 0 was asked for. */
   readonly port: number
   /** No new connections from now on; those that are open go on. */
   stop(): void

@@ -14,7 +14,7 @@ export interface Pace {
   readonly mayHoldBytes: number
   /** How long so many bytes may take; null: for ever. */
   maxMs(bytes: number): number | null
-  /** The client took so many bytes, and for so long only it was waited for. False where it is too slow to go on. */
+  /** The client took so many bytes, and for so long only it was waited for. False if it is too slow to go on. */
   took(bytes: number, waitedMs: number): boolean
 }
 

@@ -29,7 +29,7 @@ export function selectRange(header: string | undefined, sizeBytes: number): 'all
 /** The last position by which a client asks to follow a growing representation: 2^53-1, RFC 8673 section 2. */
 export const FOLLOW = Number.MAX_SAFE_INTEGER
 
-/** Where a client wants to follow a growing representation from; null where it does not ask for that. */
+/** Where a client wants to follow a growing representation from; null if it does not ask for that. */
 export function followFrom(header: string | undefined): number | null {
   const match = /^bytes=(\d{1,15})-(\d{1,20})$/i.exec(header ?? '')
   return match !== null && Number(match[2]) >= FOLLOW ? Number(match[1]) : null
@@ -45,7 +45,7 @@ export function ifMatchHolds(header: string | undefined, etag: string): boolean 
   return header === undefined || header.trim() === '*' || tagsOf(header).includes(etag)
 }
 
-/** If-None-Match, weak comparison (13.1.2): true where the client has it already. */
+/** If-None-Match, weak comparison (13.1.2): true if the client has it already. */
 export function ifNoneMatchHits(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false
   return header.trim() === '*' || tagsOf(header).some((tag) => tag.replace(/^W\//, '') === etag)

@@ -42,7 +42,7 @@ export interface HttpServerOptions {
 }
 
 export interface HttpServer extends AsyncDisposable {
-  /** As bound: the port is a real one also where 0 was asked for. */
+  /** As bound: the port is a real one also if 0 was asked for. */
   readonly url: string
   readonly port: number
   /** No new connections; clients are told to reconnect. */

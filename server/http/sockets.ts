@@ -71,7 +71,7 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
     if (open.size === 0) for (const resolve of waitingForNone.splice(0)) resolve()
   }
 
-  /** Closes one of these; false where there is none. */
+  /** Closes one of these; false if there is none. */
   function makeWay([passing, lasting]: Idle): boolean {
     const [socket] = passing.size > 0 ? passing : lasting
     if (socket === undefined) return false

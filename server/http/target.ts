@@ -7,7 +7,7 @@ const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 /**
  * Leaves a path in `req.url` and the one host that counts in `req.headers`: of an absolute form, its authority stands in
- * place of the Host header (section 3.2.2). Answers why the request is a bad one (400); null where it is not.
+ * place of the Host header (section 3.2.2). Answers why the request is a bad one (400); null if it is not.
  */
 export function settleTarget(req: IncomingMessage): string | null {
   if (hostsOf(req) > 1) return 'more than one Host header'

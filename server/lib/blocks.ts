@@ -31,7 +31,7 @@ export interface BlockPool extends Disposable {
   /** In use; 0 when all is quiet. */
   readonly live: number
   readonly free: number
-  /** With one reference, the caller's; null where all are out. */
+  /** With one reference, the caller's; null if all are out. */
   take(): Block | null
   /** One more reference. */
   hold(block: Block): Lease

@@ -8,7 +8,7 @@ const MIN_MS = 20
 const MAX_MS = 200
 const BUSY = 0.7
 
-/** Says if the loop was busy a moment ago; also where that is not known yet, which it is some milliseconds later. */
+/** Says if the loop was busy a moment ago; also if that is not known yet, which it is some milliseconds later. */
 export function createBusyMeter(clock: Pick<Clock, 'monotonicMs'> = systemClock): () => boolean {
   let before = performance.eventLoopUtilization()
   let lookedMs = clock.monotonicMs()

@@ -32,7 +32,7 @@ export function shareDescriptors(limit: number, needs: DescriptorNeeds): Descrip
   }
 }
 
-/** Infinity where the system does not say. */
+/** Infinity if the system does not say. */
 export async function descriptorLimit(): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '')
   return readDescriptorLimit(limits)

@@ -5,7 +5,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 export interface Log {
-  /** Fields that take work to find are given as a function: it is called only where they are written. */
+  /** Fields that take work to find are given as a function: it is called only if they are written. */
   debug(message: string, fields?: LogFields | (() => LogFields)): void
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void

@@ -4,7 +4,7 @@ export interface Rota<T> {
   add(client: string, archive: string, item: T): void
   /** It does not wait any more. */
   remove(client: string, archive: string, item: T): void
-  /** Takes the next one out; undefined where nobody waits. */
+  /** Takes the next one out; undefined if nobody waits. */
   next(): T | undefined
 }
 

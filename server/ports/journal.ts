@@ -20,9 +20,9 @@ export interface WholeBody extends Measured {
   readonly index: number
   readonly file: string
   readonly offset: number
-  /** What lies there, where that is the body deflated (RFC 1951); null where it is the body as it is. */
+  /** What lies there, where that is the body deflated (RFC 1951); null if it is the body as it is. */
   readonly deflated: Measured | null
-  /** Last-Modified of the source, ms since 1970; null where it did not say. */
+  /** Last-Modified of the source, ms since 1970; null if it did not say. */
   readonly modifiedMs: number | null
   /** Before cleaning and before it is made unique. */
   readonly proposedName: string
@@ -135,7 +135,7 @@ export class StaleSeqError extends Error {
 
 /**
  * Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. After an `UnavailableError` the same
- * call may be made again, also where its first outcome is not known: it takes effect once.
+ * call may be made again, also if its first outcome is not known: it takes effect once.
  *
  * Acceptance, ends and rewinds outlive a power failure before any method tells of them. Other facts outlive the process, and
  * a power failure within moments: a journal that may have lost some raises the generation of the archives concerned when it
@@ -144,7 +144,7 @@ export class StaleSeqError extends Error {
 export interface Journal extends AsyncDisposable {
   /** When it was last found damaged, ms since 1970: archives that it does not know may have been lost by that. Null: never. */
   readonly damagedAtMs: number | null
-  /** The latest time that it tells of; null where it tells of none. */
+  /** The latest time that it tells of; null if it tells of none. */
   newestMs(): Promise<number | null>
   /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
   accept(
@@ -156,10 +156,10 @@ export interface Journal extends AsyncDisposable {
   manifest(archiveId: ArchiveId): Promise<EntryInput[]>
   /**
    * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
-   * @throws StaleSeqError where `lastSeq` is not the last one
+   * @throws StaleSeqError if `lastSeq` is not the last one
    */
   append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
-  /** Ends the archive whatever its seq: its builder's next append is stale. False where it has ended, or is not known. */
+  /** Ends the archive whatever its seq: its builder's next append is stale. False if it has ended, or is not known. */
   end(archiveId: ArchiveId, fact: AbortedFact): Promise<boolean>
   /** Facts after `afterSeq` in order, at most `limit`; also those of types that this version does not know. */
   facts(archiveId: ArchiveId, afterSeq: number, limit: number): Promise<Stored<Fact>[]>
@@ -186,6 +186,6 @@ export interface Journal extends AsyncDisposable {
   addUsage(client: string, day: number, bytes: number): Promise<void>
   /** Of that day and those after it. */
   usageSince(day: number): Promise<Usage[]>
-  /** Gives some of the space back that nothing needs any more, in a few milliseconds; true where there is more. */
+  /** Gives some of the space back that nothing needs any more, in a few milliseconds; true if there is more. */
   reclaim(): Promise<boolean>
 }

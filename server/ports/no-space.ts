@@ -1,4 +1,4 @@
-// What both ports throw where there is nowhere left to write.
+// What both ports throw if there is nowhere left to write.
 
 /** No space, or a quota is reached. Nothing that was written before is harmed. */
 export class NoSpaceError extends Error {

@@ -68,7 +68,7 @@ export interface Spool extends AsyncDisposable {
 export interface Room {
   /** What all archives hold together. */
   readonly usedBytes: number
-  /** What may still be written; 0 where nothing more is taken. About a second old at most. */
+  /** What may still be written; 0 if nothing more is taken. About a second old at most. */
   readonly freeBytes: number
 }
 

@@ -13,7 +13,7 @@ const PATH = /^\/sample-(\d{2})\.png$/
 const WIDTH = 240
 const HEIGHT = 160
 
-/** @throws where the port is taken */
+/** @throws if the port is taken */
 export async function startSamples(port: number): Promise<Samples> {
   const images = new Map<number, Uint8Array>()
   const server = createServer({ requestTimeout: 10_000, keepAliveTimeout: 5_000 }, (req, res) => {

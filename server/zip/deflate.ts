@@ -20,7 +20,7 @@ export interface Turn {
 }
 
 export interface Deflater {
-  /** The chunks as one deflated buffer; null where that would be no smaller. Rejects where the wait for it is aborted. */
+  /** The chunks as one deflated buffer; null if that would be no smaller. Rejects if the wait for it is aborted. */
   inMemory(chunks: readonly Uint8Array[], turn: Turn): Promise<(Deflated & { readonly bytes: Buffer }) | null>
   /** Writes the deflated source, a piece at a time: each piece has a turn of its own, so that a film takes nobody else's. */
   streaming(

@@ -67,7 +67,7 @@ function withoutRoot(path: string): string[] {
   return segments
 }
 
-/** Empty where nothing is left. */
+/** Empty if nothing is left. */
 function cleanSegment(segment: string): string {
   if (segment === '') return segment
   const fitted = fitSegment(withoutTail(segment.replace(RESERVED, '_')))

@@ -74,7 +74,7 @@ Ends with 1 if an archive was wrong or sheaf failed. Compare within one run only
 ${peers.map(({ name, about }) => `  ${name.padEnd(16)}  ${about}`).join('\n')}
 `
 
-/** Null where help is asked for. @throws UsageError */
+/** Null if help is asked for. @throws UsageError */
 export function readArguments(argv: readonly string[], peers: readonly string[]): BenchOptions | null {
   const { values, positionals } = parse(argv)
   if (values.help) return null

@@ -1,10 +1,10 @@
 // Counts the body of one HTTP/1.1 response from the bytes of its connection. Pure; keeps no byte of the body.
 
 export interface BodyCounter {
-  /** Takes the next bytes of the connection. @throws where they are no good response */
+  /** Takes the next bytes of the connection. @throws if they are no good response */
   feed(bytes: Buffer): void
   readonly bodyBytes: number
-  /** The body is whole; never true where only the connection's end can tell. */
+  /** The body is whole; never true if only the connection's end can tell. */
   readonly isWhole: boolean
   /** The connection's end is the body's end: the head is read and told no length (RFC 9112, 6.3). */
   readonly endsWithConnection: boolean

@@ -21,7 +21,7 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
     print(info.CRC, info.file_size, info.filename)
 `
 
-/** `sizeBytes` is what was counted when it was served; null where that is not known. */
+/** `sizeBytes` is what was counted when it was served; null if that is not known. */
 export async function checkZip(
   path: string,
   sizeBytes: number | null,

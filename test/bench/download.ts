@@ -15,7 +15,7 @@ export interface Counted {
 /** One buffer for all: what is read is only counted, so the next read may overwrite it. Keeps the client's CPU low. */
 const buffer = Buffer.allocUnsafeSlow(256 * 1024)
 
-/** Times are from `startedAt` on, of performance.now(). Rejects where the body is cut. */
+/** Times are from `startedAt` on, of performance.now(). Rejects if the body is cut. */
 export function countDownload(url: string, startedAt: number): Promise<Counted> {
   const { hostname, port, pathname, search, host } = new URL(url)
   const counter = createBodyCounter()

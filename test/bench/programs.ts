@@ -40,7 +40,7 @@ export async function end(child: ChildProcess): Promise<void> {
   clearTimeout(hurry)
 }
 
-/** The first thing that looks like a version; null where the program is not there or fails. */
+/** The first thing that looks like a version; null if the program is not there or fails. */
 export function versionOf(program: string, parameters: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     execFile(program, parameters, (error, stdout, stderr) => {

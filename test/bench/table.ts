@@ -6,7 +6,7 @@ export interface Sample {
   /** To the last byte of the last archive. */
   readonly wallMs: number
   readonly cpuMs: number
-  /** Null where there is no process to ask. */
+  /** Null if there is no process to ask. */
   readonly peakRssBytes: number | null
   /** To the first byte of the body, one for each archive; none where there is no archive. */
   readonly firstByteMs: readonly number[]
@@ -14,7 +14,7 @@ export interface Sample {
   readonly doneMs: readonly number[]
 }
 
-/** By round; null where the peer did not run, or failed. */
+/** By round; null if the peer did not run, or failed. */
 export type Samples = readonly (Sample | null)[]
 
 export interface Figures {
@@ -23,7 +23,7 @@ export interface Figures {
   readonly cpuSecondsPerGb: number
   readonly cpuMicrosPerEntry: number
   readonly peakRssMb: number | null
-  /** Null where there is no archive. */
+  /** Null if there is no archive. */
   readonly firstByteMs: number | null
   readonly slowestFirstByteMs: number | null
   /** The slowest archive's time by the median one's. */
@@ -32,7 +32,7 @@ export interface Figures {
 
 export interface Verdict {
   readonly target: Target
-  /** Null where there is nothing to judge by. */
+  /** Null if there is nothing to judge by. */
   readonly value: number | null
   readonly reached: boolean | null
 }
@@ -52,7 +52,7 @@ export function pairedRatios(own: Samples, other: Samples): number[] {
   })
 }
 
-/** Null where it never ran. */
+/** Null if it never ran. */
 export function figuresOf(workload: Workload, samples: Samples): Figures | null {
   const ran = samples.filter((sample) => sample !== null)
   if (ran.length === 0) return null

@@ -15,7 +15,7 @@ import { until } from '../support/wait.ts'
 const NGINX = process.env.NGINX_PATH ?? '/usr/sbin/nginx'
 const conf = new URL('../../server/deploy/nginx.conf', import.meta.url)
 
-/** Throws where the text to be replaced is not there any more. */
+/** Throws if the text to be replaced is not there any more. */
 function substitute(text: string, replacements: [string | RegExp, string][]): string {
   return replacements.reduce((before, [from, to]) => {
     const after = before.replaceAll(from, to)

@@ -1,4 +1,4 @@
-// What archives are made of, for tests: requests and facts that differ only where a test says so.
+// What archives are made of, for tests: requests and facts that differ only if a test says so.
 import { randomBytes } from 'node:crypto'
 import type { ArchiveRequest, Fact, WholeBody } from '../../server/ports/journal.ts'
 

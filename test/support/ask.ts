@@ -13,7 +13,7 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** False where the connection ended before the message did. */
+  /** False if the connection ended before the message did. */
   readonly whole: boolean
 }
 
@@ -24,7 +24,7 @@ export interface Coming {
   readonly received: Buffer
   /** Settles when the message or the connection is over; never rejects. */
   readonly ended: Promise<Answer>
-  /** Resolves once so many bytes have come; throws where they do not. */
+  /** Resolves once so many bytes have come; throws if they do not. */
   has(bytes: number): Promise<void>
   leave(): void
 }

@@ -6,7 +6,7 @@ const run = promisify(execFile)
 
 /**
  * `mount` with these parameters, the last of which is where; unmounted when the result is disposed.
- * @throws where mounting is not permitted: then nothing of this can be proved
+ * @throws if mounting is not permitted: then nothing of this can be proved
  */
 export async function mount(...parameters: string[]): Promise<AsyncDisposable> {
   await run('mount', parameters).catch((error: Error) => {

@@ -22,7 +22,7 @@ const resolution: Record<string, string> = {
 /**
  * The script is a module of this project; the last line it prints is JSON, and comes back. It is root there, and may listen
  * on any port.
- * @throws where namespaces are not permitted: then nothing of this can be proved
+ * @throws if namespaces are not permitted: then nothing of this can be proved
  */
 export async function inOwnNetwork(script: URL, { timeoutMs }: { timeoutMs: number }): Promise<unknown> {
   await using directory = await tempDirectory()

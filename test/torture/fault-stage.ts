@@ -19,7 +19,7 @@ import { remainsOf } from './remains.ts'
 import { promised, type Scope } from './scope.ts'
 
 export interface Ran {
-  /** Operation and file, as the server told; null where there was no n-th one. */
+  /** Operation and file, as the server told; null if there was no n-th one. */
   readonly hit: string | null
   readonly outcome: string
   /** Folders that only the next start took away. */

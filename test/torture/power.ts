@@ -36,7 +36,7 @@ const ALONE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill
 
 /**
  * @throws BrokenPromise
- * @throws where mounting is not permitted, or there is no XFS: then nothing of this can be proved
+ * @throws if mounting is not permitted, or there is no XFS: then nothing of this can be proved
  */
 export async function cutPower(asked: PowerAsked): Promise<PowerOutcome> {
   const parameters = [...ALONE, process.execPath, STAGE, JSON.stringify(asked)]

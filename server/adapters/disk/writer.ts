@@ -114,7 +114,7 @@ export async function openWriter(
     async [Symbol.asyncDispose]() {
       disposed.abort()
       if (openLogs.get(folder) === log) openLogs.delete(folder)
-      // All are closed, also where one of them fails.
+      // All are closed, also if one of them fails.
       await Promise.all([...[...openParts].map((part) => part.close()), log.close()]).finally(closed)
     },
   }

@@ -9,7 +9,7 @@ import { type Salvaged, type SalvageOptions, salvage } from './salvage.ts'
 export interface Quarantine {
   /** Where the file lies now, as it was found. */
   readonly movedTo: string
-  /** Null where nothing of it can be read, or it is another program's. */
+  /** Null if nothing of it can be read, or it is another program's. */
   readonly salvaged: Salvaged | null
 }
 

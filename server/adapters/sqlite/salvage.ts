@@ -95,7 +95,7 @@ export function salvage({ from, to, isIntact, expiresAtMs }: SalvageOptions): Sa
 
 const NO_ENTRIES = { first_entry: null, last_entry: null, failures: 0 }
 
-/** False where the row is not one of this table: a page can be damaged and still be read. */
+/** False if the row is not one of this table: a page can be damaged and still be read. */
 function writerOf(db: DatabaseSync): (table: Table, row: Row) => boolean {
   const insert = (table: Table) => {
     const names = columns[table]
@@ -179,7 +179,7 @@ function* readableRows(db: DatabaseSync, table: Table): Generator<Row> {
 const STEP = 8
 const MAX_GAP = 1_000_000
 
-/** From where on rows can be read again; null where there are none. */
+/** From where on rows can be read again; null if there are none. */
 function nextReadable(db: DatabaseSync, table: Table, last: number): number | null {
   const next = db.prepare(`SELECT * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT 1`)
   const attempt = <T>(work: () => T): T | null => {

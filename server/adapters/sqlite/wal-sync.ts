@@ -7,7 +7,7 @@ import { UnavailableError } from '../../ports/unavailable.ts'
 export interface WalSync {
   /** A commit about this archive has just been made that nobody may be told of before it outlives a power failure. */
   committed(archiveId: string): void
-  /** Null where nothing about this archive waits; else resolves once it does not. Rejects where it cannot be for now. */
+  /** Null if nothing about this archive waits; else resolves once it does not. Rejects if it cannot be for now. */
   waiting(archiveId: string): Promise<void> | null
   /** The same for all, at once, with the loop waiting: for starts and ends. */
   syncNow(): void

@@ -18,7 +18,7 @@ import { join } from 'node:path'
  * holds the last seq that was acknowledged; where the journal knows less, it has lost facts.
  */
 export interface Witness {
-  /** What an earlier process left; null where there is nothing, as after a reboot. */
+  /** What an earlier process left; null if there is nothing, as after a reboot. */
   readonly seqs: ReadonlyMap<string, number> | null
   /** The archive has come so far. Costs one write to memory, some microseconds. */
   note(archiveId: string, seq: number): void
@@ -104,7 +104,7 @@ export function openWitness(identity: string): Witness {
   }
 }
 
-/** Opened or made; null where there is no such memory, or where the file is not this user's alone: it could say anything. */
+/** Opened or made; null if there is no such memory, or if the file is not this user's alone: it could say anything. */
 function openOwn(path: string): number | null {
   try {
     if (statfsSync(DIRECTORY).type !== TMPFS_MAGIC) return null

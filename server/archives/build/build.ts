@@ -70,7 +70,7 @@ export class Build {
     this.#sealer = createSealer(record)
   }
 
-  /** Ends the build without a result. Resolves when nothing is left of it: true where it was this call that ended it. */
+  /** Ends the build without a result. Resolves when nothing is left of it: true if it was this call that ended it. */
   async abort(code: AbortCode): Promise<boolean> {
     const first = this.#end({ outcome: 'aborted', code })
     await this.ended
@@ -83,7 +83,7 @@ export class Build {
     await this.ended
   }
 
-  /** False where it is over, or about to be. */
+  /** False if it is over, or about to be. */
   #end(ending: Ending): boolean {
     if (this.outcome !== null || this.#ending !== null) return false
     this.#ending = ending

@@ -15,7 +15,7 @@ export interface TarCheck {
 
 const PIECE_BYTES = 256 * 1024
 
-/** @throws where the archive is no sound tar of exactly these members in this order; the reason of the signal once it aborts */
+/** @throws if the archive is no sound tar of exactly these members in this order; the reason of the signal once it aborts */
 export async function checkTar(check: TarCheck): Promise<void> {
   if (!check.gzip) {
     return await compare(check, async (offset, length) => {

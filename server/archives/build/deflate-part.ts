@@ -19,7 +19,7 @@ const MIN_GAIN_PERCENT = 2
 
 /**
  * Resolves to where the body lies now; the part that is not needed any more is removed.
- * @throws where the turn's signal aborts; both parts may be there then
+ * @throws if the turn's signal aborts; both parts may be there then
  */
 export async function deflatePart(
   raw: SpooledBody,

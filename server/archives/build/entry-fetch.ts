@@ -33,7 +33,7 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
   readonly url: URL
   readonly received: Received | null
   body: StagedBody | null
-  /** Of the body; null where it could not be gone on with. */
+  /** Of the body; null if it could not be gone on with. */
   etag: string | null
   announcedBytes: number | null
   /** Set once it is asked for. */

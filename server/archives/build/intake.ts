@@ -248,7 +248,7 @@ export function createIntake(options: IntakeOptions): Intake {
 /** Of the longest form of a date, and some room for how others write it. */
 const MAX_DATE_LENGTH = 64
 
-/** HTTP-date, RFC 9110 section 5.6.7; null where it is none. */
+/** HTTP-date, RFC 9110 section 5.6.7; null if it is none. */
 function parseHttpDate(text: string | null): number | null {
   const ms = text === null || text.length > MAX_DATE_LENGTH ? Number.NaN : Date.parse(text)
   return Number.isNaN(ms) ? null : ms

@@ -90,7 +90,7 @@ export interface Verification {
   readonly signal: AbortSignal
 }
 
-/** Checks headers and bodies of what was sealed, and lays it out. False where a byte is not what it was. */
+/** Checks headers and bodies of what was sealed, and lays it out. False if a byte is not what it was. */
 export async function verifySealed(verification: Verification): Promise<boolean> {
   const { sealed, sealer, layout, reader, progressed, signal } = verification
   const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
@@ -137,7 +137,7 @@ function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry
   return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
 }
 
-/** 0 where the file is gone. What cannot be read for now is not gone. */
+/** 0 if the file is gone. What cannot be read for now is not gone. */
 function readIfThere(reader: SpoolReader, file: string, offset: number, target: Uint8Array): Promise<number> {
   return reader.read(file, offset, target).catch((error) => {
     if (error instanceof UnavailableError) throw error

@@ -89,7 +89,7 @@ const HASHED_AT_A_TIME_BYTES = 1024 * 1024
 /**
  * Reads a zip's directory or a tar's headers back, and the whole archive where its digest was asked for.
  * @returns the SHA-256 in hexadecimal, or null
- * @throws where the archive has other members than were placed
+ * @throws if the archive has other members than were placed
  */
 export async function checkArchive(closing: Closing): Promise<string | null> {
   const { record, spool, sealer, layout, sealedEntries, signal } = closing

@@ -3,7 +3,7 @@ import type { Lease } from '../../lib/blocks.ts'
 
 /** Kept by who made it, and by each that holds it or takes of it, until they release it. */
 export interface RecentWrite extends Lease {
-  /** What lies from `offset` of the log on, at most so many bytes; null where that is not in the piece. */
+  /** What lies from `offset` of the log on, at most so many bytes; null if that is not in the piece. */
   take(offset: number, maxBytes: number): RecentBytes | null
   hold(): Lease
   /** Taken is quicker than read. */

@@ -136,7 +136,7 @@ export class StagedBody {
     else this.#resume = resume
   }
 
-  /** Resolves once everything written is in the part; at once for a body in memory. Rejects where the spool failed. */
+  /** Resolves once everything written is in the part; at once for a body in memory. Rejects if the spool failed. */
   async whole(): Promise<void> {
     // An empty body that was announced as a part has none yet.
     if (this.#toPart && this.part === null && !this.#broken) this.#startDrain()

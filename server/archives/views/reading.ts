@@ -12,14 +12,14 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
-  /** Hexadecimal; null where it was not asked for, or the archive still grows. */
+  /** Hexadecimal; null if it was not asked for, or the archive still grows. */
   readonly sha256: string | null
   /** Size of the whole archive; null while it grows. */
   readonly sizeBytes: number | null
   readonly readableBytes: number
   /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
   read(position: number, target: Uint8Array): Promise<number>
-  /** What lies from `position` on, where the frontier has just moved past it; null where it is to be read. */
+  /** What lies from `position` on, where the frontier has just moved past it; null if it is to be read. */
   takeRecent(position: number): RecentBytes | null
   /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
   wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>

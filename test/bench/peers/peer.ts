@@ -20,11 +20,11 @@ export interface Trial {
   /** Some small files of the same origin, for a server's first archives, and how many of these it makes. */
   readonly warmUp: Source
   readonly warmUps: number
-  /** What signed the origin's certificate; null where there is none. */
+  /** What signed the origin's certificate; null if there is none. */
   readonly caPath: string | null
   /** Empty, of this run's own, and removed after it. */
   readonly directory: string
-  /** `sizeBytes` is what was served; null where the archive is the file itself. @throws WrongArchive */
+  /** `sizeBytes` is what was served; null if the archive is the file itself. @throws WrongArchive */
   check(path: string, sizeBytes: number | null): Promise<void>
 }
 

@@ -44,7 +44,7 @@ it('what is denied is so in every spelling that embeds it, whatever else is allo
   expect(judgeAddress('64:ff9b::9.9.9.9', 443, open)).toBe('forbidden')
 })
 
-/** Per range: just before it, its first address, its last one, just after it; null where that is special, too. */
+/** Per range: just before it, its first address, its last one, just after it; null if that is special, too. */
 const rangesV4: [before: string | null, first: string, last: string, after: string | null][] = [
   [null, '0.0.0.0', '0.255.255.255', '1.0.0.0'],
   ['9.255.255.255', '10.0.0.0', '10.255.255.255', '11.0.0.0'],

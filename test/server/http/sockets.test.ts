@@ -44,7 +44,7 @@ function limit(options: Partial<SocketsOptions>): void {
 
 interface Pair {
   client: Socket
-  /** Null where it was not let in. */
+  /** Null if it was not let in. */
   own: Socket | null
 }
 
