@@ -1,5 +1,4 @@
 // Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
-
 import { createHash, type Hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip, createInflateRaw } from 'node:zlib'

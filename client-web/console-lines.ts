@@ -1,5 +1,4 @@
 // What the console says of an event. Pure: event and the state before it in, a line or nothing out.
-
 import type { ArchiveEvent, ProgressEvent } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import type { ArchiveState } from '#contracts/state.ts'

@@ -1,5 +1,4 @@
 // Shows how far the archive is: what is happening, the bar, the numbers, what is under way. Pure: state in, template out.
-
 import { html, nothing, type TemplateResult } from 'lit'
 import type { ActiveEntry, Progress } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'

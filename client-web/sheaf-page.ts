@@ -1,5 +1,4 @@
 // The page's one element: holds the draft and joins the views. What an archive goes through is in archive-run.ts.
-
 import { html, LitElement, nothing } from 'lit'
 import { urlOf } from '#contracts/archive.ts'
 import { type ArchiveRun, createArchiveRun, idleView, type Manifest, type RunView } from './archive-run.ts'

@@ -42,7 +42,7 @@ type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
 interface FollowOptions extends WatchOptions {
   /** Without an event by then, or if the connection or the call fails before it for now, the end is a NotBegunError. */
   beginWithinMs?: number | undefined
-  /** Called once at most, where the server does not know the archive (any more); then all is told from the beginning. */
+  /** Called once at most, if the server does not know the archive (any more); then all is told from the beginning. */
   submitAgain?: (() => Promise<unknown>) | undefined
 }
 

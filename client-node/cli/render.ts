@@ -1,5 +1,4 @@
 // Turns events and states into lines of text: what a person sees. Pure: knows no terminal but its width, and no clock.
-
 import type { ArchivePlan, ServerInfo } from '#contracts/api.ts'
 import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'

@@ -1,5 +1,4 @@
 // Pure readings of what was asked: ids, hashes, file names. No I/O.
-
 import { createHash } from 'node:crypto'
 import {
   type ArchiveFormat,

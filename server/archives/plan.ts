@@ -1,5 +1,4 @@
 // The dry run: what would be in an archive, under which names, how large. Fetches no body, writes and keeps nothing.
-
 import { isIP } from 'node:net'
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchivePlan, Caller, PlannedEntry } from '#contracts/api.ts'

@@ -1,5 +1,4 @@
 // Which archives build now: at most so many at a time, of each client its share; the others queue, in fair turns.
-
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'

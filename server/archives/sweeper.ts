@@ -1,5 +1,4 @@
 // Clears away what nobody may want any more: expired archives, old tombstones, and bytes that no fact speaks of.
-
 import type { ArchiveId } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'

@@ -1,5 +1,4 @@
 // One attempt at one body: a request, its redirects, its deadlines, until the body is whole or an outcome says why not.
-
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { assertNever } from '../lib/assert.ts'

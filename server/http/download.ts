@@ -1,5 +1,4 @@
 // Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
-
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'

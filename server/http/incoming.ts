@@ -18,7 +18,8 @@ export class GoneError extends Error {
 }
 
 /**
- * The JSON of a call: its body, or of a GET what stands in its query. A body that is no JSON is left unread. `account` holds what the body takes.
+ * The JSON of a call: its body, or of a GET what stands in its query. A body that is no JSON is left unread. `account`
+ * holds what the body takes.
  * @throws Refusal if there is no room for it, or it is too large, or too much of it
  * @throws GoneError
  */
@@ -48,7 +49,8 @@ export function createDiscards(): Discards {
   const places = createQuota({ perKey: DISCARDS, inAll: DISCARDS })
   return {
     async letBy(req, res, key) {
-      if (req.readableEnded) return
+      // Of a connection that is gone already, nothing would say so once more.
+      if (req.readableEnded || req.socket.destroyed) return
       if (!hasBody(req)) {
         req.resume()
         return

@@ -7,7 +7,7 @@ const MiB = 1024 * KiB
  * what                                            at most                              by
  * ----------------------------------------------- ------------------------------------ --------------------------------
  * bodies and messages that are being received,    RECEIVING_BYTES, or four of the      SHEAF_MAX_MANIFEST_BYTES
- *   wait, or are being answered; calls under way     largest messages
+ *   wait, or are being answered; calls under way    largest messages
  * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
  * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS

@@ -32,9 +32,13 @@ export class ScreenedSocket extends WebSocket {
     super.emit('message', data, isBinary)
   }
 
-  /** What has come and was not handed on: of a client that has left, ws would go on with it, one message in a turn of the loop. */
+  /**
+   * Forgets what has come and was not handed on. ws goes on with what a client that has left had sent, one message in a turn
+   * of the loop, and has no way to stop that.
+   */
   dropReceived(): void {
-    const { _receiver: receiver } = this as unknown as { _receiver: { _buffers: Buffer[]; _bufferedBytes: number } }
+    const { _receiver: receiver } = this as unknown as { _receiver?: { _buffers?: Buffer[]; _bufferedBytes: number } }
+    if (receiver?._buffers === undefined) return
     receiver._buffers.length = 0
     receiver._bufferedBytes = 0
   }
@@ -143,10 +147,10 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   async function goOn(): Promise<void> {
     if (isGoingOn) return
     isGoingOn = true
-    while (waiting.length > 0 && mayGoOn()) {
+    while (waiting.length > 0 && mayGoOn() && client.readyState === WebSocket.OPEN) {
       await turns.next(key)
       // It may have been closed meanwhile.
-      if (waiting.length === 0) break
+      if (waiting.length === 0 || client.readyState !== WebSocket.OPEN) break
       const { data, isBinary } = waiting.shift()!
       waitingBytes -= data.length + WAITING_BYTES
       client.pass(data, isBinary)

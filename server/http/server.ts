@@ -167,9 +167,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     pages(req, res, () => plain(res, 404, 'nothing here\n'))
   }
 
-  server.on('upgrade', async (req: IncomingMessage, duplex: Duplex, head: Buffer) => {
-    const socket = duplex as Socket
-    socket.on('error', () => socket.destroy())
+  async function upgrade(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     if (!turns.take()) await turns.next(clientOf(req, limits.trustProxy))
     if (socket.destroyed) return
     const badTarget = settleTarget(req)
@@ -181,6 +179,14 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (place === null) return refuseUpgrade(socket, 429, 'too many websockets')
     socket.once('close', () => place[Symbol.dispose]())
     wss.handleUpgrade(req, socket, head, (client) => trpc.handleSocket(client, req))
+  }
+  server.on('upgrade', (req: IncomingMessage, duplex: Duplex, head: Buffer) => {
+    const socket = duplex as Socket
+    socket.on('error', () => socket.destroy())
+    upgrade(req, socket, head).catch((error) => {
+      log.error('upgrade failed', { path: pathOf(req), error: describe(error) })
+      socket.destroy()
+    })
   })
   // No proxy: a tunnel is made for nobody (RFC 9110 section 9.3.6).
   server.on('connect', (_req, socket: Duplex) => {

@@ -1,5 +1,4 @@
 // The bytes by their href: whole, in ranges, under conditions, and while the archive grows.
-
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

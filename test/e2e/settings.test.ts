@@ -1,5 +1,4 @@
 // Starting the program: settings that are wrong refuse in words, and the help tells them all.
-
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'

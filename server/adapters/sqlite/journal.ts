@@ -98,6 +98,7 @@ interface OpenJournal {
 
 function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Journal {
   const sql = prepareStatements(db)
+
   /** After the caller has made sure that they come next. */
   function insert(archiveId: string, lastSeq: number, added: readonly Fact[], body: string): void {
     let first: number | null = null
@@ -151,6 +152,7 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
     const row = sql.selectArchive.get(archiveId) as ArchiveRow | undefined
     return row === undefined ? null : toRecord(row)
   }
+
   const { damaged_at } = db.prepare('SELECT damaged_at FROM state').get() as { damaged_at: number | null }
 
   return {

@@ -10,7 +10,7 @@ export function prepareStatements(db: DatabaseSync) {
   return {
     insertArchive: db.prepare(
       `INSERT INTO archive (id, manifest_hash, accepted_at, request, last_seq, generation, client, journal_bytes)
-     VALUES (?, ?, ?, ?, 1, 1, ?, ?) ON CONFLICT DO NOTHING`,
+       VALUES (?, ?, ?, ?, 1, 1, ?, ?) ON CONFLICT DO NOTHING`,
     ),
     insertManifest: db.prepare('INSERT INTO manifest (archive, entries) VALUES (?, ?)'),
     selectArchive: db.prepare(`SELECT ${columns} FROM archive WHERE id = ?`),
@@ -21,7 +21,7 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     advance: db.prepare(
       `UPDATE archive SET last_seq = ?, journal_bytes = journal_bytes + ?
-     WHERE id = ? AND last_seq = ? AND terminal IS NULL AND swept_at IS NULL`,
+       WHERE id = ? AND last_seq = ? AND terminal IS NULL AND swept_at IS NULL`,
     ),
     setGeneration: db.prepare('UPDATE archive SET generation = ? WHERE id = ?'),
     setTerminal: db.prepare('UPDATE archive SET terminal = ?, expires_at = ? WHERE id = ?'),
@@ -37,7 +37,7 @@ export function prepareStatements(db: DatabaseSync) {
     selectKept: db.prepare('SELECT id FROM archive WHERE swept_at IS NULL'),
     buryArchive: db.prepare(
       `UPDATE archive SET request = json_set(request, '$.name', '', '$.nonce', ''), terminal = NULL, expires_at = NULL,
-     swept_at = ?, client = '', journal_bytes = 0 WHERE id = ?`,
+       swept_at = ?, client = '', journal_bytes = 0 WHERE id = ?`,
     ),
     deleteFacts: db.prepare('DELETE FROM facts WHERE archive = ?'),
     deleteManifest: db.prepare('DELETE FROM manifest WHERE archive = ?'),
@@ -50,17 +50,17 @@ export function prepareStatements(db: DatabaseSync) {
     forgetUsage: db.prepare('DELETE FROM usage WHERE day < ?'),
     increaseUsage: db.prepare(
       `INSERT INTO usage (client, day, bytes) VALUES (?, ?, ?)
-     ON CONFLICT (client, day) DO UPDATE SET bytes = bytes + excluded.bytes`,
+       ON CONFLICT (client, day) DO UPDATE SET bytes = bytes + excluded.bytes`,
     ),
     selectUsage: db.prepare('SELECT client, day, bytes FROM usage WHERE day >= ? ORDER BY day, client'),
     selectNewest: db.prepare(
       `SELECT max(max(accepted_at, coalesce(swept_at, 0), coalesce(json_extract(terminal, '$.sealedAtMs'), 0))) AS newest
-     FROM archive`,
+       FROM archive`,
     ),
     selectHoldings: db.prepare(
       `SELECT id AS archiveId, client, journal_bytes AS journalBytes, CASE WHEN terminal IS NULL THEN 'unfinished'
      WHEN json_extract(terminal, '$.type') = 'aborted' THEN 'aborted' ELSE 'sealed' END AS state
-     FROM archive WHERE swept_at IS NULL`,
+       FROM archive WHERE swept_at IS NULL`,
     ),
   }
 }

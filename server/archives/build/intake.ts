@@ -1,5 +1,4 @@
 // Brings an archive's entries in: starts fetches in manifest order and moves each entry from pending to whole or failed.
-
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { ActiveEntry } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../../fetch/fetcher.ts'
@@ -50,7 +49,7 @@ export interface Intake {
   readonly receivedBytes: number
   /** What the bodies under way come to, as far as known. */
   readonly expectedBytes: number
-  active(most: number): ActiveEntry[]
+  active(max: number): ActiveEntry[]
   /** Bytes of a whole body left memory: there may be room for more fetches. */
   written(bytes: number): void
   /**
@@ -221,8 +220,8 @@ export function createIntake(options: IntakeOptions): Intake {
     get expectedBytes() {
       return bodiesUnderWay().reduce((sum, { sizeBytes, receivedBytes }) => sum + (sizeBytes ?? receivedBytes), 0)
     },
-    active(most) {
-      return bodiesUnderWay().take(most).toArray()
+    active(max) {
+      return bodiesUnderWay().take(max).toArray()
     },
     written(bytes) {
       unwrittenBytes -= bytes

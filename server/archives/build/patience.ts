@@ -12,9 +12,9 @@ const FIRST_WAIT_MS = 200
 const MAX_WAIT_MS = 5_000
 
 /** Does the work, again and again while it ends as an `UnavailableError`. */
-export type Persist = <T>(work: () => Promise<T>) => Promise<T>
+type Persist = <T>(work: () => Promise<T>) => Promise<T>
 
-export interface PersistOptions {
+interface PersistOptions {
   clock: Clock
   /** Nothing is waited for any more once it aborts. */
   signal: AbortSignal
@@ -22,7 +22,7 @@ export interface PersistOptions {
   waiting(error: UnavailableError): void
 }
 
-export function createPersist({ clock, signal, waiting }: PersistOptions): Persist {
+function createPersist({ clock, signal, waiting }: PersistOptions): Persist {
   return async (work) => {
     let sinceMs: number | null = null
     for (let attempt = 0; ; attempt++) {
@@ -62,7 +62,7 @@ export function patient<D extends Patients>(deps: D, archiveId: string, signal: 
 /** What a build asks of its journal. */
 export type BuildJournal = Pick<Journal, 'get' | 'manifest' | 'append' | 'facts' | 'entryFacts'>
 
-export function patientJournal(journal: BuildJournal, persist: Persist): BuildJournal {
+function patientJournal(journal: BuildJournal, persist: Persist): BuildJournal {
   return {
     get: (...asked) => persist(() => journal.get(...asked)),
     manifest: (...asked) => persist(() => journal.manifest(...asked)),
@@ -75,7 +75,7 @@ export function patientJournal(journal: BuildJournal, persist: Persist): BuildJo
 /** What a build asks of its spool. */
 export type BuildSpool = Pick<Spool, 'writer' | 'reader' | 'remove'>
 
-export function patientSpool(spool: BuildSpool, persist: Persist): BuildSpool {
+function patientSpool(spool: BuildSpool, persist: Persist): BuildSpool {
   return {
     writer: async (...asked) => patientWriter(await persist(() => spool.writer(...asked)), persist),
     reader: (archiveId) => patientReader(spool.reader(archiveId), persist),

@@ -1,4 +1,4 @@
-// A piece of the log that is in memory still, for the moment after it was written: whoever waits at the frontier is given it.
+// A write to the log that is in memory still, for the moment after it: whoever waits at the frontier is given it.
 import type { Lease } from '../../lib/blocks.ts'
 
 /** Kept by who made it, and by each that holds it or takes of it, until they release it. */

@@ -1,5 +1,4 @@
 // Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
-
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
 import { crc32 } from '../../lib/crc32.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'

@@ -1,5 +1,4 @@
 // What two submissions have in common: ids, hashes, file names.
-
 import { describe, expect, it } from 'vitest'
 import { archiveIdSchema, type CreateArchiveInput } from '#contracts/archive.ts'
 import { nameOf, urlOf } from '../../../contracts/archive.ts'

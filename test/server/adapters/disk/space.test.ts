@@ -1,5 +1,4 @@
 // The room of the spool in local files: its own limit, and what is left to others on a real small disk.
-
 import { expect, it } from 'vitest'
 import { createDiskSpool } from '../../../../server/adapters/disk/spool.ts'
 import { spoolRoomSuite } from '../../../conformance/spool-room.ts'
