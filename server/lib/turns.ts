@@ -1,7 +1,7 @@
 // Turns of the event loop, a few in each, so that thousands who come at once do not keep all others waiting.
 
 export interface Turns {
-  /** Takes one of those that are left in this turn of the loop, if nobody waits. */
+  /** Takes one of those that are left in this turn of the loop; nobody waits while there is one. */
   take(): boolean
   /** Resolves with one that is had: at once if there is one to take. */
   next(key: string): Promise<void>
@@ -31,9 +31,9 @@ export function createTurns(atATime = 1): Turns {
   }
 
   return {
-    take: () => waiting.size === 0 && take(),
+    take,
     next(key) {
-      if (waiting.size === 0 && take()) return Promise.resolve()
+      if (take()) return Promise.resolve()
       return new Promise((resolve) => {
         const queue = waiting.get(key)
         if (queue === undefined) waiting.set(key, [resolve])
