@@ -1,30 +1,31 @@
-// How an origin is connected to: in which version of HTTP, over which kind of socket, in one span of time. Judges no address.
+// Connects to an origin: chooses the HTTP version and the kind of socket, within one deadline. Judges no address.
 import type { Socket } from 'node:net'
 import { buildConnector, errors } from 'undici'
 import type { SlabPool } from './slabs.ts'
 import { portOf } from './source.ts'
 
 export interface DiallerOptions {
-  /** For all that it takes to connect, a second try in HTTP/2 included. */
+  /** Covers everything that it takes to connect, including a second try with HTTP/2. */
   connectTimeoutMs: number
   /** Null for plain sockets. */
   slabs: SlabPool | null
   optionsFor(port: number): buildConnector.BuildOptions
 }
 
-/** Redirects can name any port and any origin: what is remembered stays bounded. */
+/** Redirects can name any port and any origin, so what is remembered has a limit. */
 const MAX_PORTS = 64
 const MAX_REMEMBERED = 1_000
 
 /**
- * HTTP/1.1 is what is offered: in Node many sockets are faster than the streams of one HTTP/2 session. An origin that
- * refuses it (RFC 7301 section 3.2, alert no_application_protocol) is dialled again with both on offer, on a plain socket:
- * an HTTP/2 session reads from the system by itself. undici takes the version from the socket.
+ * Offers HTTP/1.1 only, because in Node many sockets are faster than the streams of one HTTP/2 session. If the origin
+ * refuses that (RFC 7301 section 3.2, alert no_application_protocol), it is dialled again, and both versions are
+ * offered. The second socket is a plain one, because an HTTP/2 session reads from the system by itself. undici uses the
+ * version that the socket negotiated.
  */
 export function createDialler({ connectTimeoutMs, slabs, optionsFor }: DiallerOptions): buildConnector.connector {
   const optionsOf = createMemory<number, buildConnector.BuildOptions>(MAX_PORTS)
   const needsH2 = createMemory<string, true>(MAX_REMEMBERED)
-  // undici keeps sessions with the connector, and here each connection has one of its own.
+  // undici keeps TLS sessions in its connector. Each connection has its own connector here, so they are kept here.
   const sessions = createMemory<string, Buffer>(MAX_REMEMBERED)
 
   return (target, callback) => {
@@ -43,10 +44,10 @@ export function createDialler({ connectTimeoutMs, slabs, optionsFor }: DiallerOp
         settled(null, socket)
       }
       if (slabs !== null && !allowH2) return slabs.connect(options as buildConnector.BuildOptions, target, opened)
-      // undici's types do not tell that it answers the socket.
+      // The connector returns the socket, but undici's types do not say so.
       const socket = buildConnector(options as buildConnector.BuildOptions)(target, opened) as unknown as Socket
       if (!allowH2) return
-      // Its own timer may be late by a second, which is much of what is left.
+      // undici's own timer may be a second late, which can be most of the time that is left.
       const timer = setTimeout(() => socket.destroy(new errors.ConnectTimeoutError('no HTTP/2 in time')), timeout)
       socket.once('secureConnect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
     }
@@ -72,7 +73,7 @@ export function createDialler({ connectTimeoutMs, slabs, optionsFor }: DiallerOp
 const isRefusedProtocol = (error: Error): boolean =>
   'code' in error && /_NO_APPLICATION_PROTOCOL$/.test(String(error.code))
 
-/** A map of at most so many keys; the one that was set longest ago goes first. */
+/** A map with at most `most` keys; the key that was set longest ago is dropped first. */
 function createMemory<K, V>(most: number) {
   const known = new Map<K, V>()
   return {

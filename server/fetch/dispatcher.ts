@@ -19,47 +19,50 @@ export class ForbiddenTargetError extends Error {
 
 export interface DispatcherOptions {
   policy: AddressPolicy
-  /** For name resolution, TCP and TLS together. */
+  /** Covers name resolution, TCP and TLS together. */
   connectTimeoutMs: number
   maxConnectionsPerOrigin: number
-  /** HTTP/1.1 sockets read into pooled memory, which is to be held. @default true */
+  /** HTTP/1.1 sockets read into pooled memory; the caller must then `hold` every chunk. @default true */
   pooledSockets?: boolean
-  /** Trusted besides the system's certificate authorities, PEM. */
+  /** Certificate authorities (PEM) that are trusted in addition to the system's. */
   extraCa?: string[]
-  /** @default over sockets of its own, from the system's name servers and file of hosts */
+  /** @default a resolver with its own sockets, which asks the system's name servers and hosts file */
   resolve?: Resolve
 }
 
 /** What the fetcher sends its requests through. */
 export interface FetchDispatcher extends Pick<Agent, 'dispatch' | 'destroy'> {
-  /** Of the sockets' memory; null if they are plain ones. */
+  /** The memory that the sockets read into; null if the sockets are plain ones. */
   readonly slabs: Pick<SlabPool, 'live' | 'free' | 'orphans'> | null
   /**
-   * To be asked for every body chunk as it is delivered: its bytes stay until the lease is released. Null is ordinary
-   * memory, which stays as long as anybody looks at it.
+   * Must be called for every body chunk as it is delivered. The bytes stay unchanged until the lease is released. Null
+   * means that the chunk is ordinary memory, which the garbage collector keeps.
    */
   hold(chunk: Buffer): Lease | null
-  /** Settles when the connection that is being opened for this handler's request is open, or has failed; undefined if none is. */
+  /**
+   * Settles when the connection that is being opened for this handler's request is open or has failed. Undefined if no
+   * connection is being opened for it.
+   */
   dialFor(handler: Dispatcher.DispatchHandler): Promise<void> | undefined
 }
 
 export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
   const { policy, maxConnectionsPerOrigin, pooledSockets = true } = options
   const resolve = oncePerHost(options.resolve ?? createResolver({ timeoutMs: options.connectTimeoutMs }))
-  // Given alone, they would take the place of those that are trusted already.
+  // The `ca` option replaces the default authorities, so they are passed along.
   const trusted = options.extraCa && { ca: [...getCACertificates('default'), ...options.extraCa] }
   const slabs = pooledSockets ? createSlabPool() : null
 
   const dial = createDialler({
     connectTimeoutMs: options.connectTimeoutMs,
     slabs,
-    // One a port, because a lookup is not told the port that its answer is dialled with.
+    // Each port has its own lookup, because Node does not pass the port to a lookup function.
     optionsFor: (port) => ({ lookup: judgedLookup(resolve, port, policy), autoSelectFamily: true, ...trusted }),
   })
 
   const connect: buildConnector.connector = (target, callback) => {
     const port = portOf(target)
-    // For a literal address no lookup is ever called, so it is judged here.
+    // Node calls no lookup for a literal address, so it is judged here.
     if (isIP(target.hostname) !== 0 && judgeAddress(target.hostname, port, policy) === 'forbidden') {
       queueMicrotask(() => callback(new ForbiddenTargetError('forbidden address or port'), null))
       return
@@ -76,7 +79,7 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
     maxHeaderSize: 16 * 1024,
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 30_000,
-    // The fetcher holds its own deadlines: undici's idle one never ends a slow drip.
+    // The fetcher has its own deadlines, because undici's idle timeout never ends a slow drip.
     headersTimeout: 0,
     bodyTimeout: 0,
     factory: (origin, agentOptions) =>
@@ -99,9 +102,10 @@ export function createDispatcher(options: DispatcherOptions): FetchDispatcher {
 }
 
 /**
- * A connection that is being opened goes on without its request, until it is open or its time is over. As long it has the
- * place: so places bound what is looked up and dialled, however quickly archives are made and cancelled.
- * @param handler null if it was over before anything was dialled
+ * Gives the fetch's place back, but not before its connection is open or has failed. Connecting goes on after the
+ * request has been cancelled. If the place were free earlier, a client that quickly creates and cancels archives could
+ * have any number of lookups and connections under way.
+ * @param handler null if the attempt ended before anything was dialled
  */
 export function releaseAfterDial(
   dispatcher: FetchDispatcher,
@@ -116,7 +120,7 @@ export function releaseAfterDial(
 
 type ResolveAll = (hostname: string, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void
 
-/** Of a name's addresses so many are dialled, one after the other: a name may have thousands. */
+/** At most this many addresses of a name are dialled, one after the other, because a name may have thousands. */
 const MAX_ADDRESSES = 8
 
 /** Connections that open at the same time share one query. */
@@ -137,7 +141,7 @@ function oncePerHost(resolve: Resolve): ResolveAll {
   }
 }
 
-/** The first of both families in turns (RFC 8305 section 4). */
+/** Alternates between the two families, and keeps the first `MAX_ADDRESSES` (RFC 8305 section 4). */
 function inTurns(addresses: readonly LookupAddress[]): LookupAddress[] {
   const first = addresses[0]?.family
   const own = addresses.filter(({ family }) => family === first).slice(0, MAX_ADDRESSES)
@@ -146,7 +150,7 @@ function inTurns(addresses: readonly LookupAddress[]): LookupAddress[] {
   return [...turns, ...others.slice(own.length)].slice(0, MAX_ADDRESSES)
 }
 
-/** Hands on only addresses that may be dialled, so that the address judged is the address dialled. */
+/** Passes on only addresses that may be dialled, so the address that was judged is the one that is dialled. */
 function judgedLookup(resolve: ResolveAll, port: number, policy: AddressPolicy): LookupFunction {
   return (hostname: string, { all }: LookupOptions, callback) => {
     resolve(hostname, (error, addresses) => {

@@ -1,4 +1,4 @@
-// Fetches entries: attempt after attempt within the budget, until a body is whole or there is nothing more to try.
+// Fetches entries: makes attempts within the budget until a body is whole or no further attempt makes sense.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome } from './attempt.ts'
 import type { BodySink } from './body-sink.ts'
@@ -11,7 +11,7 @@ import type { ResponseFacts } from './response.ts'
 import { nextDelayMs } from './retry.ts'
 
 export interface FetcherLimits extends AttemptLimits {
-  /** From the entry's first attempt on, waits between attempts included. */
+  /** Counts from the entry's first attempt, and includes the waits between attempts. */
   readonly entryTimeoutMs: number
   readonly maxAttempts: number
 }
@@ -26,11 +26,11 @@ export type FetchOutcome = { readonly attempts: number } & (
 )
 
 export interface EntryRequest {
-  /** Entries of a lane start in this order. */
+  /** The entries of a lane start in this order. */
   readonly index: number
   readonly url: URL
   readonly sink: BodySink
-  /** What the sink holds from before, and goes on with. @default nothing */
+  /** What the sink already holds and can continue from. @default nothing */
   readonly received?: Received | null
   /** Called exactly once, unless the lane is closed first. */
   readonly done: (outcome: FetchOutcome) => void
@@ -45,18 +45,18 @@ export interface EntryFetch {
 export interface FetchLane {
   fetch(request: EntryRequest): EntryFetch
   kick(): void
-  /** Ends everything under way; no more callbacks come. */
+  /** Ends everything that is under way. No callback comes after that. */
   close(): void
 }
 
 export interface Fetcher extends Disposable {
-  /** For one archive of the client with this address. */
+  /** Opens the lane of one archive, for the client with this address. */
   openLane(mayStart: () => boolean, client?: string): FetchLane
-  /** Asks without fetching. */
+  /** Asks origins about files without fetching them. */
   readonly probe: Probe
 }
 
-/** How often deadlines are looked at; they are kept this exactly. */
+/** Deadlines are checked this often, so they may be late by as much. */
 const CHECK_EVERY_MS = 100
 
 export function createFetcher(options: FetcherOptions): Fetcher {
@@ -65,7 +65,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   const decoderPlaces = createDecoderPlaces()
   let ticker: NodeJS.Timeout | null = null
 
-  /** One timer for all: timers of their own would cost each small entry more than its parsing. */
+  /** One timer serves all runs, because a timer for each small entry would cost more than parsing its response. */
   function tick(): void {
     const nowMs = clock.monotonicMs()
     for (const run of underWay) run.check(nowMs)
@@ -110,9 +110,9 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       this.#lane.add(this)
     }
 
-    /** By the budget, when it is its turn. */
+    /** The budget calls this when it is this entry's turn. */
     start(release: Release): void {
-      // Its time may have run out while it waited for its turn.
+      // The entry's deadline may have passed while a retry waited for its turn.
       if (this.attempt > 0 && !this.#runs.has(this)) return release(null)
       const nowMs = clock.monotonicMs()
       const { url, sink } = this.#request

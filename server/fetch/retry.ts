@@ -1,17 +1,17 @@
-// Decides if a failed attempt is followed by another one, and after how long. No timers, no clock, no I/O.
+// Decides whether another attempt follows a failed one, and after what delay. No timers, no clock, no I/O.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 
 export interface AttemptFailure {
   readonly code: EntryFailureCode
   readonly httpStatus?: number | null | undefined
-  /** The header as the origin sent it. */
+  /** The Retry-After header as the origin sent it. */
   readonly retryAfter?: string | null | undefined
 }
 
 interface RetryLimits {
-  /** The first attempt counts. */
+  /** Includes the first attempt. */
   readonly maxAttempts: number
-  /** Wall clock: what a Retry-After date is held against. */
+  /** Wall clock time, which a Retry-After date is compared with. */
   readonly nowMs: number
   /** @default Math.random */
   readonly random?: () => number
@@ -21,7 +21,9 @@ const FIRST_DELAY_MS = 250
 const DELAY_FACTOR = 4
 const MAX_DELAY_MS = 30_000
 
-/** Whether the same request may well succeed a moment later; a policy, a limit or a broken origin stays what it is. */
+/**
+ * True if the same request may succeed a moment later. A policy, a limit or a broken origin does not change that fast.
+ */
 const isTransient = {
   BAD_URL: false,
   FORBIDDEN_TARGET: false,
@@ -31,8 +33,8 @@ const isTransient = {
   TLS_ERROR: false,
   HEADERS_TIMEOUT: true,
   BODY_TOO_SLOW: true,
-  ENTRY_TIMEOUT: false, // the entry's time in all is spent
-  HTTP_STATUS: true, // of these only the statuses below
+  ENTRY_TIMEOUT: false, // no time is left for this entry
+  HTTP_STATUS: true, // only for the statuses below
   TOO_MANY_REDIRECTS: false,
   BAD_RESPONSE: false,
   BODY_TRUNCATED: true,
@@ -44,8 +46,9 @@ const isTransient = {
 const transientStatuses: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
 
 /**
- * `attempt` is the one that just failed, 1 for the first. The delay is the backoff or what the origin asks for,
- * whichever is longer, with up to half a backoff on top so that entries that failed together do not return together.
+ * `attempt` is the number of the attempt that just failed; the first is 1. The delay is the backoff or what the origin
+ * asks for, whichever is longer. Up to half a backoff is added at random, so that entries that failed together do not
+ * retry together.
  */
 export function nextDelayMs(failure: AttemptFailure, attempt: number, limits: RetryLimits): number | 'stop' {
   const { maxAttempts, nowMs, random = Math.random } = limits
@@ -61,12 +64,12 @@ const IMF_FIXDATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2}
 const RFC850_DATE = /^[A-Z][a-z]{5,8}, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/
 const ASCTIME_DATE = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/
 
-/** RFC 9110 10.2.3: delta-seconds or an HTTP-date in one of the forms of 5.6.7; anything else asks for nothing. */
+/** Reads seconds or an HTTP-date (RFC 9110 sections 10.2.3 and 5.6.7). Any other value counts as no delay. */
 function retryAfterMs(header: string, nowMs: number): number {
   const value = header.trim()
   if (/^\d+$/.test(value)) return Number(value) * 1000
   if (IMF_FIXDATE.test(value) || RFC850_DATE.test(value)) return untilMs(Date.parse(value), nowMs)
-  // asctime names no zone and means UTC; Date.parse alone would take it for local time.
+  // An asctime date means UTC but names no zone, so Date.parse alone would read it as local time.
   if (ASCTIME_DATE.test(value)) return untilMs(Date.parse(`${value} GMT`), nowMs)
   return 0
 }
