@@ -1,4 +1,4 @@
-// Decides if an address may be dialled: a literal IP and a port in, a verdict out. No names, no DNS, no I/O.
+// Decides whether a literal IP address may be dialled on a port. No names, no DNS, no I/O.
 import ipaddr from 'ipaddr.js'
 
 type AddressVerdict = 'allowed' | 'forbidden'
@@ -9,7 +9,7 @@ interface Prefix {
   readonly bits: number
 }
 
-/** Addresses that an operator opens, or closes, in spite of everything else; `port: null` is every port. */
+/** Addresses that an operator allows or denies regardless of the tables below. `port: null` means every port. */
 export interface AllowRule extends Prefix {
   readonly port: number | null
 }
@@ -17,11 +17,11 @@ export interface AllowRule extends Prefix {
 export interface AddressPolicy {
   readonly allowedPorts: ReadonlySet<number>
   readonly allow: readonly AllowRule[]
-  /** Never dialled, though public or allowed. @default none */
+  /** Never dialled, even if public or allowed. @default none */
   readonly deny?: readonly AllowRule[]
 }
 
-/** Bytes of a canonical literal. Octal, hexadecimal and short spellings are none: systems read them differently. */
+/** The bytes of a canonical literal. Null for octal, hexadecimal and short spellings: systems read them differently. */
 function parseAddress(text: string): readonly number[] | null {
   if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text).octets : null
   const tail = text.slice(text.lastIndexOf(':') + 1)
@@ -29,7 +29,7 @@ function parseAddress(text: string): readonly number[] | null {
   return ipaddr.IPv6.isValid(text) ? ipaddr.IPv6.parse(text).toByteArray() : null
 }
 
-/** A plain address is a prefix of all its bits. Null unless the network is written without host bits. */
+/** A plain address counts as a prefix of full length. Null if the text is not a prefix, or has host bits set. */
 function parsePrefix(text: string): Prefix | null {
   const [, address = '', length] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
   const network = parseAddress(address)
@@ -52,13 +52,13 @@ function table(...rows: string[]): readonly Prefix[] {
   return rows.map((row) => parsePrefix(row)!)
 }
 
-/** IANA IPv4 Special-Purpose Address Registry (RFC 6890), and what else is not somebody's public server. */
+/** The IANA IPv4 Special-Purpose Address Registry (RFC 6890), and other ranges that hold no public servers. */
 const forbiddenV4 = table(
   '0.0.0.0/8', // "this network", RFC 791 3.2
   '10.0.0.0/8', // private, RFC 1918
   '100.64.0.0/10', // carrier-grade NAT, RFC 6598; holds 100.100.100.200, the metadata of Alibaba Cloud
   '127.0.0.0/8', // loopback, RFC 1122 3.2.1.3
-  '168.63.129.16', // numerically public: the host of every Azure machine, its metadata and DNS
+  '168.63.129.16', // looks public, but is the host of every Azure machine: its metadata and DNS
   '169.254.0.0/16', // link local, RFC 3927; holds the metadata of most clouds
   '172.16.0.0/12', // private, RFC 1918
   '192.0.0.0/24', // IETF protocol assignments, RFC 6890 2.1; holds 192.0.0.192, the metadata of Oracle Cloud Classic
@@ -76,15 +76,15 @@ const forbiddenV4 = table(
 )
 
 /**
- * Only 2000::/3 is given out as global unicast (RFC 4291 2.4, IANA IPv6 Global Unicast Address Assignments). Outside of
- * it, and so refused, are: unspecified, loopback, IPv4-compatible and IPv4-mapped ::/8 (RFC 4291 2.5), NAT64
+ * Only 2000::/3 is assigned as global unicast (RFC 4291 2.4, IANA IPv6 Global Unicast Address Assignments). Everything
+ * outside of it is refused: unspecified, loopback, IPv4-compatible and IPv4-mapped ::/8 (RFC 4291 2.5), NAT64
  * 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, RFC 8215), discard and dummy 100::/63 (RFC 6666, RFC 9780), segment
  * routing 5f00::/16 (RFC 9602), unique local fc00::/7 (RFC 4193; holds the metadata of EC2 fd00:ec2::254, Google
  * fd20:ce::254 and Scaleway fd00:42::42), link local fe80::/10, site local fec0::/10 (RFC 3879), multicast ff00::/8.
  */
 const globalUnicastV6 = parsePrefix('2000::/3')!
 
-/** IANA IPv6 Special-Purpose Address Registry, as far as it lies in 2000::/3. */
+/** The part of the IANA IPv6 Special-Purpose Address Registry that lies in 2000::/3. */
 const forbiddenV6 = table(
   '2001::/23', // IETF protocol assignments, RFC 2928: Teredo, benchmarking, AMT, AS112, ORCHID, drone ids
   '2001:db8::/32', // documentation, RFC 3849
@@ -93,12 +93,15 @@ const forbiddenV6 = table(
   '3fff::/20', // documentation, RFC 9637
 )
 
-/** ISATAP embeds an IPv4 address after 00-00-5E-FE, whatever the universal and group bits say (RFC 5214 6.1). */
+/** ISATAP embeds an IPv4 address after 00-00-5E-FE. The universal and group bits may be anything (RFC 5214 6.1). */
 function isIsatap(address: readonly number[]): boolean {
   return (address[8]! & 0xfc) === 0 && address[9] === 0 && address[10] === 0x5e && address[11] === 0xfe
 }
 
-/** Where an IPv6 address leads to an IPv4 address: mapped and compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056). */
+/**
+ * Prefixes that embed an IPv4 address, from byte `at`: mapped and compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4
+ * (RFC 3056).
+ */
 const embeddings: readonly { prefix: Prefix; at: number }[] = [
   { prefix: parsePrefix('::ffff:0:0/96')!, at: 12 },
   { prefix: parsePrefix('::/96')!, at: 12 },
@@ -106,7 +109,7 @@ const embeddings: readonly { prefix: Prefix; at: number }[] = [
   { prefix: parsePrefix('2002::/16')!, at: 2 },
 ]
 
-/** The same target in every spelling that a system dials alike: what is closed in one of them is closed in all. */
+/** All spellings that lead to the same target. A deny rule that matches one of them closes them all. */
 function spellingsOf(address: readonly number[]): (readonly number[])[] {
   if (address.length === 4) {
     const mapped = [...embeddings[0]!.prefix.network.slice(0, 12), ...address]
@@ -123,10 +126,10 @@ function isGlobalUnicast(address: readonly number[]): boolean {
 }
 
 /**
- * The verdict on one connection. `address` is a literal as a resolver or a WHATWG URL spells it: IPv6 may stand in
- * brackets or carry a zone, which is not looked at. A deny rule wins over all else, in whatever spelling
- * the address is given; an allow rule over range and port, and only for its own family: no IPv6 spelling of an allowed IPv4
- * address is allowed by it. What is no address is forbidden.
+ * The verdict on one connection. `address` is a literal as a resolver or a WHATWG URL spells it. An IPv6 address may
+ * have brackets or a zone; the zone is ignored. A deny rule overrides everything, in whatever spelling the address is
+ * given. An allow rule overrides the tables and the list of ports, but only for its own family: it does not allow an
+ * IPv6 spelling of an IPv4 address. Text that is not an address is forbidden.
  */
 export function judgeAddress(address: string, port: number, policy: AddressPolicy): AddressVerdict {
   const bracketed = address.startsWith('[') && address.endsWith(']') && address.includes(':')
@@ -142,7 +145,7 @@ export function judgeAddress(address: string, port: number, policy: AddressPolic
   return policy.allowedPorts.has(port) && isGlobalUnicast(bytes) ? 'allowed' : 'forbidden'
 }
 
-/** Whether no address at all may be dialled on this port: what can be said of a name that is not resolved. */
+/** True if no address may be dialled on this port. That much is known even before a name is resolved. */
 export function isPortClosed(port: number, { allowedPorts, allow }: AddressPolicy): boolean {
   return !allowedPorts.has(port) && !allow.some((rule) => rule.port === null || rule.port === port)
 }
@@ -151,7 +154,10 @@ function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 1 && port <= 65_535
 }
 
-/** Reads `ip:port`, `[ipv6]:port`, `ip` and CIDR, separated by commas. Throws with the first item that is none. */
+/**
+ * Reads `ip:port`, `[ipv6]:port`, `ip` and CIDR, separated by commas.
+ * @throws an error that names the first item that is none of these
+ */
 export function parseAllowList(text: string): AllowRule[] {
   return text
     .split(',')

@@ -1,16 +1,17 @@
-// Where the bytes of a body go: the side that fetches writes, the side that stores takes over and slows it down.
+// The interface between fetching and storing: the fetcher writes a body, and the sink takes it over and applies
+// backpressure.
 import type { Lease } from '../lib/blocks.ts'
 
-/** Where a body goes. Called while the response is parsed, so nothing here may wait. */
+/** Receives a body. The methods are called while the response is parsed, so none of them may wait. */
 export interface BodySink {
   /**
-   * A body begins, of `sizeBytes` if the origin told; what came before was another try and is void. Under `etag`, if there
-   * is one, a later request can go on with it.
+   * A body begins. Bytes of an earlier attempt are void. `sizeBytes` is null if the origin did not announce a size. If
+   * `etag` is not null, a later request can continue this body under it.
    */
   begin(sizeBytes: number | null, etag: string | null): void
   /**
-   * Takes over the chunk, and its lease if it has one: the bytes stay until that is released. False: send no more until
-   * the callback given to `whenReady` is called.
+   * Takes over the chunk, and its lease if it has one. The bytes stay unchanged until the lease is released. If the
+   * result is false, send no more until `whenReady` calls back.
    */
   write(chunk: Buffer, lease?: Lease | null): boolean
   whenReady(resume: () => void): void

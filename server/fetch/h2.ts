@@ -1,28 +1,37 @@
-// One connection of the agent's, held to the same promises over HTTP/2 as over HTTP/1.1. Dials nothing itself.
+// One connection of the agent. It keeps the same promises over HTTP/2 as over HTTP/1.1. Dials nothing itself.
 import { subscribe } from 'node:diagnostics_channel'
 import type { ClientHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { type buildConnector, Client, type Dispatcher } from 'undici'
 
-/** An origin that lets no stream begin for so long is given up: no deadline of a request's own reaches it before that. */
+/**
+ * A connection is closed if its origin lets no stream begin for this long. Before a stream begins, no deadline of a
+ * request reaches the connection, however late it is already.
+ */
 const NO_STREAM_TIMEOUT_MS = 30_000
 
-/** What came in on the stream of the current request. */
+/** What has arrived on the stream of the current request. */
 interface Incoming {
   bytes: number
-  /** By END_STREAM: node:http2 lets it end as well when it was reset (RST_STREAM with NO_ERROR) or abandoned. */
+  /**
+   * True only after END_STREAM. node:http2 also ends a stream that was reset (RST_STREAM with NO_ERROR) or abandoned.
+   */
   isEnded: boolean
 }
 
-/** Connections that are being opened, by the handler of the request they are opened for; each settles when that is over. */
+/**
+ * Connections that are being opened, by the handler of their request. A promise settles once the connection is open or
+ * has failed.
+ */
 export type Dials = Map<Dispatcher.DispatchHandler, Promise<void>>
 
-/** Set on a socket of HTTP/2, and read through its session. */
+/** Set on an HTTP/2 socket, so that a stream finds its connection by way of its session. */
 const CONNECTION = Symbol('connection')
 
 /**
- * One request at a time, in both versions, so that the cap on connections bounds what is open, and a request that is
- * aborted or broken closes its connection: a session that died in silence would otherwise be given to the next one.
+ * Carries one request at a time in both versions, so that the cap on connections also bounds the requests. A request
+ * that is aborted or breaks closes its connection. Otherwise the next request could get a session that is silently
+ * dead.
  */
 export class Connection extends Client {
   #socket: Socket | null = null
@@ -51,12 +60,12 @@ export class Connection extends Client {
     return super.dispatch({ ...request, headersTimeout: 0 }, watched)
   }
 
-  /** Over HTTP/1.1 undici knows by itself; a stream of which nothing is known is not trusted. */
+  /** undici checks this itself over HTTP/1.1. An HTTP/2 stream that was not seen is not trusted. */
   isWhole(bytes: number): boolean {
     return this.#socket === null || (this.incoming?.isEnded === true && this.incoming.bytes === bytes)
   }
 
-  /** undici closes it by itself over HTTP/1.1. */
+  /** Closes an HTTP/2 connection. undici itself closes one of HTTP/1.1. */
   drop(): void {
     this.#socket?.destroy()
   }
@@ -81,8 +90,9 @@ function withDials(
 }
 
 /**
- * undici takes a body without a length for whole however its stream ended, and drops what a paused one still holds when
- * trailers come. What was read from the connection must have been delivered, and its end been told.
+ * undici takes a body without a length for whole, however its stream ended. When trailers come, it drops the bytes that
+ * a paused body still holds. So a body counts as whole only if all bytes that were read from the stream were delivered,
+ * and the stream ended by END_STREAM.
  */
 class Watched implements Dispatcher.DispatchHandler {
   readonly #connection: Connection
@@ -95,7 +105,7 @@ class Watched implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    // Called again where a request is sent again because its stream was refused.
+    // undici sends a request again if its stream was refused, and then calls this again.
     this.#connection.incoming = null
     this.#handler.onRequestStart?.(controller, context)
   }
@@ -120,7 +130,7 @@ class Watched implements Dispatcher.DispatchHandler {
   }
 }
 
-/** undici does not show its streams; Node tells of each, while it is made. */
+/** undici does not expose its streams, but Node publishes each one when it is created. */
 subscribe('http2.client.stream.created', (message) => {
   const { stream } = message as { stream: ClientHttp2Stream }
   const connection = (stream.session?.socket as { [CONNECTION]?: Connection } | undefined)?.[CONNECTION]
@@ -130,7 +140,7 @@ subscribe('http2.client.stream.created', (message) => {
   const push = stream.push
   stream.push = (chunk: Buffer | null, encoding) => {
     if (chunk !== null) watched.bytes += chunk.length
-    // A stream that is reset is closed first and ended then.
+    // A stream that is reset is closed before it ends.
     else if (!stream.closed) watched.isEnded = true
     return push.call(stream, chunk, encoding)
   }

@@ -1,4 +1,4 @@
-// Asks origins by HEAD what they would send: one attempt each, within the budget. Receives no body and decides nothing.
+// Asks origins by HEAD what they would send, with one attempt for each file, within the budget. Receives no body.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome } from './attempt.ts'
@@ -24,8 +24,9 @@ export type ProbeOutcome =
   | { readonly ok: false; readonly code: EntryFailureCode; readonly httpStatus: number | null }
 
 /**
- * Asks for each target in order, as far as origins have room. Resolves to the outcomes by index once all are in; when
- * `signal` aborts, to those that are in by then. It has its share of the budget as an archive of that client has.
+ * Asks for the targets in order, as far as their origins have room. Resolves to the outcomes by index once all are in.
+ * If `signal` aborts, it resolves at once to those that are in. It gets the same share of the budget as an archive of
+ * that client.
  */
 export type Probe = (
   targets: Iterable<ProbeTarget>,
@@ -33,11 +34,11 @@ export type Probe = (
   client?: string,
 ) => Promise<Map<number, ProbeOutcome>>
 
-/** Queued or under way at a time; the budget decides how many of them really run. */
+/** At most this many targets are queued or under way. The budget decides how many of them run. */
 const LOOKAHEAD = 512
-/** How often deadlines are looked at; they are kept this exactly. */
+/** Deadlines are checked this often, so they may be late by as much. */
 const CHECK_EVERY_MS = 100
-/** RFC 9110 15.5.6 and 15.6.2: of the method, not of the file. A GET may well be answered. */
+/** RFC 9110 sections 15.5.6 and 15.6.2: these refuse the method, not the file. A GET may still succeed. */
 const NO_HEAD_STATUSES: ReadonlySet<number> = new Set([405, 501])
 
 export function createProbe({ dispatcher, budget, limits, clock, userAgent }: ProbeOptions): Probe {
@@ -90,7 +91,7 @@ export function createProbe({ dispatcher, budget, limits, clock, userAgent }: Pr
           clock,
           done,
         })
-        // What cannot even be sent is over by now.
+        // An attempt that could not be sent has already called `done`.
         if (!ended && !outcomes.has(index)) underWay.set(index, attempt)
       }
 

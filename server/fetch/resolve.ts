@@ -1,4 +1,5 @@
-// Resolves host names over sockets of its own, so that names that are never answered keep nobody else's waiting. Judges nothing.
+// Resolves host names over its own sockets, so that names that get no answer do not delay other names. Judges no
+// address.
 import { type LookupAddress, lookup } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { readFile, stat } from 'node:fs/promises'
@@ -12,21 +13,21 @@ export type Resolve = (
 ) => void
 
 export interface ResolverOptions {
-  /** One lookup takes no longer. */
+  /** The longest time of one lookup. */
   timeoutMs: number
-  /** "ip" or "ip:port". @default those of the system */
+  /** Name servers as "ip" or "ip:port". @default the system's name servers */
   servers?: readonly string[]
   /** @default "/etc/hosts" */
   hostsFile?: string
-  /** What only the system knows. @default getaddrinfo */
+  /** Resolves names that only the system knows. @default getaddrinfo */
   askSystem?: (hostname: string) => Promise<LookupAddress[]>
 }
 
-/** RFC 8305 section 3: the addresses of one family wait so long for those of the other. */
+/** After the addresses of one family have come, this is how long to wait for the other family (RFC 8305 section 3). */
 const OTHER_FAMILY_MS = 50
-/** The file of hosts is looked at this often at most. */
+/** The hosts file is checked for changes at most this often. */
 const HOSTS_FOR_MS = 1_000
-/** Names that wait for getaddrinfo. Further ones are told at once that they may be asked for later. */
+/** At most this many names wait for getaddrinfo. Any other fails at once, with an error that allows a retry. */
 const MAX_WAITING = 64
 const LOOPBACK: readonly LookupAddress[] = [
   { address: '127.0.0.1', family: 4 },
@@ -44,9 +45,10 @@ class ResolveError extends Error {
 }
 
 /**
- * getaddrinfo takes a thread for as long as a name server is silent, and libuv has two of them for all lookups: two silent
- * names stop everybody's. c-ares asks over sockets. What only the system knows, a name of one label or below `.local` that
- * the name servers do not have, is still asked of getaddrinfo, one name at a time.
+ * getaddrinfo occupies a thread for as long as a name server is silent. libuv has two threads for all lookups, so two
+ * silent names would stop all others. c-ares asks over sockets instead. Some names are known only to the system: names
+ * of one label and names below `.local`. If the name servers do not have such a name, getaddrinfo is asked, for one
+ * name at a time.
  */
 export function createResolver(options: ResolverOptions): Resolve {
   const { timeoutMs, servers, hostsFile = '/etc/hosts', askSystem = getaddrinfo } = options
@@ -56,7 +58,7 @@ export function createResolver(options: ResolverOptions): Resolve {
 
   async function resolve(hostname: string): Promise<LookupAddress[]> {
     const name = hostname.toLowerCase().replace(/\.$/, '')
-    // RFC 6761 section 6.3.
+    // RFC 6761 section 6.3: these names are always loopback.
     if (name === 'localhost' || name.endsWith('.localhost')) return [...LOOPBACK]
     const known = (await hostsOf()).get(name)
     if (known !== undefined) return [...known]
@@ -70,7 +72,7 @@ export function createResolver(options: ResolverOptions): Resolve {
   }
 
   async function ask(name: string): Promise<LookupAddress[]> {
-    // One for each name: it can be cancelled alone, and knows the system's servers of now.
+    // Each name has a resolver of its own: it can be cancelled alone, and it reads the system's current name servers.
     const resolver = new Resolver({ timeout: Math.max(1, Math.ceil(timeoutMs / 4)), tries: 2 })
     if (servers !== undefined) resolver.setServers(servers)
     const over = new AbortController()
@@ -99,7 +101,7 @@ export function createResolver(options: ResolverOptions): Resolve {
     }
   }
 
-  /** One that has waited too long is not looked up any more: a name takes a thread for seconds. */
+  /** A name that has waited too long is not looked up any more, because a lookup can occupy a thread for seconds. */
   function inTurn(name: string): Promise<LookupAddress[]> {
     if (waiting === MAX_WAITING) throw new ResolveError('EAI_AGAIN', name)
     waiting++
@@ -131,8 +133,8 @@ const getaddrinfo = (name: string): Promise<LookupAddress[]> =>
   })
 
 /**
- * A name that does not exist has no address of either family, so one answer says it for both (RFC 8020). That it has none of
- * one family says nothing of the other, which may be answered another time.
+ * If a name does not exist, it has no address of either family, so one such answer is enough (RFC 8020). An answer that
+ * it has no address of one family says nothing about the other family, which may be answered on another try.
  */
 function failureOf(name: string, failures: readonly unknown[]): ResolveError {
   const codes = failures.map((error) => (error as { code?: unknown }).code)
@@ -142,7 +144,10 @@ function failureOf(name: string, failures: readonly unknown[]): ResolveError {
 
 type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
 
-/** The addresses by name in a file as hosts(5) has it; read again when it has changed. All who ask meanwhile wait for one reading. */
+/**
+ * The addresses by name in a hosts(5) file. The file is read again when it has changed; calls in the meantime share
+ * that read.
+ */
 function createHosts(file: string): () => Promise<Hosts> {
   let hosts: Promise<Hosts> = Promise.resolve(new Map())
   let changedMs: number | null = null

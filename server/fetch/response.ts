@@ -1,4 +1,5 @@
-// What a response means for an attempt: another address, a body, or a failure. Pure: a status and headers in, a verdict out.
+// Decides what a response means for an attempt: a redirect, a body, or a failure. Judges status and headers only; no
+// I/O.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { firstValue } from '#contracts/formats/http.ts'
 import { type Coding, codingsToUndo, isPlainlyFramed } from './decode.ts'
@@ -15,9 +16,9 @@ export interface ResponseFacts {
 }
 
 export interface ResponseContext {
-  /** What was asked for. */
+  /** The URL of this request, after any redirects. */
   readonly url: URL
-  /** What is there from an earlier attempt: the request asked for the rest. */
+  /** What an earlier attempt received. The request asked for the rest. Null if it asked for the whole file. */
   readonly received: Received | null
   readonly maxEntryBytes: number
 }
@@ -25,35 +26,35 @@ export interface ResponseContext {
 export interface BodyVerdict {
   readonly kind: 'body'
   readonly facts: ResponseFacts
-  /** To be undone, in this order; empty for a body that is sent as it is. */
+  /** Content codings to undo, in this order. Empty if the body is not encoded. */
   readonly codings: readonly Coding[]
-  /** How many bytes of the body are there already. */
+  /** How many bytes of the body an earlier attempt received; the response continues after them. */
   readonly from: number
-  /** Of the whole body as it is sent; null if that is not known. */
+  /** The size of the whole body as it is sent, before decoding; null if it is not known. */
   readonly sizeBytes: number | null
-  /** As they are sent. More of them fail as ENTRY_TOO_LARGE. */
+  /** The limit for bytes as they are sent, before decoding. A larger body fails as ENTRY_TOO_LARGE. */
   readonly maxReceivedBytes: number
-  /** A later attempt can go on under it; null if it cannot. */
+  /** A later attempt can continue the body under this validator; null if it cannot continue. */
   readonly etag: string | null
 }
 
 export type ResponseVerdict =
   | { readonly kind: 'follow'; readonly location: string }
   | BodyVerdict
-  /** The attempt has failed; a little of the response's body is read, so that the connection can serve on. */
+  /** The attempt has failed. A small body is still read, so that the connection can be used again. */
   | { readonly kind: 'failed'; readonly code: EntryFailureCode; readonly retryAfter: string | null }
-  /** The attempt has failed, and nothing of this response is wanted. */
+  /** The attempt has failed, and the response is aborted. */
   | { readonly kind: 'unusable'; readonly code: EntryFailureCode }
 
-/** RFC 9110 section 15.4; 304 to 306 lead nowhere. */
+/** RFC 9110 section 15.4. The statuses 304 to 306 name no other address. */
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
-/** For a final response, whose status is 200 or more. */
+/** Judges a final response, whose status is 200 or higher. */
 export function judgeResponse(status: number, headers: HeaderFields, context: ResponseContext): ResponseVerdict {
   const location = firstValue(headers.location)
   if (REDIRECTS.has(status) && location !== undefined) return { kind: 'follow', location }
   if (status === 200 || status === 203 || status === 206) return judgeBody(status, headers, context)
-  // 416: the file is shorter than what is there of it, so it has changed.
+  // 416 means that the file is shorter than what was received of it, so it has changed.
   if (status === 416 && context.received !== null) return { kind: 'failed', code: 'SOURCE_CHANGED', retryAfter: null }
   return { kind: 'failed', code: 'HTTP_STATUS', retryAfter: firstValue(headers['retry-after']) ?? null }
 }
@@ -76,20 +77,21 @@ function judgeBody(status: number, headers: HeaderFields, context: ResponseConte
   if (status === 206) {
     const range = parseContentRange(firstValue(headers['content-range']))
     if (received === null) {
-      // Nobody asked for a part: only all of it will do.
+      // The request asked for no range, so a partial response must hold the whole file.
       if (range === null || range.first !== 0 || range.total !== range.last + 1) return unusable('BAD_RESPONSE')
     } else if (isEncoded || !continues(received, range, etag)) {
-      // What is there is not encoded, so an encoded part never continues it.
+      // The received bytes are not encoded, so an encoded part cannot continue them.
       return unusable('SOURCE_CHANGED')
     }
     if (announced !== null && announced !== range!.last - range!.first + 1) return unusable('BAD_RESPONSE')
     sizeBytes = range!.total
     from = range!.first
   }
-  // The limit is for what comes out. An encoding may add a little, and may also go on without an end while nothing comes out.
+  // The limit is for decoded bytes. An encoding may add a little. An endless one that decodes to nothing needs a limit
+  // too.
   const maxReceivedBytes = isEncoded ? 2 * maxEntryBytes : maxEntryBytes
   if (sizeBytes !== null && sizeBytes > maxReceivedBytes) return unusable('ENTRY_TOO_LARGE')
-  // No part of an encoded body is of use.
+  // A part of an encoded body is of no use later, so it gets no validator.
   return { kind: 'body', facts, codings, from, sizeBytes, maxReceivedBytes, etag: isEncoded ? null : etag }
 }
 

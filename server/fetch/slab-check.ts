@@ -1,4 +1,4 @@
-// Tries the pooled sockets once, before they are relied upon: one body from a loopback server of its own.
+// Checks once that pooled sockets work here, by fetching a body from its own loopback server.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,20 +7,20 @@ import { crc32 } from '../lib/crc32.ts'
 import { parseAllowList } from './address.ts'
 import { createDispatcher, type FetchDispatcher } from './dispatcher.ts'
 
-/** Several slabs full, or nothing would be used again. */
+/** The body fills several slabs, so that some slabs are reused. */
 const BODY_BYTES = 2 * 1024 * 1024
-/** So much of it is held at a time, and read only when that is reached. */
+/** Chunks are held until they have this many bytes, and only then read, so that a slab reused too early shows. */
 const HELD_BYTES = 512 * 1024
 const DEADLINE_MS = 1_000
 
 export interface SlabCheckOptions {
   /** @default 1000 */
   deadlineMs?: number
-  /** Called for each dispatcher made. @default createDispatcher */
+  /** Makes the dispatcher. @default createDispatcher */
   open?: typeof createDispatcher
 }
 
-/** What is wrong with pooled sockets on this machine; null if they work. Never rejects. */
+/** Reports what is wrong with pooled sockets on this machine; null if they work. Never rejects. */
 export async function findSlabFault({
   deadlineMs = DEADLINE_MS,
   open = createDispatcher,

@@ -1,25 +1,26 @@
-// When the fetches under way are enough: those of a busy process are only made later by more of them. Counts; starts nothing.
+// Decides when enough fetches are under way: in a busy process, more of them only delay the others. Counts, starts
+// nothing.
 import { type Clock, systemClock } from '../lib/clock.ts'
 
 export interface Throttle {
   /**
-   * One more would be one too many: the process is busy, and those under way are at least four, of 4 MiB between them, that
-   * bring 100 MB a second, judged by what has ended.
+   * True if another fetch would only delay the others: the process is busy, and at least four fetches are under way. By
+   * the averages of those that have ended, they have 4 MiB together and bring 100 MB a second.
    */
   isEnough(active: number): boolean
   started(): void
-  /** A fetch has ended that brought so many bytes in so much time. */
+  /** A fetch has ended that brought `bytes` in `tookMs`. */
   ended(bytes: number, tookMs: number): void
 }
 
 const MIN_FETCHES = 4
-/** Small bodies are mostly waited for: more of them at a time are quicker. */
+/** Fetching small bodies is mostly waiting, so more of them at a time are faster. */
 const MIN_BYTES = 4 * 1024 * 1024
-/** From slow origins, too, more bodies at a time are quicker. */
+/** Bodies from slow origins are also faster if more of them come at a time. */
 const MIN_BYTES_PER_MS = 100_000
-/** Where none has ended for so long, those under way are slow ones, whatever the last were: one more is let in. */
+/** If no fetch has started or ended for this long, those under way are slow, so one more is let in. */
 const MAX_MS = 100
-/** A body that goes on and on says little of the others. */
+/** One very large body says little about the others, so only this much of it counts. */
 const MAX_COUNTED_BYTES = 4 * 1024 * 1024
 
 interface Means {
@@ -28,11 +29,11 @@ interface Means {
 }
 
 /**
- * Large bodies that come in together from quick origins are all late, and make every turn of the loop long. A few at a time
- * come in one after the other, in the same time altogether, and each archive has its first the sooner.
+ * If many large bodies come in together from fast origins, all of them are late, and every turn of the event loop is
+ * long. If only a few come in at a time, the total time is the same, and each archive has its first body sooner.
  *
- * Makes one for each client, which judges by what its own fetches bring. A new one begins with what all of them brought:
- * with nothing to go by, the first bodies of fifty archives would all come in together.
+ * Each client has its own throttle, which judges by that client's fetches. A new throttle starts with the averages of
+ * all clients. Without them, the first bodies of fifty archives would all come in together.
  */
 export function createThrottles(
   isBusy: () => boolean,
@@ -41,7 +42,7 @@ export function createThrottles(
   const ofAll: Means = { bytes: 0, ms: 0 }
   return () => {
     const own: Means = { ...ofAll }
-    /** When one started or ended. */
+    /** When a fetch last started or ended. */
     let movedMs = 0
     return {
       isEnough(active) {
