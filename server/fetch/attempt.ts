@@ -1,4 +1,5 @@
-// One attempt at one body: a request, its redirects, its deadlines, until the body is whole or an outcome says why not.
+// One attempt at one body: sends the request, follows redirects and keeps deadlines until the body is whole or has
+// failed.
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { assertNever } from '../lib/assert.ts'
@@ -16,11 +17,11 @@ export interface AttemptLimits {
   /** Bodies larger than this fail as ENTRY_TOO_LARGE. */
   readonly maxEntryBytes: number
   readonly maxRedirects: number
-  /** From the connection to the end of the response headers; anew for each redirect. */
+  /** From connecting to the end of the response headers. It starts again at each redirect. */
   readonly headersTimeoutMs: number
-  /** Longest silence in a body. */
+  /** The longest silence in a body. */
   readonly idleTimeoutMs: number
-  /** Least average over each idle time. */
+  /** The lowest average rate of a body, taken over each `idleTimeoutMs`. */
   readonly minBytesPerSecond: number
 }
 
@@ -29,7 +30,7 @@ export interface AttemptFailed {
   readonly code: EntryFailureCode
   readonly httpStatus: number | null
   readonly retryAfter: string | null
-  /** Set where the next attempt may continue instead of starting over. */
+  /** What the next attempt can continue from; null if it must start over. */
   readonly received: Received | null
 }
 type AttemptWhole = { readonly ok: true } & ResponseFacts
@@ -37,7 +38,7 @@ export type AttemptOutcome = AttemptWhole | AttemptFailed
 
 export interface AttemptRequest {
   readonly url: URL
-  /** HEAD is over with the headers: the sink is told what begins, and nothing comes. @default 'GET' */
+  /** HEAD ends with the headers: the sink's `begin` is called, and no bytes follow. @default 'GET' */
   readonly method?: 'GET' | 'HEAD'
   readonly userAgent: string
   readonly sink: BodySink
@@ -45,18 +46,19 @@ export interface AttemptRequest {
   readonly received: Received | null
   readonly limits: AttemptLimits
   readonly clock: Clock
-  /** One for all attempts of a process. @default its own */
+  /** All attempts of a process share one. @default its own */
   readonly decoderPlaces?: DecoderPlaces
-  /** Whose entry it is, where places are shared. @default its own */
+  /** Lanes share the decoders fairly; this is the lane of the entry. @default its own */
   readonly lane?: object
   /** Called exactly once. */
   readonly done: (outcome: AttemptOutcome) => void
 }
 
-/** Bodies of redirects and errors are read up to this, so that the connection can serve on. */
+/** Bodies of redirects and errors are read up to this size, so that the connection can be used again. */
 const MAX_DISCARDED_BYTES = 64 * 1024
-/** Before the final responses of an attempt, and UTF-16 units of their headers: HTTP has no limit (RFC 9110 section 15.2). */
+/** Interim responses in one attempt. HTTP itself has no limit for them (RFC 9110 section 15.2). */
 const MAX_INTERIM_RESPONSES = 16
+/** Their headers together, in UTF-16 units. */
 const MAX_INTERIM_LENGTH = 64 * 1024
 
 export class Attempt implements Dispatcher.DispatchHandler {
@@ -68,21 +70,21 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #interimLength = 0
   #controller: Dispatcher.DispatchController | null = null
   #phase: 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'waiting'
-  /** What happens when the discarded body has ended. */
+  /** Called when the discarded body has ended. */
   #afterDiscard: () => void = () => {}
-  /** What becomes of it once the body is whole. */
+  /** The outcome to report once the body is whole. */
   #whole: AttemptWhole | null = null
   #etag: string | null = null
-  /** Undoes an encoding nobody asked for; then the sizes below are of the encoded body. */
+  /** Undoes an encoding that was not asked for. If it is set, the sizes below are of the encoded body. */
   #decoder: Decoder | null = null
   #sizeBytes: number | null
   #receivedBytes: number
   #maxReceivedBytes = 0
   #discardedBytes = 0
   #paused = false
-  /** When the current wait began: for the headers, later for the next byte. */
+  /** When the current wait began: the wait for the headers, later the wait for the next byte. */
   #sinceMs: number
-  /** The window in which the minimum rate is taken. */
+  /** When the window began in which the minimum rate is measured. */
   #windowMs: number
   #windowBytes = 0
   #bytesSinceCheck = 0
@@ -97,7 +99,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#dispatch()
   }
 
-  /** Where it has got to by redirects. */
+  /** The current URL, after the redirects so far. */
   get url(): URL {
     return this.#url
   }
@@ -110,22 +112,22 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return this.#decoder === null ? this.#sizeBytes : null
   }
 
-  /** Ends it without an outcome of its own: `done` gets this code. */
+  /** Ends the attempt from outside: `done` gets this code. */
   end(code: EntryFailureCode): void {
     if (this.#phase !== 'settled') this.#fail(code, null)
   }
 
-  /** Holds the deadlines; called some times a second. */
+  /** Enforces the deadlines. Must be called some times a second. */
   check(nowMs: number): void {
     const { headersTimeoutMs, idleTimeoutMs, minBytesPerSecond } = this.#request.limits
-    // Once the origin has sent everything, there is nothing more to wait for from it.
+    // While decoding, the origin has sent everything, so none of its deadlines apply.
     if (this.#phase === 'settled' || this.#phase === 'decoding') return
     if (this.#phase === 'waiting') {
       if (nowMs - this.#sinceMs > headersTimeoutMs) this.#fail('HEADERS_TIMEOUT', null)
       return
     }
-    // While we ourselves ask for no bytes, the origin cannot be blamed.
     if (this.#decoder?.keepsPlace(nowMs) === false) return this.#tooSlow()
+    // Silence is not the origin's fault while this side has paused it.
     if (this.#paused) this.#startWindow(nowMs)
     if (this.#bytesSinceCheck > 0 || this.#paused) this.#sinceMs = nowMs
     this.#windowBytes += this.#bytesSinceCheck
@@ -138,7 +140,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #tooSlow(): void {
-    // Of a redirect or an error all that matters is known; its body is just not waited for any longer.
+    // The headers of a redirect or an error say all that matters, so a slow body of one is only abandoned.
     if (this.#phase === 'discarding') this.#controller?.abort(new Error('too slow to be worth discarding'))
     else this.#fail('BODY_TOO_SLOW', null)
   }
@@ -161,7 +163,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    // Until now it waited for a connection, which has a limit of its own; the answer has all of its time yet.
+    // Connecting has a time limit of its own, so the time for the headers starts only now.
     if (this.#phase === 'waiting') this.#sinceMs = this.#request.clock.monotonicMs()
     if (this.#phase === 'settled') controller.abort(new Error('ended before it began'))
   }
@@ -185,7 +187,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** Nobody asked for another protocol; the others say nothing we need. */
+  /** Ignores interim responses, but fails on too many of them and on 101, because no other protocol was asked for. */
   #passInterim(status: number, headers: HeaderFields): void {
     this.#interimLength += lengthOf(headers)
     const isTooMuch = ++this.#interimResponses > MAX_INTERIM_RESPONSES || this.#interimLength > MAX_INTERIM_LENGTH
@@ -208,18 +210,18 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    // Every chunk is held, whatever becomes of it: that proves to its socket that all bytes before it are parsed.
+    // Every chunk is held, even one that is thrown away: it proves to its socket that all earlier bytes are parsed.
     const lease = this.#dispatcher.hold(chunk)
     if (!this.#isWanted(controller, chunk)) return lease?.release()
     const target = this.#decoder ?? this.#request.sink
     const hasRoom = target.write(chunk, lease)
-    // A decoder has copied it.
+    // The decoder has copied the chunk.
     if (this.#decoder !== null) lease?.release()
     if (hasRoom) return
     this.#paused = true
     controller.pause()
     target.whenReady(() => {
-      // Never from within another response's callback: undici's parser is not reentrant.
+      // undici's parser is not reentrant, so this must not resume from within another response's callback.
       setImmediate(() => {
         this.#paused = false
         if (this.#phase === 'body') controller.resume()
@@ -227,7 +229,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     })
   }
 
-  /** Counts the chunk; false if it belongs to no body that is wanted. */
+  /** Counts the chunk. False if its body is discarded, has failed, or fails with this chunk. */
   #isWanted(controller: Dispatcher.DispatchController, chunk: Buffer): boolean {
     this.#bytesSinceCheck += chunk.length
     if (this.#phase === 'discarding') {
@@ -292,7 +294,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     controller?.abort(new Error(code))
   }
 
-  /** What the next attempt may go on from; before a body began, that is what this one was given. */
+  /** What the next attempt can continue from. If no body has begun, that is what this attempt was given. */
   #resumable(code: EntryFailureCode): Received | null {
     if (this.#phase !== 'body') return code === 'SOURCE_CHANGED' ? null : this.#request.received
     if (code !== 'BODY_TRUNCATED' && code !== 'BODY_TOO_SLOW') return null

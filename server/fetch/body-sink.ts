@@ -1,5 +1,4 @@
-// The interface between fetching and storing: the fetcher writes a body, and the sink takes it over and applies
-// backpressure.
+// The interface between fetching and storing: the fetcher writes a body, and the sink takes it over or slows it down.
 import type { Lease } from '../lib/blocks.ts'
 
 /** Receives a body. The methods are called while the response is parsed, so none of them may wait. */

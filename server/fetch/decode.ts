@@ -1,4 +1,4 @@
-// Undoes content codings nobody asked for: which ones, and the streams that do it, all bounded. Knows no sockets, no files.
+// Undoes content codings that were not asked for: decides which ones, and decodes within limits. No sockets, no files.
 import {
   createBrotliDecompress,
   createGunzip,
@@ -14,7 +14,7 @@ import { proposeName } from './name.ts'
 
 export type Coding = 'gzip' | 'deflate' | 'br' | 'zstd'
 
-/** Names as RFC 9110 section 8.4.1 and RFC 8878 section 7.2 have them. */
+/** The names are those of RFC 9110 section 8.4.1 and RFC 8878 section 7.2. */
 const codingByName: Readonly<Record<string, Coding>> = {
   gzip: 'gzip',
   'x-gzip': 'gzip',
@@ -23,12 +23,15 @@ const codingByName: Readonly<Record<string, Coding>> = {
   zstd: 'zstd',
 }
 
-/** Nobody honest needs more, and each costs a window. */
+/** An honest origin needs no more, and each coding costs a window of memory. */
 const MAX_CODINGS = 3
-/** UTF-16 units. Room for all of these, some that say nothing, and spaces. */
+/** In UTF-16 units. That is enough for all of these codings, a few `identity`, and spaces. */
 const MAX_ENCODING_LENGTH = 256
 
-/** Files that are encoded in themselves: by coding, without "x-", their extensions and their types below application/. */
+/**
+ * Files that are themselves in an encoded format. For each coding (without "x-") their extensions, and their types
+ * below application/.
+ */
 const encodedFiles: Readonly<Record<string, { extensions: readonly string[]; types: readonly string[] }>> = {
   gzip: { extensions: ['gz', 'tgz', 'taz', 'svgz'], types: ['gzip', 'gunzip', 'tgz'] },
   compress: { extensions: ['z', 'taz'], types: ['compress'] },
@@ -38,7 +41,7 @@ const encodedFiles: Readonly<Record<string, { extensions: readonly string[]; typ
   zstd: { extensions: ['zst', 'tzst'], types: ['zstd'] },
 }
 
-/** What says which file it is. */
+/** What a response says about the kind of its file. */
 interface FileFacts {
   readonly finalUrl: URL
   readonly contentType: string | null
@@ -46,12 +49,12 @@ interface FileFacts {
 }
 
 /**
- * What must be undone to have the file, outermost first; null if that cannot be done.
+ * The codings to undo to get the file, outermost first; null if they cannot be undone.
  *
- * Many servers call it a coding that a file is compressed in itself (Apache's `AddEncoding x-gzip .gz`). By RFC 9110
- * section 8.4 one would then save a bare tar as `a.tar.gz`. As wget and Firefox do, the coding next to the file is taken
- * for a part of it where its name or its type says so. The price: a server that really wraps a `.gz` into gzip once
- * more, which it was asked not to do, gets its wrapping saved.
+ * Many servers report the compression of a compressed file as its content coding (Apache's `AddEncoding x-gzip .gz`).
+ * By RFC 9110 section 8.4, a bare tar would then be saved as `a.tar.gz`. So, as in wget and Firefox, the innermost
+ * coding is taken as part of the file if the file's name or type says so. This has a price: if a server really wraps a
+ * `.gz` into gzip once more, which it was asked not to do, the wrapping is saved too.
  */
 export function codingsToUndo(contentEncoding: string | string[] | undefined, file: FileFacts): Coding[] | null {
   if (contentEncoding === undefined) return []
@@ -61,14 +64,14 @@ export function codingsToUndo(contentEncoding: string | string[] | undefined, fi
     .flatMap((field) => field.split(','))
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '' && name !== 'identity')
-  // In the order they were applied: the first lies next to the file (RFC 9110 section 8.4).
+  // The names are in the order in which the codings were applied, so the first is the innermost (RFC 9110 section 8.4).
   if (names.length > 0 && isOfTheFile(names[0]!, file)) names.shift()
   if (names.length > MAX_CODINGS) return null
   const codings = names.reverse().map((name) => (Object.hasOwn(codingByName, name) ? codingByName[name]! : null))
   return codings.includes(null) ? null : (codings as Coding[])
 }
 
-/** False if a transfer coding other than chunks lies around the body: it was not asked for by TE (RFC 9112 section 7.4). */
+/** False if the body has a transfer coding other than chunked, because TE asked for no other (RFC 9112 section 7.4). */
 export function isPlainlyFramed(transferEncoding: string | string[] | undefined): boolean {
   return ['', 'identity', 'chunked'].includes(
     String(transferEncoding ?? '')
@@ -91,39 +94,41 @@ function withoutX(name: string): string {
   return name.startsWith('x-') ? name.slice(2) : name
 }
 
-/** Decoders with windows of megabytes; the others take some 50 KiB each. */
+/** True for decoders with windows of megabytes. The others take about 50 KiB each. */
 const isWide = { gzip: false, deflate: false, br: true, zstd: true } as const satisfies Record<Coding, boolean>
 
 export interface DecoderOptions {
-  /** Outermost first; at least one. */
+  /** Outermost first. There is at least one. */
   codings: readonly Coding[]
   sink: Pick<BodySink, 'write' | 'whenReady'>
-  /** More decoded bytes fail as ENTRY_TOO_LARGE, and never reach the sink. */
+  /** A body with more decoded bytes fails as ENTRY_TOO_LARGE. The bytes beyond never reach the sink. */
   maxEntryBytes: number
   places: DecoderPlaces
-  /** Whose body it is. */
+  /** The lane of the body's entry; lanes share the semaphore fairly. */
   lane: object
-  /** Called at most once: null once the sink has all of a sound body. */
+  /** Called at most once, with null when the sink has taken the whole body and the encoding was sound. */
   done: (code: EntryFailureCode | null) => void
 }
 
 export interface Decoder extends Pick<BodySink, 'write' | 'whenReady'> {
   readonly decodedBytes: number
-  /** The encoded body is whole. */
+  /** Call this when the encoded body is whole. */
   end(): void
-  /** Called some times a second: false if others wait for its place, and too little comes for it to be kept. */
+  /**
+   * Must be called some times a second. False if others wait for a permit, and this body is too slow to keep its own.
+   */
   keepsPlace(nowMs: number): boolean
-  /** Ends everything; `done` is not called any more. */
+  /** Stops decoding and gives up its permit. `done` is not called after that. */
   destroy(): void
 }
 
-/** Encoded bytes that may wait to be decoded. */
+/** When this many encoded bytes wait to be decoded, the origin is paused. */
 const MAX_WAITING_BYTES = 128 * 1024
-/** Deflate has 1 032 bytes for one at most (zlib's technical notes), so an honest one never meets this. */
+/** One byte of deflate becomes at most 1 032 bytes (zlib's technical notes), so an honest body stays below this. */
 const MAX_RATIO = 1_100
-/** A small body may be whatever it is. */
+/** A body up to this size may have any ratio. */
 const FREE_BYTES = 16 * 1024 * 1024
-/** While others wait, this much must come for a place that is held, on the average over the window. */
+/** While others wait, a body that holds a permit must come at this rate, on average over the window. */
 const MIN_BYTES_PER_SECOND = 32 * 1024
 const WINDOW_MS = 5_000
 
@@ -134,9 +139,9 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
   let waitingBytes = 0
   let resume: (() => void) | null = null
   let over = false
-  /** What came before there was a place. */
+  /** Calls that wait for the permit; null once it is granted, or if none is needed. */
   let early: (() => void)[] | null = width === 0 ? null : []
-  /** Gives the place back, or ends the wait for one; null before there is anything to decode. */
+  /** Gives the permit back, or ends the wait for it; null before it was asked for. */
   let release: (() => void) | null = null
   let windowMs = 0
   let windowBytes = 0
@@ -158,11 +163,11 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
     stages.unshift(openStage(coding, stages[0]!, isBomb, () => finish('BAD_ENCODING')))
   }
 
-  /** Who waits for a place for a body on its way, and has all of it now, waits in the other row. */
+  /** If the body becomes whole while it waits, this asks anew, because whole bodies have a queue of their own. */
   function askForPlace(isWhole: boolean): void {
     release?.()
     release = places.take({ count: width, lane, isWhole, granted: placed })
-    // It may have had its place at once, and have ended already.
+    // The permit may have been granted at once, and the body may have failed already.
     if (over) release()
   }
 
@@ -191,7 +196,7 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
     windowBytes = 0
   }
 
-  /** In their order, now or once there is a place. */
+  /** Runs the calls in their order: now, or once there is a permit. */
   function whenPlaced(call: () => void): void {
     if (early === null) call()
     else early.push(call)
@@ -211,13 +216,13 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
     },
     write(chunk) {
       if (over || chunk.length === 0) return true
-      // zlib reads from what it is given on another thread and at its leisure, while the socket's memory is used again.
+      // zlib reads its input later, on another thread, and by then the socket's memory may have been reused.
       const copy = Buffer.from(chunk)
       encodedBytes += copy.length
       windowBytes += copy.length
       waitingBytes += copy.length
       whenPlaced(() => stages[0]!.write(copy, () => taken(copy.length)))
-      // Until so much is there, a slow origin costs nobody a place.
+      // It asks only once a full buffer waits, so a body from a slow origin does not occupy a permit meanwhile.
       if (early !== null && release === null && waitingBytes >= MAX_WAITING_BYTES) askForPlace(false)
       return waitingBytes < MAX_WAITING_BYTES
     },
@@ -231,7 +236,7 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
       if (early !== null) askForPlace(true)
     },
     keepsPlace(nowMs) {
-      // Where much waits to be decoded, it is not the origin that is slow.
+      // If much input waits to be decoded, it is not the origin that is slow.
       const couldTakeMore = release !== null && early === null && waitingBytes < MAX_WAITING_BYTES / 2
       if (!couldTakeMore || !places.isContended || windowMs === 0) startWindow(nowMs)
       const elapsedMs = nowMs - windowMs
@@ -245,22 +250,22 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
 }
 
 interface Stage {
-  /** One chunk after the other: the next may come before `taken` is called, but then waits in memory. */
+  /** Takes chunks in order. The next chunk may come before `taken` is called, but it then waits in memory. */
   write(chunk: Buffer, taken: () => void): void
   end(): void
   destroy(): void
 }
 
-/** Memory of each piece that comes out. */
+/** The size of each decoded piece. */
 const CHUNK_BYTES = 32 * 1024
 
 const streamOf = {
-  // Members one after the other are one file (RFC 1952 section 2.2): here what follows the end is found by its count.
+  // A gzip file may have several members (RFC 1952 section 2.2). Garbage after them shows in the count of bytes.
   gzip: () => createGunzip({ chunkSize: CHUNK_BYTES }),
-  // The coding is zlib's format (RFC 9110 section 8.4.1.2), but some send bare deflate. A zlib header says method 8.
+  // The coding means zlib's format (RFC 9110 section 8.4.1.2), but some send bare deflate. A zlib header has method 8.
   deflate: (first: Buffer) => ((first[0]! & 0x0f) === 8 ? createInflate : createInflateRaw)(STRICT),
   br: () => createBrotliDecompress(STRICT),
-  // Content codings use windows of 8 MiB at most (RFC 9659 section 3).
+  // As a content coding, zstd may use windows of at most 8 MiB (RFC 9659 section 3).
   zstd: () => createZstdDecompress({ ...STRICT, params: { [zlib.ZSTD_d_windowLogMax]: 23 } }),
 } as const satisfies Record<Coding, (first: Buffer) => NodeJS.ReadWriteStream>
 
@@ -294,7 +299,7 @@ function openStage(coding: Coding, next: Stage, isBomb: (madeBytes: number) => b
       stream.write(chunk, () => taken())
     },
     end() {
-      // Nothing at all is no encoded body, not even of an empty file.
+      // An encoded body has at least a header, even if the file is empty.
       if (stream === null) failed()
       else stream.end()
     },
@@ -302,7 +307,7 @@ function openStage(coding: Coding, next: Stage, isBomb: (madeBytes: number) => b
   }
 }
 
-/** A body may wait in memory for long: what is small must not keep all of the piece it lies in. */
+/** Copies a small chunk. A body may wait in memory for long, and must not keep alive a larger buffer around it. */
 function compact(chunk: Buffer): Buffer {
   if (chunk.length * 2 >= chunk.buffer.byteLength) return chunk
   const own = Buffer.allocUnsafeSlow(chunk.length)

@@ -5,8 +5,7 @@ import type { Socket } from 'node:net'
 import { type buildConnector, Client, type Dispatcher } from 'undici'
 
 /**
- * A connection is closed if its origin lets no stream begin for this long. Before a stream begins, no deadline of a
- * request reaches the connection, however late it is already.
+ * A connection is closed if no stream begins for this long. Before one begins, no deadline of a request can close it.
  */
 const NO_STREAM_TIMEOUT_MS = 30_000
 

@@ -1,5 +1,4 @@
-// Resolves host names over its own sockets, so that names that get no answer do not delay other names. Judges no
-// address.
+// Resolves host names over its own sockets, so that a name that gets no answer does not delay others. Judges nothing.
 import { type LookupAddress, lookup } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { readFile, stat } from 'node:fs/promises'

@@ -1,5 +1,4 @@
-// Decides when enough fetches are under way: in a busy process, more of them only delay the others. Counts, starts
-// nothing.
+// Decides when enough fetches are under way: in a busy process, more of them only delay the others. Starts nothing.
 import { type Clock, systemClock } from '../lib/clock.ts'
 
 export interface Throttle {
