@@ -6,7 +6,7 @@ import { assertNever } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { BodySink } from './body-sink.ts'
 import { type Coding, createDecoder, type Decoder } from './decode.ts'
-import { createDecoderPlaces, type DecoderPlaces } from './decoder-places.ts'
+import { createDecoderSemaphore, type DecoderSemaphore } from './decoder-semaphore.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import type { Received } from './range-resume.ts'
@@ -47,7 +47,7 @@ export interface AttemptRequest {
   readonly limits: AttemptLimits
   readonly clock: Clock
   /** All attempts of a process share one. @default its own */
-  readonly decoderPlaces?: DecoderPlaces
+  readonly decoderSemaphore?: DecoderSemaphore
   /** Lanes share the decoders fairly; this is the lane of the entry. @default its own */
   readonly lane?: object
   /** Called exactly once. */
@@ -126,7 +126,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       if (nowMs - this.#sinceMs > headersTimeoutMs) this.#fail('HEADERS_TIMEOUT', null)
       return
     }
-    if (this.#decoder?.keepsPlace(nowMs) === false) return this.#tooSlow()
+    if (this.#decoder?.keepsPermit(nowMs) === false) return this.#tooSlow()
     // Silence is not the origin's fault while this side has paused it.
     if (this.#paused) this.#startWindow(nowMs)
     if (this.#bytesSinceCheck > 0 || this.#paused) this.#sinceMs = nowMs
@@ -262,10 +262,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #decode(codings: readonly Coding[]): void {
-    const { sink, limits, decoderPlaces: places = createDecoderPlaces(), lane = this } = this.#request
+    const { sink, limits, decoderSemaphore: semaphore = createDecoderSemaphore(), lane = this } = this.#request
     const done = (code: EntryFailureCode | null) =>
       code === null ? this.#settle(this.#whole!) : this.#fail(code, null)
-    this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, places, lane, done })
+    this.#decoder = createDecoder({ codings, sink, maxEntryBytes: limits.maxEntryBytes, semaphore, lane, done })
   }
 
   #discard(after: () => void): void {

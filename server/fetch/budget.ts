@@ -1,52 +1,56 @@
-// Who may fetch next: shares of clients and their archives, in all and at each origin, and fair turns. Knows no HTTP.
+// Decides which fetch may start next. Clients and their archives have shares, in all and at each origin. Knows no HTTP.
 import { leavesRoom } from '../lib/quota.ts'
 import type { Throttle } from './throttle.ts'
 
 export interface PendingFetch {
-  /** Fetches of a lane start in this order, as far as their origins have room. */
+  /** The fetches of a lane start in this order, as far as their origins have room. */
   readonly order: number
   readonly origin: string
-  /** Starts it; `release` gives its place back and is called once. */
+  /** Starts the fetch. It must call `release` once, which gives its place back. */
   start(release: Release): void
 }
 
-/** `receivedBytes`: of a body; null if none was asked for, which says nothing about bodies. */
+/** `receivedBytes` is null if no body was asked for; the throttle's averages leave such a fetch out. */
 export type Release = (receivedBytes: number | null) => void
 
 export interface Lane {
   add(fetch: PendingFetch): void
-  /** To be called when `mayStart` could have become true. */
+  /** Must be called when `mayStart` may have become true. */
   kick(): void
-  /** Drops what has not started. */
+  /** Drops the fetches that have not started. */
   close(): void
 }
 
 export interface FetchBudget {
   readonly active: number
   /**
-   * `mayStart` says if the lane's owner has room for one more. Lanes of one client share what that may have.
-   * @param client its address. @default '' for what nobody asked for by name
+   * `mayStart` reports whether the lane's owner has room for one more fetch. The lanes of one client share its share.
+   * @param client its address. @default '', which is a client of its own
    */
   openLane(mayStart: () => boolean, client?: string): Lane
 }
 
 export interface FetchBudgetOptions {
-  /** What a lane may have while it is alone; `sharesOf` says what there is for others besides. */
+  /** Fetches that a lane may have while it is alone. `sharesOf` adds the reserve for others. */
   maxFetches: number
-  /** The same at each origin. */
+  /** The same, at each origin. */
   maxFetchesPerOrigin: number
-  /** Never more, whoever asks. @default no limit */
+  /** The limit for all fetches together, `SURE_FETCHES` included. @default no limit */
   maxInAll?: number
-  /** One for each client: what is much for one does not keep another out. */
+  /** Each client has a throttle of its own, so that the fetches of one client do not hold up another client. */
   createThrottle(): Throttle
 }
 
-/** A lane has these in any case, whatever others hold for however long, as far as its origins have room. They are no part of the shares. */
+/**
+ * Each lane may have these regardless of what others hold, as far as its origins have room. They do not count as
+ * shared.
+ */
 export const SURE_FETCHES = 4
 
 /**
- * One and a half of what a lane may have alone for all lanes of its client, and one and a half of that for all clients. By
- * `leavesRoom` a lane and a client each take at most two thirds of what the others leave: the first has what is set.
+ * All lanes of a client may have one and a half times as much as a lane alone. All clients may have one and a half
+ * times as much as one client. By `leavesRoom`, a lane and a client each get at most two thirds of what the others
+ * leave, so a lane that is alone gets exactly `alone`.
  */
 export function sharesOf(alone: number): { client: number; inAll: number } {
   const client = Math.ceil((3 * alone) / 2)
@@ -57,7 +61,7 @@ interface Client {
   readonly name: string
   readonly throttle: Throttle
   active: number
-  /** Of these, within its share. */
+  /** How many of the active fetches count towards its share. */
   shared: number
   /** In the order of their next turn. */
   readonly lanes: Set<LaneState>
@@ -67,25 +71,25 @@ interface Client {
 interface LaneState {
   readonly client: Client
   readonly mayStart: () => boolean
-  /** Fetches of it under way. */
+  /** Its fetches that are under way. */
   active: number
   waiting: number
-  /** By origin, as long as it has something waiting or under way there. */
+  /** Queues by origin. A queue exists while the lane has a fetch waiting or under way at that origin. */
   readonly queues: Map<string, Queue>
 }
 
-/** A lane at an origin. */
+/** The fetches of a lane at one origin. */
 interface Queue {
   readonly origin: string
   readonly lane: LaneState
-  /** Those waiting, sorted by order. */
+  /** Fetches that wait, sorted by `order`. */
   readonly pending: PendingFetch[]
   active: number
   readonly ofClient: Use
   readonly ofAll: Use
 }
 
-/** What several queues have under way together. */
+/** Counts what several queues of one origin have under way together. */
 interface Use {
   active: number
   queues: number
@@ -97,7 +101,7 @@ export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   return new SharedBudget(options)
 }
 
-/** Made by `createFetchBudget`. Starts fetches in a later turn of the loop, as many as there is room for by then. */
+/** Starts fetches in a later turn of the loop, as many as there is room for by then. */
 class SharedBudget implements FetchBudget {
   readonly #sure: number
   readonly #maxInAll: number
@@ -172,7 +176,7 @@ class SharedBudget implements FetchBudget {
   }
 
   #startAll(): void {
-    // Starting a fetch frees nothing, so whoever cannot start now cannot start later in this pass.
+    // Starting a fetch frees nothing, so a client or lane that cannot start now cannot start later in this pass.
     const blocked = new Set<Client | LaneState>()
     while (this.#active < this.#maxInAll) {
       const next = this.#nextOfAll(blocked)
@@ -181,14 +185,17 @@ class SharedBudget implements FetchBudget {
     }
   }
 
-  /** An archive alone has its bytes the sooner, the more is under way. */
+  /** The throttle is for several archives. A single archive comes sooner, the more of its fetches are under way. */
   #areSeveralWaiting({ lanes }: Client): boolean {
     let count = 0
     for (const { waiting } of lanes) if (waiting > 0 && ++count > 1) return true
     return false
   }
 
-  /** The process may get time to spare, or the fetches under way turn out slow, without any of them ending. */
+  /**
+   * Checks again soon, because the throttle may open without any fetch ending: the process is less busy, or time has
+   * passed.
+   */
   #lookAgain(): void {
     if (this.#lookingAgain) return
     this.#lookingAgain = true
@@ -198,7 +205,7 @@ class SharedBudget implements FetchBudget {
     }, LOOK_AGAIN_MS).unref()
   }
 
-  /** By turns between clients; but one with nothing under way, as a new one, does not wait until all others had theirs. */
+  /** Clients take turns. A client with nothing under way, such as a new one, goes before all others. */
   #nextOfAll(blocked: Set<Client | LaneState>): Queue | null {
     let next: Queue | null = null
     for (const client of this.#clients.values()) {
@@ -211,7 +218,7 @@ class SharedBudget implements FetchBudget {
     return next
   }
 
-  /** By turns between its lanes, in the same way. */
+  /** The lanes of a client take turns in the same way. */
   #nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
     if (client.throttle.isEnough(client.active) && this.#areSeveralWaiting(client)) {
       this.#lookAgain()
@@ -236,7 +243,7 @@ class SharedBudget implements FetchBudget {
     return leavesRoom(own, client.shared, this.#maxOfClient) && leavesRoom(client.shared, this.#shared, this.#maxOfAll)
   }
 
-  /** That of the earliest fetch whose origin has room. */
+  /** The queue with the earliest fetch whose origin has room. */
   #nextOfLane({ queues }: LaneState): Queue | null {
     let next: Queue | null = null
     for (const queue of queues.values()) {
@@ -274,7 +281,7 @@ class SharedBudget implements FetchBudget {
     })
   }
 
-  /** After its turn, and its client's. */
+  /** Moves the lane and its client to the end of their rows, because they have had their turn. */
   #comeLast(lane: LaneState): void {
     const { client } = lane
     if (client.lanes.size > 1) {

@@ -9,7 +9,7 @@ import {
 } from 'node:zlib'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import type { BodySink } from './body-sink.ts'
-import type { DecoderPlaces } from './decoder-places.ts'
+import type { DecoderSemaphore } from './decoder-semaphore.ts'
 import { proposeName } from './name.ts'
 
 export type Coding = 'gzip' | 'deflate' | 'br' | 'zstd'
@@ -103,7 +103,7 @@ export interface DecoderOptions {
   sink: Pick<BodySink, 'write' | 'whenReady'>
   /** A body with more decoded bytes fails as ENTRY_TOO_LARGE. The bytes beyond never reach the sink. */
   maxEntryBytes: number
-  places: DecoderPlaces
+  semaphore: DecoderSemaphore
   /** The lane of the body's entry; lanes share the semaphore fairly. */
   lane: object
   /** Called at most once, with null when the sink has taken the whole body and the encoding was sound. */
@@ -117,7 +117,7 @@ export interface Decoder extends Pick<BodySink, 'write' | 'whenReady'> {
   /**
    * Must be called some times a second. False if others wait for a permit, and this body is too slow to keep its own.
    */
-  keepsPlace(nowMs: number): boolean
+  keepsPermit(nowMs: number): boolean
   /** Stops decoding and gives up its permit. `done` is not called after that. */
   destroy(): void
 }
@@ -132,7 +132,7 @@ const FREE_BYTES = 16 * 1024 * 1024
 const MIN_BYTES_PER_SECOND = 32 * 1024
 const WINDOW_MS = 5_000
 
-export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done }: DecoderOptions): Decoder {
+export function createDecoder({ codings, sink, maxEntryBytes, semaphore, lane, done }: DecoderOptions): Decoder {
   const width = codings.filter((coding) => isWide[coding]).length
   let encodedBytes = 0
   let decodedBytes = 0
@@ -164,14 +164,14 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
   }
 
   /** If the body becomes whole while it waits, this asks anew, because whole bodies have a queue of their own. */
-  function askForPlace(isWhole: boolean): void {
+  function askForPermit(isWhole: boolean): void {
     release?.()
-    release = places.take({ count: width, lane, isWhole, granted: placed })
-    // The permit may have been granted at once, and the body may have failed already.
+    release = semaphore.acquire({ count: width, lane, isWhole, granted: startDecoding })
+    // If the permit was granted at once, the body may have failed already.
     if (over) release()
   }
 
-  function placed(): void {
+  function startDecoding(): void {
     const calls = early!
     early = null
     for (const call of calls) call()
@@ -197,7 +197,7 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
   }
 
   /** Runs the calls in their order: now, or once there is a permit. */
-  function whenPlaced(call: () => void): void {
+  function whenPermitted(call: () => void): void {
     if (early === null) call()
     else early.push(call)
   }
@@ -221,9 +221,9 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
       encodedBytes += copy.length
       windowBytes += copy.length
       waitingBytes += copy.length
-      whenPlaced(() => stages[0]!.write(copy, () => taken(copy.length)))
+      whenPermitted(() => stages[0]!.write(copy, () => taken(copy.length)))
       // It asks only once a full buffer waits, so a body from a slow origin does not occupy a permit meanwhile.
-      if (early !== null && release === null && waitingBytes >= MAX_WAITING_BYTES) askForPlace(false)
+      if (early !== null && release === null && waitingBytes >= MAX_WAITING_BYTES) askForPermit(false)
       return waitingBytes < MAX_WAITING_BYTES
     },
     whenReady(call) {
@@ -232,13 +232,13 @@ export function createDecoder({ codings, sink, maxEntryBytes, places, lane, done
     },
     end() {
       if (over) return
-      whenPlaced(() => stages[0]!.end())
-      if (early !== null) askForPlace(true)
+      whenPermitted(() => stages[0]!.end())
+      if (early !== null) askForPermit(true)
     },
-    keepsPlace(nowMs) {
+    keepsPermit(nowMs) {
       // If much input waits to be decoded, it is not the origin that is slow.
       const couldTakeMore = release !== null && early === null && waitingBytes < MAX_WAITING_BYTES / 2
-      if (!couldTakeMore || !places.isContended || windowMs === 0) startWindow(nowMs)
+      if (!couldTakeMore || !semaphore.isContended || windowMs === 0) startWindow(nowMs)
       const elapsedMs = nowMs - windowMs
       if (elapsedMs < WINDOW_MS) return true
       const isEnough = windowBytes >= (MIN_BYTES_PER_SECOND * elapsedMs) / 1000

@@ -3,7 +3,7 @@ import type { EntryFailureCode } from '#contracts/failures.ts'
 import { Attempt, type AttemptLimits, type AttemptOutcome } from './attempt.ts'
 import type { BodySink } from './body-sink.ts'
 import type { FetchBudget, PendingFetch, Release } from './budget.ts'
-import { createDecoderPlaces } from './decoder-places.ts'
+import { createDecoderSemaphore } from './decoder-semaphore.ts'
 import { releaseAfterDial } from './dispatcher.ts'
 import { createProbe, type Probe, type ProbeOptions } from './probe.ts'
 import type { Received } from './range-resume.ts'
@@ -62,7 +62,7 @@ const CHECK_EVERY_MS = 100
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { dispatcher, budget, limits, clock, userAgent } = options
   const underWay = new Set<Run>()
-  const decoderPlaces = createDecoderPlaces()
+  const decoderSemaphore = createDecoderSemaphore()
   let ticker: NodeJS.Timeout | null = null
 
   /** One timer serves all runs, because a timer for each small entry would cost more than parsing its response. */
@@ -131,7 +131,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
         received: this.#received,
         limits,
         clock,
-        decoderPlaces,
+        decoderSemaphore,
         lane: this.#lane,
         done: (outcome) => {
           releaseAfterDial(dispatcher, attempt, release, Math.max(0, this.receivedBytes - before))

@@ -1,4 +1,4 @@
-// Sockets that read into pooled slabs instead of fresh memory for every read. Knows when a slab may be reused; parses no HTTP.
+// Sockets that read into pooled slabs instead of new memory. Decides when a slab may be reused. Parses no HTTP.
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
 import { type Block, createBlockPool, type Lease } from '../lib/blocks.ts'
@@ -7,45 +7,49 @@ const KiB = 1024
 const MiB = 1024 * KiB
 
 /**
- * The first window of a connection, and every one while all slabs are out, is ordinary memory: a connection that brought
- * one small file, and now idles, costs this and no slab.
+ * The first buffer of a connection is ordinary memory of this size, and so is every buffer while all slabs are in use.
+ * So an idle connection that brought one small file holds no slab.
  */
 const LOOSE_BYTES = 64 * KiB
-/** Full slabs that wait for their proof. Only thousands of interim responses without a body fill so many. */
+/**
+ * Full slabs of one connection that are not yet proven to be parsed. Only thousands of interim responses without a body
+ * fill more than this.
+ */
 const MAX_UNPROVEN = 8
 
 export interface SlabPoolOptions {
   /** @default 256 KiB */
   slabBytes?: number
-  /** Slabs in use and free ones together; beyond it sockets read into ordinary memory. @default 96 MiB */
+  /** All slabs, in use or free. Beyond this, sockets read into ordinary memory. @default 96 MiB */
   maxBytes?: number
-  /** Slabs that nobody needed for this long are left to the garbage collector. @default 2000 */
+  /** Slabs that were not needed for this long are left to the garbage collector. @default 2000 */
   idleMs?: number
 }
 
 export interface SlabPool extends Disposable {
-  /** Slabs that a socket or a lease holds; 0 when all is quiet. */
+  /** Slabs that a socket or a lease holds; 0 if nothing is under way. */
   readonly live: number
   readonly free: number
-  /** Slabs of which it was never proven that they were parsed: left to the garbage collector. */
+  /** Slabs that were never proven to be parsed, and so were left to the garbage collector. */
   readonly orphans: number
   /**
-   * Keeps the memory below `chunk` until the lease is released; null for ordinary memory, which keeps itself. To be asked
-   * for EVERY body chunk as it is delivered, also one that is thrown away: that is what the reuse of older slabs rests on.
+   * Keeps the slab of `chunk` until the lease is released. Null means ordinary memory, which needs no lease. Must be
+   * called for EVERY body chunk as it is delivered, even for one that is thrown away, because it proves that older
+   * slabs are parsed.
    */
   hold(chunk: Buffer): Lease | null
-  /** Opens a socket for HTTP/1.1; `options` are those of undici's connector. */
+  /** Opens a socket for HTTP/1.1. The `options` are those of undici's connector. */
   connect(options: buildConnector.BuildOptions, target: buildConnector.Options, callback: buildConnector.Callback): void
 }
 
-/** A block, referred to by the connection that fills it and by each lease. */
+/** A block that is referenced by the connection that fills it and by each lease. */
 interface Slab extends Block {
-  /** Told of the chunks held, until the slab is proven to be parsed. */
+  /** The reader that filled the slab, to be notified of held chunks; null once the slab is proven to be parsed. */
   reader: Reader | null
 }
 
 export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idleMs }: SlabPoolOptions = {}) {
-  /** A body chunk is a view of the memory that was pushed: so it finds its slab. */
+  /** Slabs by their memory. A body chunk is a view of that memory, so its slab can be found. */
   const slabOf = new WeakMap<ArrayBufferLike, Slab>()
   const dropped = ({ memory }: Block) => void slabOf.delete(memory.buffer)
   const blocks = createBlockPool({ blockBytes: slabBytes, maxBytes, idleMs, dropped })
@@ -54,13 +58,15 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
   function take(): Slab | null {
     const block = blocks.take()
     if (block === null) return null
-    // undici sees the memory alone, so what a slab has besides its block is found by that.
+    // undici passes on only the memory, so the slab is looked up by it.
     const slab = Object.assign(block, { reader: null })
     slabOf.set(block.memory.buffer, slab)
     return slab
   }
 
-  /** Its connection's reference is never given back, so nothing can bring it into the pool again. */
+  /**
+   * Leaves a slab to the garbage collector. The connection never returns its reference, so the slab cannot be reused.
+   */
   function orphan(slab: Slab): void {
     slabOf.delete(slab.memory.buffer)
     slab.reader = null
@@ -89,10 +95,10 @@ export function createSlabPool({ slabBytes = 256 * KiB, maxBytes = 96 * MiB, idl
     connect(options, target, callback) {
       const reader = new Reader(memory)
       const isTls = target.protocol === 'https:'
-      // undici's types know neither what it hands on to Node, nor that it answers the socket.
+      // undici's types miss the options that it passes on to Node, and the socket that the connector returns.
       const more = {
         allowH2: false,
-        // With less, every slice would fill it, and reading be stopped and started for each.
+        // If this were smaller, every slice would fill it, and reading would stop and start for each slice.
         highWaterMark: slabBytes + 1,
         onread: {
           buffer: () => reader.window(),
@@ -118,20 +124,20 @@ interface SlabMemory {
 }
 
 /**
- * The read side of one connection. It keeps a full slab until a body chunk of a NEWER one is held: bytes are parsed in
- * order, so nobody inside undici looks at the older one any more. A slab that is merely full may still be needed: bytes wait
- * in the socket's buffer while the body is paused, and undici keeps views of header fields until the last of them is there.
+ * The read side of one connection. It keeps a full slab until a body chunk of a NEWER slab is held. Bytes are parsed in
+ * order, so undici no longer reads the older slab then. Being full is not enough for reuse. While a body is paused,
+ * bytes wait in the socket's buffer, and undici keeps views of header fields until it has the last of them.
  */
 class Reader {
   readonly #pool: SlabMemory
   #socket: Socket | null = null
-  /** What is read into; of `#slab`, if that is not null. */
+  /** The buffer that is read into. It is that of `#slab`, unless `#slab` is null. */
   #memory: Buffer | null = null
   #slab: Slab | null = null
   #filled = 0
-  /** Of `#filled`: handed to the socket's buffer. */
+  /** How many of the `#filled` bytes were pushed to the socket's buffer. */
   #passed = 0
-  /** Full, oldest first, and not proven to be parsed. */
+  /** Full slabs that are not proven to be parsed, oldest first. */
   #full: Slab[] = []
   #passing: NodeJS.Immediate | null = null
   #isClosed = false
@@ -143,18 +149,18 @@ class Reader {
   serve(socket: Socket, isTls: boolean): void {
     this.#socket = socket
     if (isTls) {
-      // The end must not overtake what was gathered.
+      // Gathered bytes must be pushed before the end.
       const push = socket.push
       socket.push = (chunk, encoding) => {
         if (chunk === null) this.#pass()
         return push.call(socket, chunk, encoding)
       }
     }
-    // undici parses what is left in its own listener of this event: the slabs stay for one more turn.
+    // undici's own listener of this event parses what is left, so the slabs stay for one more turn of the loop.
     socket.once('close', () => setImmediate(() => this.close()))
   }
 
-  /** Where the next bytes go. */
+  /** The memory that the next bytes are read into. */
   window(): Uint8Array {
     if (this.#memory === null || this.#memory.length - this.#filled < this.#memory.length / 4) this.#turn()
     return this.#memory!.subarray(this.#filled)
@@ -173,15 +179,16 @@ class Reader {
     this.#filled = this.#passed = 0
   }
 
-  /** False: the socket holds enough; it reads on once undici has taken that. */
+  /** False if the socket holds enough. It then reads on after undici has taken that. */
   pass(bytes: number): boolean {
     this.#filled += bytes
     return this.#pass()
   }
 
   /**
-   * TLS delivers its records of 16 KiB one by one. They lie side by side, so those that one poll brought are passed as one
-   * slice. A connection reset in the same poll drops them, even where they would have ended the body: a retry covers that.
+   * TLS delivers its records of 16 KiB one by one. They lie side by side, so all records of one poll are passed as one
+   * slice. If the connection is reset in the same poll, they are lost, even if they would have ended the body. A retry
+   * covers that.
    */
   gather(bytes: number, maxBytes: number): boolean {
     this.#filled += bytes
@@ -198,13 +205,13 @@ class Reader {
     return this.#socket!.destroyed || this.#socket!.push(slice)
   }
 
-  /** A body chunk of `slab` was delivered: whatever was filled before is parsed. */
+  /** A body chunk of `slab` was delivered, so all slabs that were filled before it are parsed. */
   proven(slab: Slab): void {
     while (this.#full.length > 0 && this.#full[0] !== slab) this.#drop(this.#full.shift()!)
   }
 
   #drop(slab: Slab): void {
-    // A later chunk of the same slab proves nothing new, and the slab may have another reader by then.
+    // A later chunk of this slab proves nothing new, and the slab may have another reader by then.
     slab.reader = null
     this.#pool.release(slab)
   }

@@ -1,4 +1,5 @@
-// Content codings nobody asked for: which are undone, by real origins that send them, and that nothing of it gets out of bounds.
+// Content codings nobody asked for: which are undone, by real origins that send them, and that nothing of it gets out
+// of bounds.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
@@ -6,7 +7,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BodySink } from '../../../server/fetch/body-sink.ts'
 import { type Coding, codingsToUndo, createDecoder } from '../../../server/fetch/decode.ts'
-import { createDecoderPlaces } from '../../../server/fetch/decoder-places.ts'
+import { createDecoderSemaphore } from '../../../server/fetch/decoder-semaphore.ts'
 import * as behave from '../../support/behaviours.ts'
 import type { Behaviour } from '../../support/exchange.ts'
 import { type Fetched, type FetchingOptions, startFetching } from '../../support/fetching.ts'
@@ -448,14 +449,14 @@ describe('a sink that takes encoded bodies slowly', () => {
 })
 
 describe('createDecoder', () => {
-  const collecting = (wanted: Coding[], places = createDecoderPlaces(), maxEntryBytes = 2 ** 30) => {
+  const collecting = (wanted: Coding[], semaphore = createDecoderSemaphore(), maxEntryBytes = 2 ** 30) => {
     const { promise, resolve } = Promise.withResolvers<string>()
     const chunks: Buffer[] = []
     const decoder = createDecoder({
       codings: wanted,
       sink: { write: (chunk) => chunks.push(chunk) > 0, whenReady: (resume) => resume() },
       maxEntryBytes,
-      places,
+      semaphore,
       lane: {},
       done: (code) => resolve(code ?? 'ok'),
     })
@@ -483,7 +484,7 @@ describe('createDecoder', () => {
             decoder,
             done,
             body: decoded,
-          } = collecting(applied.toReversed(), createDecoderPlaces({ max: 3 }), 100_000)
+          } = collecting(applied.toReversed(), createDecoderSemaphore({ max: 3 }), 100_000)
           for (let at = 0, n = 0; at < packed.length; n++) {
             const end = at + sizes[n % sizes.length]!
             decoder.write(packed.subarray(at, end))
@@ -540,13 +541,17 @@ describe('createDecoder', () => {
     expect(most).toBeLessThan(300_000)
   })
 
-  it('takes a place for what is whole only while it is decoded, and none for what is not', async () => {
-    const places = createDecoderPlaces({ max: 1 })
-    const dripping = Array.from({ length: 40 }, () => collecting(['br'], places))
+  it('takes a permit for what is whole only while it is decoded, and none for what is not', async () => {
+    const semaphore = createDecoderSemaphore({ max: 1 })
+    const dripping = Array.from({ length: 40 }, () => collecting(['br'], semaphore))
     const packed = encoded(body, 'br')
     for (const { decoder } of dripping) expect(decoder.write(packed.subarray(0, 1_000))).toBe(true)
-    expect(places.isContended).toBe(false)
-    const whole = [collecting(['br'], places), collecting(['zstd'], places), collecting(['zstd', 'gzip'], places)]
+    expect(semaphore.isContended).toBe(false)
+    const whole = [
+      collecting(['br'], semaphore),
+      collecting(['zstd'], semaphore),
+      collecting(['zstd', 'gzip'], semaphore),
+    ]
     for (const [n, bytes] of [packed, encoded(body, 'zstd'), encoded(body, 'gzip', 'zstd')].entries()) {
       whole[n]!.decoder.write(bytes)
       whole[n]!.decoder.end()
@@ -560,54 +565,54 @@ describe('createDecoder', () => {
     for (const { done } of dripping) expect(await done).toBe('ok')
   })
 
-  /** Larger than what is collected before a place is asked for. */
+  /** Larger than what is collected before a permit is asked for. */
   const large = encoded(randomBytes(200_000), 'br')
 
-  it('waits with a large one, paused, until there is a place or all of it', async () => {
-    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
-    const [first, second] = [collecting(['br'], places), collecting(['br'], places)]
+  it('waits with a large one, paused, until there is a permit or all of it', async () => {
+    const semaphore = createDecoderSemaphore({ max: 2, maxOpen: 1 })
+    const [first, second] = [collecting(['br'], semaphore), collecting(['br'], semaphore)]
     expect(first.decoder.write(large.subarray(0, 150_000))).toBe(false)
     expect(second.decoder.write(large.subarray(0, 150_000))).toBe(false)
     await until(() => first.decoder.decodedBytes > 0, { what: 'the first to be decoded' })
-    expect([second.decoder.decodedBytes, places.isContended]).toEqual([0, true])
+    expect([second.decoder.decodedBytes, semaphore.isContended]).toEqual([0, true])
     second.decoder.write(large.subarray(150_000))
     second.decoder.end()
     expect(await second.done).toBe('ok')
     expect(first.decoder.decodedBytes).toBeLessThan(200_000)
     first.decoder.destroy()
-    expect(places.isContended).toBe(false)
+    expect(semaphore.isContended).toBe(false)
   })
 
-  it('keeps its place by what comes for it, once others wait', async () => {
-    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
-    const [slow, waiting] = [collecting(['br'], places), collecting(['br'], places)]
+  it('keeps its permit by what comes for it, once others wait', async () => {
+    const semaphore = createDecoderSemaphore({ max: 2, maxOpen: 1 })
+    const [slow, waiting] = [collecting(['br'], semaphore), collecting(['br'], semaphore)]
     slow.decoder.write(large.subarray(0, 140_000))
     const idle = () => slow.decoder.decodedBytes > 100_000
     await until(idle, { what: 'it to be decoded' })
     await sleep(100)
-    for (const nowMs of [1_000, 20_000, 60_000]) expect(slow.decoder.keepsPlace(nowMs)).toBe(true)
+    for (const nowMs of [1_000, 20_000, 60_000]) expect(slow.decoder.keepsPermit(nowMs)).toBe(true)
     waiting.decoder.write(large.subarray(0, 140_000))
-    // Whoever waits has no place to lose.
-    for (const nowMs of [60_100, 90_000]) expect(waiting.decoder.keepsPlace(nowMs)).toBe(true)
-    expect(slow.decoder.keepsPlace(64_000)).toBe(true)
-    expect(slow.decoder.keepsPlace(65_001)).toBe(false)
+    // A body that waits has no permit to lose.
+    for (const nowMs of [60_100, 90_000]) expect(waiting.decoder.keepsPermit(nowMs)).toBe(true)
+    expect(slow.decoder.keepsPermit(64_000)).toBe(true)
+    expect(slow.decoder.keepsPermit(65_001)).toBe(false)
   })
 
-  it('gives its place back, or its turn, when it ends in whatever way', async () => {
-    const places = createDecoderPlaces({ max: 1, maxOpen: 1 })
-    const empty = collecting(['br'], places)
+  it('gives its permit back, or its turn, when it ends in whatever way', async () => {
+    const semaphore = createDecoderSemaphore({ max: 1, maxOpen: 1 })
+    const empty = collecting(['br'], semaphore)
     empty.decoder.end()
     expect(await empty.done).toBe('BAD_ENCODING')
-    const bad = collecting(['br'], places)
+    const bad = collecting(['br'], semaphore)
     bad.decoder.write(Buffer.alloc(1_000, 0xff))
     bad.decoder.end()
     expect(await bad.done).toBe('BAD_ENCODING')
-    const [holding, waiting] = [collecting(['br'], places), collecting(['br'], places)]
+    const [holding, waiting] = [collecting(['br'], semaphore), collecting(['br'], semaphore)]
     for (const { decoder } of [holding, waiting]) decoder.write(large.subarray(0, 140_000))
     waiting.decoder.destroy()
     holding.decoder.destroy()
     holding.decoder.destroy()
-    const [next, after] = [collecting(['br'], places), collecting(['br'], places)]
+    const [next, after] = [collecting(['br'], semaphore), collecting(['br'], semaphore)]
     for (const { decoder } of [after, next]) {
       decoder.write(large)
       decoder.end()

@@ -10,7 +10,7 @@ import { until } from '../../support/wait.ts'
 
 const headers = { 'content-encoding': 'br' }
 const small = Buffer.from('a small body')
-/** Larger than what is collected before it needs a place. */
+/** Larger than what is collected before it needs a permit. */
 const large = randomBytes(300_000)
 
 /** So many bytes of it, and then one now and then, for ever. */
@@ -78,7 +78,7 @@ describe.each([
   })
 })
 
-it('bodies that drip give their places up while others wait, and keep them otherwise', async () => {
+it('bodies that drip give their permits up while others wait, and keep them otherwise', async () => {
   await using origin = await startOrigin()
   await using fetching = open()
   const fetches = await dripping(fetching, origin, 4, 200_000)
@@ -88,7 +88,7 @@ it('bodies that drip give their places up while others wait, and keep them other
       ended.push(outcome.ok ? 'ok' : outcome.code)
     })
   }
-  // Three have a place and the fourth waits: one by one they go, until nobody waits any more.
+  // Three have a permit and the fourth waits: one by one they go, until nobody waits any more.
   await until(() => ended.length > 0, { what: 'the first to go', timeoutMs: 20_000 })
   expect(ended[0]).toBe('BODY_TOO_SLOW')
   const { promise: later, resolve } = Promise.withResolvers<void>()

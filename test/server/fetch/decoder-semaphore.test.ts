@@ -1,44 +1,44 @@
-// Places for decoders: never more than there are, shared between those who want them, and some always for what is whole.
+// The decoder semaphore: never grants too many permits, shares them between lanes, and keeps some for whole bodies.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createDecoderPlaces, type DecoderPlaces } from '../../../server/fetch/decoder-places.ts'
+import { createDecoderSemaphore, type DecoderSemaphore } from '../../../server/fetch/decoder-semaphore.ts'
 
-function ask(places: DecoderPlaces, lane: object, { count = 1, isWhole = false } = {}) {
+function ask(semaphore: DecoderSemaphore, lane: object, { count = 1, isWhole = false } = {}) {
   const asked = { granted: false, release: () => {} }
-  asked.release = places.take({ count, lane, isWhole, granted: () => (asked.granted = true) })
+  asked.release = semaphore.acquire({ count, lane, isWhole, granted: () => (asked.granted = true) })
   return asked
 }
 
 const grantedOf = (asked: readonly { granted: boolean }[]) => asked.filter(({ granted }) => granted).length
 
-describe('createDecoderPlaces', () => {
+describe('createDecoderSemaphore', () => {
   it('gives one lane less than all, and each newcomer one at once', () => {
-    const places = createDecoderPlaces()
-    const many = Array.from({ length: 40 }, () => ask(places, places))
+    const semaphore = createDecoderSemaphore()
+    const many = Array.from({ length: 40 }, () => ask(semaphore, semaphore))
     expect(grantedOf(many)).toBe(3)
-    const newcomers = [ask(places, {}), ask(places, {})]
+    const newcomers = [ask(semaphore, {}), ask(semaphore, {})]
     expect(grantedOf(newcomers)).toBe(2)
-    const late = ask(places, {})
+    const late = ask(semaphore, {})
     expect(late.granted).toBe(false)
     many.find(({ granted }) => granted)!.release()
     expect(late.granted).toBe(true)
   })
 
   it('has room for what is whole whatever is on its way, also for the widest', () => {
-    const places = createDecoderPlaces()
-    for (let n = 0; n < 10; n++) for (let times = 0; times < 10; times++) ask(places, { n })
-    expect(places.isContended).toBe(true)
-    expect(ask(places, {}, { isWhole: true, count: 3 }).granted).toBe(true)
+    const semaphore = createDecoderSemaphore()
+    for (let n = 0; n < 10; n++) for (let times = 0; times < 10; times++) ask(semaphore, { n })
+    expect(semaphore.isContended).toBe(true)
+    expect(ask(semaphore, {}, { isWhole: true, count: 3 }).granted).toBe(true)
   })
 
   it('lets those who have least go first, and among them who came first', () => {
-    const places = createDecoderPlaces({ max: 2, maxOpen: 1 })
+    const semaphore = createDecoderSemaphore({ max: 2, maxOpen: 1 })
     const [greedy, modest] = [{}, {}]
-    const held = [ask(places, greedy, { isWhole: true }), ask(places, greedy, { isWhole: true })]
+    const held = [ask(semaphore, greedy, { isWhole: true }), ask(semaphore, greedy, { isWhole: true })]
     const waiting = [
-      ask(places, greedy, { isWhole: true }),
-      ask(places, modest),
-      ask(places, modest, { isWhole: true }),
+      ask(semaphore, greedy, { isWhole: true }),
+      ask(semaphore, modest),
+      ask(semaphore, modest, { isWhole: true }),
     ]
     held[0]!.release()
     expect(waiting.map(({ granted }) => granted)).toEqual([false, false, true])
@@ -57,7 +57,7 @@ describe('createDecoderPlaces', () => {
     })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const places = createDecoderPlaces()
+        const semaphore = createDecoderSemaphore()
         const all: (ReturnType<typeof ask> & { count: number; isWhole: boolean })[] = []
         const held = (counts: (one: (typeof all)[number]) => boolean) =>
           all.filter((one) => one.granted && counts(one)).reduce((sum, { count }) => sum + count, 0)
@@ -67,7 +67,7 @@ describe('createDecoderPlaces', () => {
           one.release()
         }
         for (const { lane, count, isWhole, ends } of steps) {
-          const asked = Object.assign(ask(places, lanes[lane]!, { count, isWhole }), { count, isWhole })
+          const asked = Object.assign(ask(semaphore, lanes[lane]!, { count, isWhole }), { count, isWhole })
           all.push(asked)
           if (ends !== null) end(all[ends % all.length]!)
           expect(held(() => true)).toBeLessThanOrEqual(8)
@@ -78,7 +78,7 @@ describe('createDecoderPlaces', () => {
           expect(next).toBeDefined()
           end(next!)
         }
-        expect(places.isContended).toBe(false)
+        expect(semaphore.isContended).toBe(false)
       }),
       { numRuns: 500 },
     )
