@@ -1,10 +1,10 @@
-// Checks for what cannot happen.
+// Checks that throw if something happens that should be impossible.
 
 export function assertNever(value: never): never {
   throw new Error(`unexpected value: ${JSON.stringify(value)}`)
 }
 
-/** The value, where the reader knows and the compiler cannot that it is there. */
+/** Returns a value that the compiler cannot know to be present. Throws if it is missing. */
 export function present<T>(value: T | undefined | null, what: string): T {
   if (value === undefined || value === null) throw new Error(`missing: ${what}`)
   return value

@@ -1,15 +1,15 @@
-// Memory in blocks of one size that are counted and used again: memory that is touched for the first time costs more than
-// what is done with it. Knows nothing of what lies in them.
+// A pool of memory blocks of one size. They are reused, because the first touch of new memory costs more than the work
+// done on it. Does not know what the blocks hold.
 
 export interface Block {
   readonly memory: Buffer
-  /** Those who still need it. */
+  /** The number of holders that still need it. */
   refs: number
 }
 
-/** Memory that is kept for a reader. Whoever takes it over releases it exactly once. */
+/** Keeps memory for a reader. Its last owner must release it exactly once. */
 export interface Lease {
-  /** @throws the second time: it would take the memory from somebody else, whose bytes would then be overwritten */
+  /** @throws if called twice: the memory may have another holder by then, whose bytes would be overwritten */
   release(): void
 }
 
@@ -19,32 +19,32 @@ export function releaseAll(leases: readonly Lease[]): void {
 
 export interface BlockPoolOptions {
   blockBytes: number
-  /** Blocks in use and free ones together. */
+  /** The limit for all blocks, in use or free. */
   maxBytes: number
-  /** Blocks that nobody needed for this long are left to the garbage collector. @default 2000 */
+  /** Blocks that were not needed for this long are left to the garbage collector. @default 2000 */
   idleMs?: number
-  /** The block is ordinary memory from now on. */
+  /** Called when a free block leaves the pool and becomes ordinary memory. */
   dropped?: (block: Block) => void
 }
 
 export interface BlockPool extends Disposable {
-  /** In use; 0 when all is quiet. */
+  /** The number of blocks in use; 0 if nothing is under way. */
   readonly live: number
   readonly free: number
-  /** With one reference, the caller's; null if all are out. */
+  /** Takes a block with one reference, which is the caller's. Null if all blocks are in use. */
   take(): Block | null
-  /** One more reference. */
+  /** Adds a reference. */
   hold(block: Block): Lease
-  /** Gives the reference of `take` back. */
+  /** Gives back the reference of `take`. */
   release(block: Block): void
-  /** Leaves a block that is in use to the garbage collector, whatever its references do from now on. */
+  /** Leaves a block that is in use to the garbage collector. Releasing its references has no effect after that. */
   orphan(block: Block): void
 }
 
 export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped }: BlockPoolOptions): BlockPool {
   const free: Block[] = []
   let live = 0
-  /** Fewest that were free since the last look: so many were not needed. */
+  /** The lowest number of free blocks since the last `shrink`: that many were not needed. */
   let minFree = 0
   let shrinking: NodeJS.Timeout | null = null
 
@@ -79,7 +79,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
       return free.length
     },
     take() {
-      // The one released last: of all memory it is the likeliest to be in the processor's own.
+      // The block that was released last is the most likely to be in the processor's cache.
       let block = free.pop()
       minFree = Math.min(minFree, free.length)
       if (block === undefined) {
@@ -96,7 +96,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
     },
     release,
     orphan(block) {
-      // Never 0 again.
+      // The count can never reach 0 again, so the block never returns to the pool.
       block.refs = Number.POSITIVE_INFINITY
       live--
     },
@@ -107,7 +107,7 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
   }
 }
 
-/** A class, not an object with a closure: there is one for each small body. */
+/** This is a class because every small body has one, and an object with a closure would cost more. */
 class BlockLease implements Lease {
   #block: Block | null
   readonly #over: (block: Block) => void

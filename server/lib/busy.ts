@@ -1,14 +1,14 @@
-// Whether the loop has time left. Node counts how long it waits for something to do.
+// Measures whether the event loop is busy, from the time that Node reports it idle.
 import { performance } from 'node:perf_hooks'
 import { type Clock, systemClock } from './clock.ts'
 
-/** Shorter measurements are noise. */
+/** A measurement over less time is noise. */
 const MIN_MS = 20
-/** Longer measurements say nothing about now: the loop counts as busy. */
+/** A measurement over more time says nothing about now, so the loop then counts as busy. */
 const MAX_MS = 200
 const BUSY = 0.7
 
-/** Says if the loop was busy a moment ago; also if that is not known yet, which it is some milliseconds later. */
+/** Reports whether the loop was busy a moment ago. True also while that is not known, which lasts some milliseconds. */
 export function createBusyMeter(clock: Pick<Clock, 'monotonicMs'> = systemClock): () => boolean {
   let before = performance.eventLoopUtilization()
   let lookedMs = clock.monotonicMs()

@@ -1,20 +1,23 @@
-// Counts bytes of memory that are held for others, per key and in all, and says no above the limit. A newcomer finds room.
+// Counts bytes of memory that are held, per key and in all, and refuses more than the limit. A new key finds room.
 import { leavesRoom } from './quota.ts'
 
 export interface ByteBudget {
   readonly used: number
-  /** Holds nothing as yet. */
+  /** Opens an account that holds nothing yet. */
   open(key: string): ByteAccount
 }
 
-/** Disposed, it holds nothing. */
+/** Disposing an account gives back everything that it holds. */
 export interface ByteAccount extends Disposable {
   readonly bytes: number
-  /** From now on so many in all. False, and nothing changes, if there is no room; less can always be held. */
+  /**
+   * Changes what the account holds to `bytes`. If there is no room, it returns false and changes nothing. Less always
+   * fits.
+   */
   hold(bytes: number): boolean
 }
 
-/** `leavesRoom` keeps some of it for others, whoever holds the rest. */
+/** `leavesRoom` keeps a part of the budget for other keys. */
 export function createByteBudget(inAll: number): ByteBudget {
   const byKey = new Map<string, number>()
   let used = 0

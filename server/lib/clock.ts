@@ -1,18 +1,21 @@
-// Time, so that tests can have their own: a wall clock for what is told and stored, a monotonic one for deadlines.
+// The clocks, as an interface that tests can replace: a wall clock for reported and stored times, a monotonic one for
+// deadlines.
 
 export interface Clock {
-  /** Milliseconds since 1970, UTC, whole. Does not jump while the process runs. */
+  /** Whole milliseconds since 1970 (UTC). Does not jump while the process runs. */
   wallMs(): number
-  /** Milliseconds since some start; never jumps. */
+  /** Milliseconds since an arbitrary start. Never jumps. */
   monotonicMs(): number
 }
 
-/** The wall clock is read once, at the start: setting the machine's clock must neither expire archives nor keep them. */
+/**
+ * Reads the wall clock once, at the start, so that setting the machine's clock neither expires archives nor keeps them.
+ */
 export const systemClock: Clock = clockFrom(0)
 
 /**
- * One that does not begin before `earliestMs`: a machine without a clock of its own starts in 1970, and what was written
- * before must not lie in its future.
+ * A clock that starts no earlier than `earliestMs`. A machine without a hardware clock starts in 1970, and stored times
+ * must not lie in the future.
  */
 export function clockFrom(earliestMs: number): Clock {
   const behindMs = Math.max(0, earliestMs - (performance.timeOrigin + performance.now()))

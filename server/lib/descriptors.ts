@@ -1,4 +1,4 @@
-// How many files and sockets the process may have open, and how they are shared out, so that none takes what another waits for.
+// Splits the file descriptors of the process between its uses, so that no use takes what another one waits for.
 import { readFile } from 'node:fs/promises'
 
 export interface DescriptorNeeds {
@@ -8,17 +8,17 @@ export interface DescriptorNeeds {
   readonly fetches: number
   /** Parts open for writing. */
   readonly parts: number
-  /** Archives under construction: a log each. */
+  /** Archives under construction. Each has one log open. */
   readonly archives: number
 }
 
-/** Of the process itself: libuv, the journal, the listening socket, pipes. */
+/** Descriptors of the process itself: libuv, the journal, the listening socket, pipes. */
 const OWN_DESCRIPTORS = 32
 
 /**
- * What is needed, cut to its share of what there is. A fetch holds its connection while it waits for a part, and a client
- * holds its own while it waits for both: were they bounded together only, they would wait for each other for ever.
- * What is left over is for reading the spool, which comes and goes.
+ * Cuts each need to its share of the limit. A fetch holds its connection while it waits for a part, and a client holds
+ * its connection while it waits for both. With one common limit, they could wait for each other forever. The rest is
+ * left for reading the spool, which needs descriptors only for moments.
  */
 export function shareDescriptors(limit: number, needs: DescriptorNeeds): DescriptorNeeds {
   const free = Math.max(0, limit - OWN_DESCRIPTORS)
@@ -32,7 +32,7 @@ export function shareDescriptors(limit: number, needs: DescriptorNeeds): Descrip
   }
 }
 
-/** Infinity if the system does not say. */
+/** The soft limit of the process; infinity if the system does not report one. */
 export async function descriptorLimit(): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '')
   return readDescriptorLimit(limits)

@@ -1,6 +1,6 @@
-// One run of some work for all that ask for it meanwhile: whoever asks while it runs is served by the next run.
+// Combines calls for the same work: all calls that come while a run is under way share the next run.
 
-/** The result resolves once a run is over that began after the call; it rejects if that run did. */
+/** Each call resolves when a run has ended that began after the call. It rejects if that run failed. */
 export function groupCommit(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   let next: Promise<void> | null = null

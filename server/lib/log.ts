@@ -1,11 +1,12 @@
-// Writes one logfmt line per occurrence to stderr. Knows levels and fields, no domain words; never keys, queries or bodies.
+// Writes logfmt lines to stderr. Knows levels and fields, but no domain words. Callers never log keys, queries or
+// bodies.
 import { createHash } from 'node:crypto'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 export interface Log {
-  /** Fields that take work to find are given as a function: it is called only if they are written. */
+  /** Fields may be a function, which is called only if the line is written. */
   debug(message: string, fields?: LogFields | (() => LogFields)): void
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
@@ -17,7 +18,10 @@ const order: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
 export interface LogOptions {
   /** @default standard error */
   write?: (line: string) => void
-  /** Fields of this name are told by the beginning of their SHA-256: lines of the same one can be found, and it stays secret. */
+  /**
+   * The value of this field is secret. The start of its SHA-256 is written, so that lines with the same value can be
+   * found.
+   */
   hashed?: string
 }
 
@@ -25,7 +29,7 @@ const HASH_DIGITS = 12
 
 export function createLog(level: LogLevel, options: LogOptions = {}): Log {
   const { write = (line) => process.stderr.write(line), hashed } = options
-  const told = (key: string, value: unknown) =>
+  const reported = (key: string, value: unknown) =>
     key === hashed ? createHash('sha256').update(String(value)).digest('hex').slice(0, HASH_DIGITS) : String(value)
   const lowest = order.indexOf(level)
   const at =
@@ -35,18 +39,18 @@ export function createLog(level: LogLevel, options: LogOptions = {}): Log {
       const pairs = Object.entries(typeof fields === 'function' ? fields() : fields).filter(
         ([, value]) => value !== undefined,
       )
-      const text = pairs.map(([key, value]) => ` ${key}=${quoted(told(key, value))}`).join('')
+      const text = pairs.map(([key, value]) => ` ${key}=${quoted(reported(key, value))}`).join('')
       write(`${new Date().toISOString()} ${own} ${message}${text}\n`)
     }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
-/** JSON quoting also keeps control characters out of terminals and lines apart. */
+/** JSON quoting also escapes newlines and control characters, which could forge lines or control a terminal. */
 function quoted(value: string): string {
   return /^[\w.:/@+-]+$/.test(value) ? value : JSON.stringify(value)
 }
 
-/** What an unknown thrown value says, for a log line; with its causes, without its stack. */
+/** Describes a thrown value for a log line: with its causes, without its stack. */
 export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const own = `${error.name}: ${error.message}`

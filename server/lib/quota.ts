@@ -1,10 +1,11 @@
-// Counts what is in use, per key and in all, and says no above the limits. The fuller it is, the less each may take.
+// Counts places in use, per key and in all, and refuses more than the limits. The fuller it is, the less each key may
+// take.
 
 export interface Quota {
   readonly used: number
-  /** A place until the result is disposed; null if there is none. */
+  /** Takes a place until the result is disposed. Null if there is none. */
   take(key: string): Disposable | null
-  /** A place until the result is disposed, also beyond the limits: for what is in use already. */
+  /** Takes a place even beyond the limits, for something that is in use already. */
   hold(key: string): Disposable
 }
 
@@ -14,9 +15,10 @@ export interface QuotaOptions {
 }
 
 /**
- * Whether somebody who holds `own` of `used` places may take `amount` more of `inAll`: always the first, then at most twice
- * what stays free. Whoever comes alone gets two thirds, the next one two thirds of the rest, and so on: however many places
- * are held for however long, a newcomer finds one (dynamic thresholds, Choudhury and Hahne 1998).
+ * True if a key that holds `own` of the `used` places may take `amount` more of `inAll`. A key that holds none may
+ * always take some while they are free. Any other key may hold at most twice what stays free. So the first key gets two
+ * thirds, the next one two thirds of the rest, and so on. However long places are held, a new key finds one (dynamic
+ * thresholds, Choudhury and Hahne 1998).
  */
 export function leavesRoom(own: number, used: number, inAll: number, amount = 1): boolean {
   if (used + amount > inAll) return false

@@ -1,16 +1,16 @@
-// Who is next of many that wait: clients take turns, and so do the archives of each, whatever number of them waits.
+// Decides who is next among many that wait. Clients take turns, and so do the archives of each client.
 
 export interface Rota<T> {
   add(client: string, archive: string, item: T): void
-  /** It does not wait any more. */
+  /** Removes an item that no longer waits. */
   remove(client: string, archive: string, item: T): void
-  /** Takes the next one out; undefined if nobody waits. */
+  /** Takes the next item out; undefined if none waits. */
   next(): T | undefined
 }
 
-/** Of one archive whoever came first is first. Each step costs the same, however many wait. */
+/** The items of one archive keep their order. Each step costs the same, however many items wait. */
 export function createRota<T>(): Rota<T> {
-  /** Both in the order of their next turn. */
+  /** Clients, and the archives of each, in the order of their next turn. */
   const clients = new Map<string, Map<string, Set<T>>>()
 
   function comeLast(client: string, archive: string): void {

@@ -1,10 +1,13 @@
-// Makes names in a folder outlive a power failure: a file that is synced is not found if its name is not.
+// Makes the names in a folder outlive a power failure. Without that, a synced file may be lost, because its name is
+// lost.
 import { closeSync, fsyncSync, openSync } from 'node:fs'
 
-/** What file systems say that have no such thing for folders. */
+/** Errors of file systems that cannot sync folders. */
 const MEANINGLESS = new Set(['EINVAL', 'ENOTSUP', 'ENOSYS'])
 
-/** The names that stand in this folder; of a new folder, its own name stands in its parent. Blocks: for starts. */
+/**
+ * Syncs the names in this folder. A new folder's own name is in its parent. Blocks the loop, so it is for starts only.
+ */
 export function syncFolder(path: string): void {
   const fd = openSync(path, 'r')
   try {

@@ -1,15 +1,17 @@
-// Cuts text of any length before anything is done with it that costs more than that. Whole characters, no meaning.
+// Cuts long text cheaply, before anything costlier is done with it. Keeps whole characters. Knows no meaning.
 
-/** The beginning and the end of a text that is longer than `length` UTF-16 units; any other as it is. */
+/**
+ * Keeps the beginning and the end of a text that is longer than `length` UTF-16 units. Returns a shorter one as it is.
+ */
 export function cutMiddle(text: string, length: number): string {
   if (text.length <= length) return text
   const head = Math.ceil(length / 2)
   const tail = text.length - (length - head)
-  // Neither ends inside a surrogate pair: the halves of two would be a third.
+  // Neither cut may split a surrogate pair, because the two halves left over would form another character.
   return text.slice(0, isInPair(text, head) ? head - 1 : head) + text.slice(isInPair(text, tail) ? tail + 1 : tail)
 }
 
-/** The beginning of a text that is longer than `length` UTF-16 units; any other as it is. */
+/** Keeps the beginning of a text that is longer than `length` UTF-16 units. Returns a shorter one as it is. */
 export function cutEnd(text: string, length: number): string {
   return text.length <= length ? text : text.slice(0, isInPair(text, length) ? length - 1 : length)
 }

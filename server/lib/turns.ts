@@ -1,15 +1,17 @@
-// Turns of the event loop, a few in each, so that thousands who come at once do not keep all others waiting.
+// Spreads work over turns of the event loop, so that thousands of callers at once do not make all others wait.
 
 export interface Turns {
-  /** Takes one of those that are left in this turn of the loop; nobody waits while there is one. */
+  /** Takes a place in this turn of the loop; false if none is left. While a place is left, no caller waits. */
   take(): boolean
-  /** Resolves with one that is had: at once if there is one to take. */
+  /** Resolves once the caller has a place; at once if one is left in this turn. */
   next(key: string): Promise<void>
 }
 
-/** So many in a turn of the loop. Of those that wait, one of each key goes before the second of any. */
+/**
+ * Gives out `atATime` places in each turn of the loop. One waiter of each key goes before the second waiter of any key.
+ */
 export function createTurns(atATime = 1): Turns {
-  /** In the order of their turn. */
+  /** Waiters by key, in the order of the keys' next turn. */
   const waiting = new Map<string, (() => void)[]>()
   let taken = 0
 

@@ -1,20 +1,24 @@
-// A wake-up that loses none: a waiter names the version it has seen and is woken by any later one.
+// Wake-ups that are never missed: a waiter names the version that it has seen, and any later version wakes it.
 
 export interface Wake {
   /** Grows by one with each `notify`. */
   readonly version: number
-  /** Wakes all that wait; where they are many, some at a time, so that whatever else there is to do comes in between. */
+  /**
+   * Wakes all waiters. If there are many, it wakes some in each turn of the loop, so that other work comes in between.
+   */
   notify(): void
-  /** Resolves once the version is past `seen` (at once, if it already is), or when `signal` aborts. */
+  /** Resolves once the version is past `seen`, at once if it already is. It also resolves when `signal` aborts. */
   passed(seen: number, signal: AbortSignal): Promise<void>
 }
 
-/** What a thousand watchers do in one turn of the loop, nobody else can do in that time. */
+/** At most this many waiters wake in one turn of the loop. A thousand at once would block everything else meanwhile. */
 const WOKEN_A_TURN = 32
 
 export function createWake(): Wake {
   let version = 0
-  /** And what they have seen: whoever came earlier comes first, so those to be woken are the first ones. */
+  /**
+   * Each waiter with the version that it has seen. Waiters are in the order they came, so those to be woken come first.
+   */
   const waiters = new Map<() => void, number>()
   let turn: NodeJS.Immediate | null = null
 
