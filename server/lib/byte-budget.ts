@@ -10,10 +10,7 @@ export interface ByteBudget {
 /** Disposing an account gives back everything that it holds. */
 export interface ByteAccount extends Disposable {
   readonly bytes: number
-  /**
-   * Changes what the account holds to `bytes`. If there is no room, it returns false and changes nothing. Less always
-   * fits.
-   */
+  /** Sets what the account holds. If there is no room, it returns false and changes nothing. Less always fits. */
   hold(bytes: number): boolean
 }
 

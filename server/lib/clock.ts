@@ -1,5 +1,4 @@
-// The clocks, as an interface that tests can replace: a wall clock for reported and stored times, a monotonic one for
-// deadlines.
+// Clocks that tests can replace: a wall clock for times that are reported or stored, and a monotonic one for deadlines.
 
 export interface Clock {
   /** Whole milliseconds since 1970 (UTC). Does not jump while the process runs. */
@@ -8,9 +7,7 @@ export interface Clock {
   monotonicMs(): number
 }
 
-/**
- * Reads the wall clock once, at the start, so that setting the machine's clock neither expires archives nor keeps them.
- */
+/** Reads the wall clock once, at the start. Setting the machine's clock must neither expire archives nor keep them. */
 export const systemClock: Clock = clockFrom(0)
 
 /**

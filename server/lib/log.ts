@@ -1,5 +1,4 @@
-// Writes logfmt lines to stderr. Knows levels and fields, but no domain words. Callers never log keys, queries or
-// bodies.
+// Writes one logfmt line per occurrence to stderr. No domain words; callers never log keys, queries or bodies.
 import { createHash } from 'node:crypto'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -18,10 +17,7 @@ const order: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
 export interface LogOptions {
   /** @default standard error */
   write?: (line: string) => void
-  /**
-   * The value of this field is secret. The start of its SHA-256 is written, so that lines with the same value can be
-   * found.
-   */
+  /** The value of this field is secret. The start of its SHA-256 is written instead, so that lines can be matched. */
   hashed?: string
 }
 

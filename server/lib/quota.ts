@@ -1,4 +1,4 @@
-// Counts places in use, per key and in all, and refuses more than the limits. The fuller it is, the less each key may
+// Counts places in use, per key and in all, and refuses more than the limits. The fuller it is, the less a key may
 // take.
 
 export interface Quota {

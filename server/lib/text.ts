@@ -1,8 +1,6 @@
 // Cuts long text cheaply, before anything costlier is done with it. Keeps whole characters. Knows no meaning.
 
-/**
- * Keeps the beginning and the end of a text that is longer than `length` UTF-16 units. Returns a shorter one as it is.
- */
+/** Keeps the beginning and the end of a text longer than `length` UTF-16 units. Returns a shorter one as it is. */
 export function cutMiddle(text: string, length: number): string {
   if (text.length <= length) return text
   const head = Math.ceil(length / 2)
@@ -11,7 +9,7 @@ export function cutMiddle(text: string, length: number): string {
   return text.slice(0, isInPair(text, head) ? head - 1 : head) + text.slice(isInPair(text, tail) ? tail + 1 : tail)
 }
 
-/** Keeps the beginning of a text that is longer than `length` UTF-16 units. Returns a shorter one as it is. */
+/** Keeps the beginning of a text longer than `length` UTF-16 units. Returns a shorter one as it is. */
 export function cutEnd(text: string, length: number): string {
   return text.length <= length ? text : text.slice(0, isInPair(text, length) ? length - 1 : length)
 }

@@ -7,9 +7,7 @@ export interface Turns {
   next(key: string): Promise<void>
 }
 
-/**
- * Gives out `atATime` places in each turn of the loop. One waiter of each key goes before the second waiter of any key.
- */
+/** Gives out `atATime` places in each turn of the loop. One waiter of each key goes before a second one of any key. */
 export function createTurns(atATime = 1): Turns {
   /** Waiters by key, in the order of the keys' next turn. */
   const waiting = new Map<string, (() => void)[]>()

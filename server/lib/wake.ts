@@ -3,9 +3,7 @@
 export interface Wake {
   /** Grows by one with each `notify`. */
   readonly version: number
-  /**
-   * Wakes all waiters. If there are many, it wakes some in each turn of the loop, so that other work comes in between.
-   */
+  /** Wakes all waiters. Many are woken over several turns of the loop, so that other work comes in between. */
   notify(): void
   /** Resolves once the version is past `seen`, at once if it already is. It also resolves when `signal` aborts. */
   passed(seen: number, signal: AbortSignal): Promise<void>
@@ -16,9 +14,7 @@ const WOKEN_A_TURN = 32
 
 export function createWake(): Wake {
   let version = 0
-  /**
-   * Each waiter with the version that it has seen. Waiters are in the order they came, so those to be woken come first.
-   */
+  /** Each waiter with the version it has seen. They are in the order they came, so those to be woken come first. */
   const waiters = new Map<() => void, number>()
   let turn: NodeJS.Immediate | null = null
 

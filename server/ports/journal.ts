@@ -1,54 +1,57 @@
-// The journal: facts about archives, in order, durable. Everything else sheaf knows is a reading of it.
+// The journal: durable facts about archives, in order. Everything else that sheaf knows is derived from it.
 import type { ArchiveFormat, ArchiveId, Compression, CreateArchiveInput, EntryInput } from '#contracts/archive.ts'
 import type { AbortCode, EntryFailureCode } from '#contracts/failures.ts'
 
-/** A range of a spool file that lies at `offset` there; in archive order these make the archive. */
+/** A range of a spool file. All extents in archive order make up the archive. */
 export interface Extent {
   readonly file: string
   readonly offset: number
   readonly length: number
 }
 
-/** So many bytes, and their CRC-32. */
+/** The size of some bytes, and their CRC-32. */
 export interface Measured {
   readonly sizeBytes: number
   readonly crc32: number
 }
 
-/** A body that was received whole, and where it lies. `sizeBytes` and `crc32` are of the file itself. */
+/** A body that was received whole, and where it lies. `sizeBytes` and `crc32` are those of the fetched file. */
 export interface WholeBody extends Measured {
   readonly index: number
   readonly file: string
   readonly offset: number
-  /** What lies there, where that is the body deflated (RFC 1951); null if it is the body as it is. */
+  /** Measures the stored bytes if the body is stored deflated (RFC 1951); null if it is stored as it is. */
   readonly deflated: Measured | null
-  /** Last-Modified of the source, ms since 1970; null if it did not say. */
+  /** Last-Modified of the source, in ms since 1970; null if the source did not report it. */
   readonly modifiedMs: number | null
-  /** Before cleaning and before it is made unique. */
+  /** The name before it is cleaned and made unique. */
   readonly proposedName: string
 }
 
 export type Fact =
-  /** So much of a large body is in its part: after a crash it goes on from there, under this strong validator. */
+  /** The part has the first `receivedBytes` of a large body. After a crash the fetch continues there, under `etag`. */
   | {
       readonly type: 'entry-begun'
       readonly index: number
       readonly file: string
-      /** Of the part, from its beginning, and their CRC-32. */
+      /** Counted from the beginning of the part. */
       readonly receivedBytes: number
+      /** The CRC-32 of the received bytes. */
       readonly crc32: number
+      /** A strong validator. */
       readonly etag: string
-      /** What the whole body is announced to be. */
+      /** The announced size of the whole body; null if none was announced. */
       readonly announcedBytes: number | null
     }
-  /** Whole, but an earlier entry is not settled yet. */
+  /** The body is whole, but waits because an earlier entry is not settled yet. */
   | ({ readonly type: 'entry-staged' } & WholeBody)
-  /** In the archive under its final name. `headerEnd`: where its header ends in the log; null in formats without one. */
+  /** The entry is in the archive under its final name. */
   | ({
       readonly type: 'entry-sealed'
       readonly name: string
+      /** The offset in the log at which its header ends; null in formats without a header. */
       readonly headerEnd: number | null
-      /** Which log the header is in. @default "log" */
+      /** The log that holds the header. @default "log" */
       readonly headerFile?: string
     } & WholeBody)
   | {
@@ -58,7 +61,7 @@ export type Fact =
       readonly attempts: number
       readonly httpStatus: number | null
     }
-  /** Sealed bytes were lost: what was sealed or staged before is void, and the ETag changes. */
+  /** Sealed bytes were lost. All earlier facts about sealed or staged entries are void, and the ETag changes. */
   | { readonly type: 'rewound'; readonly generation: number }
   | {
       readonly type: 'archive-sealed'
@@ -81,12 +84,12 @@ export type Stored<F extends Fact> = F & { readonly seq: number }
 export type BegunFact = Extract<Fact, { type: 'entry-begun' }>
 export type SealedFact = Stored<Extract<Fact, { type: 'entry-sealed' }>>
 
-/** What was asked; does not change. */
+/** What the client asked for. It never changes. */
 export interface ArchiveRequest {
   readonly archiveId: ArchiveId
-  /** Of everything that makes two submissions the same. */
+  /** The hash of everything that makes two submissions the same. */
   readonly manifestHash: string
-  /** File name, extension included. */
+  /** The file name, including its extension. */
   readonly name: string
   readonly format: ArchiveFormat
   readonly compression: Compression
@@ -96,24 +99,27 @@ export interface ArchiveRequest {
   readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
   readonly totalEntries: number
   readonly acceptedAtMs: number
-  /** 64 random bits in base64url, made at acceptance: it tells this archive from another one of the same id. Or ''. */
+  /**
+   * 64 random bits in base64url, made at acceptance. They distinguish this archive from another one with the same id.
+   * Empty for archives of earlier versions.
+   */
   readonly nonce: string
 }
 
 export interface ArchiveRecord extends ArchiveRequest {
-  /** Of the last fact; acceptance itself is 1. */
+  /** The seq of the last fact. Acceptance has seq 1. */
   readonly lastSeq: number
   readonly generation: number
   readonly terminal: Stored<TerminalFact> | null
-  /** Only a tombstone is left: facts, manifest and bytes are gone. */
+  /** True if only a tombstone is left: facts, manifest and bytes are gone. */
   readonly swept: boolean
-  /** Who asked for it, as limits count. Or '', and always so once it is swept. */
+  /** The client that the limits count it for; '' if unknown, and always '' once it is swept. */
   readonly client: string
-  /** Of manifest and facts. */
+  /** The size of manifest and facts together. */
   readonly journalBytes: number
 }
 
-/** What an archive takes of the journal, and for whom. */
+/** What one archive takes of the journal, and for which client. */
 export interface Holding {
   readonly archiveId: ArchiveId
   readonly client: string
@@ -121,32 +127,32 @@ export interface Holding {
   readonly state: 'unfinished' | 'sealed' | 'aborted'
 }
 
-/** `day` counts days of 24 hours since 1970, UTC. */
+/** The bytes that a client has used in a day. `day` counts days of 24 hours since 1970 (UTC). */
 export interface Usage {
   readonly client: string
   readonly day: number
   readonly bytes: number
 }
 
-/** Another builder has appended meanwhile: the caller's view is stale, and it must stop. */
+/** Another builder has appended in the meantime. The caller's view is stale, and it must stop. */
 export class StaleSeqError extends Error {
   override readonly name = 'StaleSeqError'
 }
 
 /**
- * Every method may throw an `UnavailableError`, every one that writes a `NoSpaceError`. After an `UnavailableError` the same
- * call may be made again, also if its first outcome is not known: it takes effect once.
+ * Every method may throw an `UnavailableError`, and every one that writes a `NoSpaceError`. After an `UnavailableError`
+ * the same call may be repeated, even if the first outcome is unknown: it takes effect once.
  *
- * Acceptance, ends and rewinds outlive a power failure before any method tells of them. Other facts outlive the process, and
- * a power failure within moments: a journal that may have lost some raises the generation of the archives concerned when it
- * is opened.
+ * Acceptance, ends and rewinds outlive a power failure before any method reports them. Other facts outlive the process
+ * at once, but a power failure only after some moments. If a journal may have lost facts, it raises the generation of
+ * the archives concerned when it is opened.
  */
 export interface Journal extends AsyncDisposable {
-  /** When it was last found damaged, ms since 1970: archives that it does not know may have been lost by that. Null: never. */
+  /** When it was last found damaged, in ms since 1970; null if never. Archives may be unknown because of that. */
   readonly damagedAtMs: number | null
-  /** The latest time that it tells of; null if it tells of none. */
+  /** The latest time that the journal records; null if it records none. */
   newestMs(): Promise<number | null>
-  /** Makes the request durable under seq 1, unless the id is known; answers what stands there now. */
+  /** Makes the request durable under seq 1, unless the id is known. Returns the record as it is now. */
   accept(
     request: ArchiveRequest,
     manifest: readonly EntryInput[],
@@ -155,37 +161,37 @@ export interface Journal extends AsyncDisposable {
   get(archiveId: ArchiveId): Promise<ArchiveRecord | null>
   manifest(archiveId: ArchiveId): Promise<EntryInput[]>
   /**
-   * Resolves once the facts outlive the process, all or none of them. They take the seqs after `lastSeq`.
+   * Resolves once the facts outlive the process. Either all or none of them are taken, with the seqs after `lastSeq`.
    * @throws StaleSeqError if `lastSeq` is not the last one
    */
   append(archiveId: ArchiveId, lastSeq: number, facts: readonly Fact[]): Promise<void>
-  /** Ends the archive whatever its seq: its builder's next append is stale. False if it has ended, or is not known. */
+  /** Ends the archive at any seq, so its builder's next append is stale. False if it has ended or is not known. */
   end(archiveId: ArchiveId, fact: AbortedFact): Promise<boolean>
-  /** Facts after `afterSeq` in order, at most `limit`; also those of types that this version does not know. */
+  /** Facts after `afterSeq` in order, at most `limit`. They may be of types that this version does not know. */
   facts(archiveId: ArchiveId, afterSeq: number, limit: number): Promise<Stored<Fact>[]>
   failures(
     archiveId: ArchiveId,
     afterSeq: number,
     limit: number,
   ): Promise<Stored<Extract<Fact, { type: 'entry-failed' }>>[]>
-  /** The facts about entries `from` <= index < `to`, in order of seq. */
+  /** Facts about the entries with `from` <= index < `to`, in the order of their seqs. */
   entryFacts(archiveId: ArchiveId, from: number, to: number): Promise<Stored<EntryFact>[]>
   /** Archives without a terminal fact, oldest first. */
   unfinished(): Promise<ArchiveRecord[]>
   /** What each archive takes that is not swept. */
   holdings(): Promise<Holding[]>
-  /** Ended archives that expire at or before `wallMs`. */
+  /** The ended archives that expire at or before `wallMs`. */
   expired(wallMs: number): Promise<ArchiveId[]>
-  /** Ids of all archives that are not swept. */
+  /** The ids of all archives that are not swept. */
   kept(): Promise<ArchiveId[]>
-  /** Leaves a tombstone that holds nothing but id and hash. */
+  /** Removes everything of the archive but a tombstone with id and hash. */
   bury(archiveId: ArchiveId, wallMs: number): Promise<void>
-  /** Drops tombstones made before `wallMs`, and usage of the days before that one. */
+  /** Drops tombstones made before `wallMs`, and the usage of all days before that day. */
   forget(wallMs: number): Promise<void>
-  /** Adds to what the client has used that day. */
+  /** Adds to the client's usage of that day. */
   addUsage(client: string, day: number, bytes: number): Promise<void>
-  /** Of that day and those after it. */
+  /** The usage of that day and of later days. */
   usageSince(day: number): Promise<Usage[]>
-  /** Gives some of the space back that nothing needs any more, in a few milliseconds; true if there is more. */
+  /** Gives unused space back to the file system, for a few milliseconds. True if there is more to give back. */
   reclaim(): Promise<boolean>
 }

@@ -1,11 +1,11 @@
-// What both ports throw if there is nowhere left to write.
+// The error that both ports throw if there is no space left to write.
 
-/** No space, or a quota is reached. Nothing that was written before is harmed. */
+/** There is no space, or a quota is reached. What was written before stays intact. */
 export class NoSpaceError extends Error {
   override readonly name = 'NoSpaceError'
 }
 
-/** Does it; if there is no space for that, makes room and does it again. */
+/** Runs the action. If there is no space for it, makes room and runs it once more. */
 export async function makingRoom(action: () => Promise<void>, makeRoom: () => Promise<void>): Promise<void> {
   try {
     await action()

@@ -1,6 +1,6 @@
-// What both ports throw when they cannot do their work for now, though nothing is wrong with what was asked.
+// The error that both ports throw if they cannot work for now, though the call itself is valid.
 
-/** The journal or the spool cannot now. Nothing that was acknowledged before is harmed; the same may work later. */
+/** The journal or the spool cannot work now. What was acknowledged stays intact. The same call may work later. */
 export class UnavailableError extends Error {
   override readonly name = 'UnavailableError'
 }

@@ -1,14 +1,15 @@
-// Open files of the spool, bounded: whoever finds no descriptor waits, and a file that rests makes way for another.
+// Bounds how many files of the spool are open. If there is no free descriptor, opening waits. Idle files are closed for
+// others.
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NoSpaceError } from '../../ports/no-space.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 
 const RETRY_MS = 50
-/** Descriptors come back as clients and origins leave; where none does for so long, waiting helps nobody. */
+/** Descriptors become free as clients and origins leave. If none does for this long, waiting longer does not help. */
 const PATIENCE_MS = 30_000
 
-/** Repeats what fails because the process or the machine has no descriptor left, until one is free. Errors are the ports'. */
+/** Repeats the attempt while no file descriptor is free, until patience ends. Throws the errors of the ports. */
 export async function whenDescriptorsAllow<T>(
   attempt: () => Promise<T>,
   { signal, patienceMs = PATIENCE_MS }: { signal?: AbortSignal; patienceMs?: number } = {},
@@ -27,13 +28,13 @@ export async function whenDescriptorsAllow<T>(
   }
 }
 
-/** What a disk, a network file system or the kernel says that cannot for now, though the file may well be there. */
+/** Error codes of a disk, a network file system or the kernel that cannot work now. The file may still exist. */
 const UNAVAILABLE: ReadonlySet<string> = new Set([
   ...['EIO', 'EROFS', 'ENODEV', 'ENXIO', 'EUCLEAN', 'EREMOTEIO', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'ENOTCONN'],
   ...['EMFILE', 'ENFILE', 'ENOMEM', 'EBUSY', 'EAGAIN', 'EACCES', 'EPERM'],
 ])
 
-/** What the kernel says of its disk, as the types of the ports, if they know it; otherwise as it is. */
+/** Translates an error of the file system into the ports' error types. Returns any other error as it is. */
 function portError(error: unknown): unknown {
   const { code = '', message } = error as NodeJS.ErrnoException
   if (code === 'ENOSPC' || code === 'EDQUOT') return new NoSpaceError('no space left in the spool', { cause: error })
@@ -48,11 +49,11 @@ export async function asPort<T>(operation: Promise<T>): Promise<T> {
   }
 }
 
-/** A file that is open only while it has one of the pool's places. */
+/** A file that is open only while it holds one of the pool's places. */
 export interface PooledFile {
-  /** Runs `work` with the file open, after all that was asked of this file before. */
+  /** Runs `work` with the file open, after all earlier calls for this file. */
   use<T>(work: (handle: FileHandle) => Promise<T>): Promise<T>
-  /** After all that was asked before. Idempotent. */
+  /** Closes the file after all earlier calls. Idempotent. */
   close(): Promise<void>
 }
 
@@ -62,14 +63,17 @@ export interface FilePool {
 }
 
 interface Resting {
-  /** Gives its place up. */
+  /** Closes the file, so that its place can go to another one. */
   yieldPlace(): Promise<void>
 }
 
-/** At most `maxOpen` files at a time: a place is held for sure only while the file is being used. */
+/**
+ * At most `maxOpen` files are open at a time. A file that is not in use stays open only until another one needs its
+ * place.
+ */
 export function createFilePool(maxOpen: number): FilePool {
   let inUse = 0
-  /** The one that rests longest first. */
+  /** Open files that are not in use. The one that has rested longest is first. */
   const resting = new Set<Resting>()
   const waiting: (() => void)[] = []
 

@@ -1,4 +1,4 @@
-// Reads one archive's files in the spool: several readers at a time are fine, and each keeps few files open.
+// Reads the files of one archive in the spool. An archive may have several readers; each keeps few files open.
 import { readSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,9 +6,9 @@ import { LOG, type SpoolReader } from '../../ports/spool.ts'
 import { asPort, whenDescriptorsAllow } from './files.ts'
 
 export function openReader(folder: string, openLogs: ReadonlyMap<string, FileHandle>): SpoolReader {
-  // The log, and of parts only the last one read, stay open: a reader walks them in order.
+  // Only the log and the part that was read last stay open, because a reader walks the parts in order.
   const handles = new Map<string, FileHandle>()
-  /** Reads take turns, so that none closes the file of another. */
+  /** Reads take turns, so that no read closes the file of another. */
   let turn: Promise<unknown> = Promise.resolve()
   let reading = 0
   let isOpening = false
@@ -24,7 +24,7 @@ export function openReader(folder: string, openLogs: ReadonlyMap<string, FileHan
     return handle
   }
 
-  /** The log that is being written is open already, by its writer. Our own is opened for the time after that. */
+  /** Uses the writer's handle of a log that is being written. Opens a handle of its own for the time after that. */
   function borrowedLog(): FileHandle | undefined {
     const log = openLogs.get(folder)
     if (log === undefined || isOpening) return log
@@ -47,14 +47,14 @@ export function openReader(folder: string, openLogs: ReadonlyMap<string, FileHan
           const handle = await handleOf(file)
           return (await asPort(handle.read(target, 0, target.length, offset))).bytesRead
         } finally {
-          // Before whoever waits for it goes on, as the next bytes may be at hand.
+          // This must happen before the caller continues, because it may call `readRecent` next.
           reading--
         }
       })
       turn = result.catch(() => {})
       return result
     },
-    // From the page cache it takes a few microseconds; to ask a thread for it takes a hundred.
+    // A synchronous read from the page cache takes a few microseconds. By way of a thread it takes a hundred.
     readRecent(file, offset, target) {
       if (reading > 0 || closed.signal.aborted) return null
       const handle = handles.get(file) ?? (file === LOG ? borrowedLog() : undefined)

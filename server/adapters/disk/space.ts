@@ -1,4 +1,4 @@
-// What the spool may take of its disk: counts what each archive holds, and says no before a limit is passed.
+// Bounds what the spool takes of its disk: counts what each archive holds, and refuses writes beyond a limit.
 import { statfs } from 'node:fs/promises'
 import type { ArchiveId } from '#contracts/archive.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -8,37 +8,40 @@ import { asPort } from './files.ts'
 
 export interface SpaceOptions {
   directory: string
-  /** Bytes of all files together, and of what `otherBytes` says. */
+  /** The limit for all files together with `otherBytes`. */
   maxBytes: number
-  /** What else counts towards `maxBytes`. */
+  /** Bytes outside of the spool that count towards `maxBytes`. */
   otherBytes: () => number
-  /** Free bytes of the file system that are left to others, the journal among them. 0: only a full disk is one. */
+  /**
+   * Free bytes of the file system that are left to others, such as the journal. 0: nothing is refused until the disk is
+   * full.
+   */
   reserveBytes: number
 }
 
 export interface Space {
-  /** What the archive holds, as found on disk. */
+  /** Sets what the archive holds, as it was found on the disk. */
   set(archiveId: ArchiveId, bytes: number): void
   /**
-   * To be called before so many bytes are written.
+   * Must be called before the bytes are written.
    * @throws NoSpaceError
    */
   take(archiveId: ArchiveId, bytes: number): Promise<void>
-  /** So many bytes were not written, or are removed. */
+  /** The bytes were not written after all, or have been removed. */
   give(archiveId: ArchiveId, bytes: number): void
-  /** Everything of the archive is removed. */
+  /** Everything of the archive has been removed. */
   clear(archiveId: ArchiveId): void
   bytesOf(archiveId: ArchiveId): number
   room(): Promise<Room>
 }
 
-/** The file system is asked anew after this; what is written here in between is counted. */
+/** The file system is asked again after this time. In between, the bytes written here are counted. */
 const MEASURED_FOR_MS = 1_000
 
 export function createSpace({ directory, maxBytes, otherBytes, reserveBytes }: SpaceOptions): Space {
   const held = new Map<ArchiveId, number>()
   let usedBytes = 0
-  /** At the last measurement, less what was taken since. */
+  /** Bytes beyond the reserve that were free at the last measurement, minus what was taken since. */
   let diskBytes = 0
   let measuredAtMs = Number.NEGATIVE_INFINITY
 
@@ -57,7 +60,7 @@ export function createSpace({ directory, maxBytes, otherBytes, reserveBytes }: S
   }
 
   function give(archiveId: ArchiveId, bytes: number): void {
-    // Whoever still writes to an archive that was removed gives back what is no longer counted.
+    // A writer of an archive that has been removed gives back bytes that are no longer counted.
     const given = Math.min(bytes, held.get(archiveId) ?? 0)
     if (given > 0) add(archiveId, -given)
   }
@@ -71,7 +74,7 @@ export function createSpace({ directory, maxBytes, otherBytes, reserveBytes }: S
     async take(archiveId, bytes) {
       const allBytes = usedBytes + otherBytes()
       if (allBytes + bytes > maxBytes) throw new NoSpaceError(`spool and journal hold ${allBytes} bytes of ${maxBytes}`)
-      // Counted before the disk is asked: others take meanwhile.
+      // The bytes are counted before the disk is asked, because others may take bytes in the meantime.
       add(archiveId, bytes)
       if (reserveBytes === 0) return
       try {

@@ -1,4 +1,4 @@
-// The spool in local files: one folder an archive, in it the log and the parts. No file is ever patched.
+// The spool in local files. Each archive has a folder with its log and its parts. No file is ever patched.
 import { type FileHandle, mkdir, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ArchiveId, archiveIdSchema } from '#contracts/archive.ts'
@@ -12,15 +12,15 @@ import { createSpace, type Space } from './space.ts'
 import { bytesIn, openWriter, removeAll, type Share, syncNames } from './writer.ts'
 
 export interface DiskSpoolOptions {
-  /** Made if absent; nothing else may live in it. */
+  /** Created if absent. Nothing else may be in it. */
   directory: string
-  /** What all archives together may take. @default Infinity: as much as the disk has */
+  /** What all archives together may take. @default Infinity, which means as much as the disk has */
   maxBytes?: number
-  /** What else counts towards `maxBytes`, now. @default nothing */
+  /** Bytes outside of the spool that count towards `maxBytes` now. @default nothing */
   otherBytes?: () => number
-  /** Free bytes of the file system that are left alone; costs one `statfs` a second. @default 0 */
+  /** Free bytes of the file system that are left alone. This costs one `statfs` a second. @default 0 */
   reserveBytes?: number
-  /** Parts open for writing at a time; a part beyond it costs an open and a close with each write. @default 64 */
+  /** Parts open for writing at a time. Each write to a part beyond them costs an open and a close. @default 64 */
   maxOpenParts?: number
 }
 
@@ -28,14 +28,14 @@ export async function createDiskSpool(options: DiskSpoolOptions): Promise<Spool 
   const { directory, maxBytes = Number.POSITIVE_INFINITY, otherBytes = () => 0 } = options
   const { reserveBytes = 0, maxOpenParts = 64 } = options
   await mkdir(directory, { recursive: true, mode: 0o700 })
-  // Its own name, and that of the folder it is in.
+  // The spool's own name, and that of the folder that it is in.
   for (const path of [dirname(directory), dirname(dirname(directory))]) syncFolder(path)
   const space = createSpace({ directory, maxBytes, otherBytes, reserveBytes })
   const pool = createFilePool(maxOpenParts)
   const folderOf = (archiveId: ArchiveId) => join(directory, archiveIdSchema.parse(archiveId))
-  /** By their folder: of archives that are being written. */
+  /** The logs of archives that are being written, by folder. */
   const openLogs = new Map<string, FileHandle>()
-  /** The same, from the moment that one is asked for until it is closed. */
+  /** Folders that have a writer, from the call of `writer` until the writer is closed. */
   const writing = new Set<string>()
   const mustWriteAgain = new Set<string>()
   /** Archives that end at the same time share one sync. */

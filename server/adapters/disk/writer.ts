@@ -1,4 +1,4 @@
-// Writes one archive's files in the spool: appends to its log, writes its parts, and makes all of it outlive a power failure.
+// Writes the files of one archive in the spool: its log and its parts. Makes them outlive a power failure.
 import { constants, type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Keep, LOG, type PartWriter, type SpoolWriter } from '../../ports/spool.ts'
@@ -6,13 +6,15 @@ import { asPort, type FilePool, type PooledFile, whenDescriptorsAllow } from './
 
 const PART = /^part-(\d+)$/
 
-/** Retries are for a writer that is just ending; one that keeps its files for long is no reason to wait. */
+/**
+ * A writer that is just ending may still add files, so removal is retried. It does not wait for a writer that goes on.
+ */
 const REMOVE = { recursive: true, force: true, maxRetries: 3, retryDelay: 50 } as const
 
-/** Removing lists folders, which takes descriptors too. */
+/** Removing a folder lists it, which needs a descriptor. */
 export const removeAll = (path: string) => whenDescriptorsAllow(() => rm(path, REMOVE))
 
-/** One archive's own account. */
+/** The archive's account of disk space. */
 export interface Share {
   take(bytes: number): Promise<void>
   give(bytes: number): void
@@ -22,14 +24,17 @@ export interface WriterDeps {
   readonly share: Share
   readonly pool: FilePool
   readonly openLogs: Map<string, FileHandle>
-  /** There was no folder: nothing is to be looked for in it, as each look costs a turn of the loop. */
+  /** True if the folder was just created. It is then not searched for old files, which would cost turns of the loop. */
   readonly isNew: boolean
-  /** Counts anew what the archive holds. */
+  /** Counts again what the archive holds. */
   recount(): Promise<void>
   closed(): void
   /** Resolves once the names of all folders outlive a power failure. */
   syncSpool(): Promise<void>
-  /** Folders of which a sync failed: the kernel takes pages for written then that are not, and the next sync would lie. */
+  /**
+   * Folders with a failed sync. The kernel then marks unwritten pages as written, so a later sync would succeed
+   * wrongly.
+   */
   readonly mustWriteAgain: Set<string>
 }
 
@@ -103,7 +108,7 @@ export async function openWriter(
         const files = await whenDescriptorsAllow(() => readdir(folder))
         const parts = files.filter((file) => file !== LOG)
         if (mustWriteAgain.has(folder)) for (const file of files) await writeAgain(join(folder, file))
-        // The names in the folder, and the folder's own name, which stands in the spool's.
+        // A new file is found again only if the names in the folder and the folder's own name are synced too.
         await Promise.all([asPort(log.datasync()), syncParts(parts), syncNames(folder), syncSpool()])
         mustWriteAgain.delete(folder)
       } catch (error) {
@@ -114,7 +119,7 @@ export async function openWriter(
     async [Symbol.asyncDispose]() {
       disposed.abort()
       if (openLogs.get(folder) === log) openLogs.delete(folder)
-      // All are closed, also if one of them fails.
+      // All files are closed, even if closing one of them fails.
       await Promise.all([...[...openParts].map((part) => part.close()), log.close()]).finally(closed)
     },
   }
@@ -151,7 +156,7 @@ function partWriter({ file, path, pooled, share, keptBytes, onClosed }: PartWrit
   }
 }
 
-/** All of it, however often the kernel takes less (a full disk shows as a short write first). */
+/** Writes all buffers, even if the kernel takes less at a time. On a full disk, the first sign is a short write. */
 async function writeAll(
   handle: FileHandle,
   buffers: readonly Uint8Array[],
@@ -196,7 +201,7 @@ export async function syncNames(folder: string): Promise<void> {
   await asPort(handle.sync())
 }
 
-/** What is in the file, from the kernel's memory, as it stands: so its pages are to be written once more. */
+/** Reads the file from the kernel's memory and writes it unchanged, so that all its pages are written to disk again. */
 async function writeAgain(path: string): Promise<void> {
   await using handle = await whenDescriptorsAllow(() => open(path, 'r+'))
   const piece = Buffer.allocUnsafe(1024 * 1024)
