@@ -1,4 +1,4 @@
-// Puts the server together: the only place that knows which adapters there are. Opens everything, closes it in reverse.
+// Puts the server together: the only place that chooses adapters. Opens everything, and closes it in reverse order.
 import { access, constants, mkdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { ServerInfo } from '#contracts/api.ts'
@@ -38,7 +38,7 @@ import type { SpoolRoom } from './ports/spool.ts'
 import { type Samples, startSamples } from './samples/samples.ts'
 import { createDeflater } from './zip/deflate.ts'
 
-/** The data directory is none, or cannot be written to. */
+/** The data directory is not a directory, or cannot be written to. */
 export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError'
 }
@@ -51,14 +51,14 @@ export interface App extends AsyncDisposable {
 }
 
 const TOMBSTONE_MS = 7 * 24 * 3_600_000
-/** Files of large bodies; more of these take turns. */
+/** Parts that are open at a time; more parts take turns. */
 const MAX_OPEN_PARTS = 64
-/** Dry runs at a time; each may ask as many origins as an archive has entries. */
+/** Plans that run at a time. Each may ask as many origins as an archive has entries. */
 const MAX_PLANS = { perKey: 4, inAll: 16 }
 const PAGE_DIRECTORY = fileURLToPath(new URL('../client-web/dist', import.meta.url))
-/** Beside the manifest a message holds its JSON punctuation and what tRPC stands around it. */
+/** A message may be this many times as large as a manifest, because of JSON punctuation and what tRPC adds. */
 const MESSAGE_OVERHEAD = 2
-/** Of a message's JSON: a manifest in a batch is six deep, an entry of it has five values and keys. */
+/** Limits of a message's JSON. A manifest in a batch is six levels deep; an entry has five keys and values. */
 const JSON_DEPTH = 32
 const ENTRY_TOKENS = 10
 const OTHER_TOKENS = 5_000
@@ -74,7 +74,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       isIntact,
       retentionMs: config.SHEAF_RETENTION_MS,
       onQuarantine: ({ movedTo, salvaged }, cause) =>
-        log.error('journal was damaged; kept aside, and what can be read of it goes on', {
+        log.error('journal was damaged; it is kept aside, and its readable part stays in use', {
           movedTo,
           ...salvaged,
           cause: describe(cause),
@@ -89,7 +89,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     await createDiskSpool({
       directory: spoolDirectory(config),
       maxBytes: config.SHEAF_SPOOL_MAX_BYTES || Number.POSITIVE_INFINITY,
-      // What one client may hold is known only once the spool has said how much there is.
+      // The holdings do not exist yet, because their limits depend on the spool's room.
       otherBytes: () => holdings?.journalBytes ?? 0,
       reserveBytes: config.SHEAF_SPOOL_RESERVE_BYTES,
       maxOpenParts: most.parts,
@@ -161,7 +161,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
         admission
           .ended(build.archiveId)
           .catch((error) =>
-            log.warn('an archive counts as it stood', { archive: build.archiveId, error: describe(error) }),
+            log.warn('an archive is still counted as before', { archive: build.archiveId, error: describe(error) }),
           )
       },
     }),
@@ -204,7 +204,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     async [Symbol.asyncDispose]() {
       service.startDraining()
       server.stopAccepting()
-      // Builds first: their watchers and readers then learn that it goes on elsewhere, and let go.
+      // Builds end first. Their watchers and readers then learn that the builds continue after a restart, and leave.
       await runner[Symbol.asyncDispose]()
       await server[Symbol.asyncDispose]()
       await owned.disposeAsync()
@@ -212,17 +212,17 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   }
 }
 
-/** The machine's clock may be wrong at the start: the journal tells what time it was at least. */
+/** The machine's clock may be wrong at the start, so time never starts before the newest time in the journal. */
 async function openClock(journal: Journal, log: Log): Promise<{ clock: Clock; expiry: Expiry }> {
   const newestMs = await journal.newestMs()
   const clock = clockFrom(newestMs ?? 0)
   const behindMs = clock.wallMs() - systemClock.wallMs()
   if (behindMs > 1_000)
-    log.error('the clock is behind the journal: time goes on from there', { seconds: behindMs / 1_000 })
+    log.error('the clock is behind the journal: time continues from the journal', { seconds: behindMs / 1_000 })
   return { clock, expiry: createExpiry(clock, newestMs, log) }
 }
 
-/** Where may be fetched from: as the settings say, and from the server's own images. */
+/** The addresses that may be fetched from: those of the settings, and the server's own sample images. */
 function policyOf(config: Config, samples: Samples | null): AddressPolicy {
   const ownImages = samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)
   return {
@@ -232,15 +232,15 @@ function policyOf(config: Config, samples: Samples | null): AddressPolicy {
   }
 }
 
-/** They rest on how Node and undici hand bytes on: where that is not so here, plain sockets do the same, only slower. */
+/** Pooled sockets depend on how Node and undici pass bytes on. If a check fails, slower plain sockets are used. */
 async function hasPooledSockets({ SHEAF_POOLED_SOCKETS }: Config, log: Log): Promise<boolean> {
   if (!SHEAF_POOLED_SOCKETS) return false
   const fault = await findSlabFault()
-  if (fault !== null) log.warn('no pooled sockets: they failed their check', { fault })
+  if (fault !== null) log.warn('pooled sockets failed their check; plain ones are used', { fault })
   return fault === null
 }
 
-/** The way out: one dispatcher, one budget, one set of limits. Closed by `opened`. */
+/** Opens the fetcher with its dispatcher, its budget and its limits. `opened` closes them. */
 function openFetcher(
   config: Config,
   most: DescriptorNeeds,
@@ -286,7 +286,7 @@ const buildLimits = (config: Config): BuildLimits => ({
   abortedRetentionMs: Math.min(config.SHEAF_RETENTION_MS, config.SHEAF_ABORTED_RETENTION_MS),
 })
 
-/** What one client may leave on the disk. */
+/** What the archives of one client may take on the disk. */
 async function holdingLimits(config: Config, spool: SpoolRoom): Promise<HoldingsLimits> {
   const { usedBytes, freeBytes } = await spool.room()
   const share = config.SHEAF_PUBLIC ? Math.floor(((usedBytes + freeBytes) * 2) / 3) : Number.POSITIVE_INFINITY
@@ -297,7 +297,7 @@ async function holdingLimits(config: Config, spool: SpoolRoom): Promise<Holdings
   }
 }
 
-/** Who may come in, and how much of the server anybody may hold. */
+/** Who may use the server, and how much of it a client may hold. */
 function httpLimits(config: Config, maxSockets: number) {
   return {
     guard: {
@@ -311,7 +311,7 @@ function httpLimits(config: Config, maxSockets: number) {
     maxSockets,
     maxSocketsPerClient: config.SHEAF_MAX_SOCKETS_PER_CLIENT,
     limits: {
-      // Sockets in all are bounded where they are accepted.
+      // All sockets together are limited when they are accepted, so `inAll` adds no limit of its own.
       websockets: createQuota({ perKey: config.SHEAF_MAX_WEBSOCKETS_PER_CLIENT, inAll: maxSockets }),
       subscriptions: createQuota({
         perKey: config.SHEAF_MAX_SUBSCRIPTIONS_PER_CLIENT,
@@ -328,7 +328,7 @@ function httpLimits(config: Config, maxSockets: number) {
   }
 }
 
-/** Found out before anything is opened, so that it can be told by the setting's name. */
+/** Checks the directory before anything is opened, so that the error can name the setting. */
 async function openDataDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 })
@@ -346,7 +346,7 @@ async function openDataDirectory(path: string): Promise<void> {
   }
 }
 
-/** What may be open at a time: as the settings say, or less where the process may not open so much. */
+/** What may be open at a time: what the settings say, or less if the process may not open that many files. */
 async function fitDescriptors(config: Config, log: Log): Promise<DescriptorNeeds> {
   const archives = seatsInAll(config.SHEAF_MAX_ACTIVE_ARCHIVES)
   const wanted = {
@@ -358,11 +358,11 @@ async function fitDescriptors(config: Config, log: Log): Promise<DescriptorNeeds
   const limit = await descriptorLimit()
   const most = shareDescriptors(limit, wanted)
   const isLess = Object.entries(most).some(([name, count]) => count < wanted[name as keyof typeof wanted])
-  if (isLess) log.warn('few descriptors (ulimit -n): less is done at a time than is set', { limit, ...most })
+  if (isLess) log.warn('few descriptors (ulimit -n): the limits of the settings are lowered', { limit, ...most })
   return most
 }
 
-/** Sample images are an offer, not a need: without their port the server starts all the same. */
+/** Sample images are optional, so the server starts even if their port is not available. */
 async function openSamples({ SHEAF_SAMPLES_PORT }: Config, log: Log): Promise<Samples | null> {
   if (SHEAF_SAMPLES_PORT === NO_SAMPLES) return null
   try {

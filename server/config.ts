@@ -1,4 +1,4 @@
-// Every setting: name, default, unit, meaning. The only reader of the environment; a bad combination refuses to start.
+// All settings: names, defaults, units, meanings. The only reader of the environment. Refuses bad combinations.
 import { join, resolve } from 'node:path'
 import * as z from 'zod'
 import { type AllowRule, parseAllowList } from './fetch/address.ts'
@@ -12,7 +12,7 @@ const HOUR = 60 * MINUTE
 const count = (fallback: number, least = 1) => z.coerce.number().int().min(least).default(fallback)
 const bytes = (fallback: number) => count(fallback)
 const ms = (fallback: number) => count(fallback)
-/** setTimeout takes no more. */
+/** Limited to the longest delay that setTimeout accepts. */
 const timerMs = (fallback: number) =>
   z.coerce
     .number()
@@ -39,12 +39,12 @@ const list = z
 const settings = {
   SHEAF_HOST: z.string().default('127.0.0.1').describe('address to listen on'),
   SHEAF_PORT: z.coerce.number().int().min(0).max(65535).default(8011).describe('port to listen on; 0 takes a free one'),
-  SHEAF_PUBLIC: flag.describe('true: listening beyond loopback is meant; otherwise that is refused'),
-  SHEAF_ALLOWED_HOSTS: list.describe('host names this server is reached by, besides localhost and addresses'),
+  SHEAF_PUBLIC: flag.describe('true: allows listening beyond loopback, which is refused otherwise'),
+  SHEAF_ALLOWED_HOSTS: list.describe('host names by which clients reach this server, besides localhost and addresses'),
   SHEAF_ALLOWED_ORIGINS: list.describe('web origins whose pages may use this server, besides its own'),
-  SHEAF_DATA_DIR: z.string().default('.sheaf').describe('folder for journal and spool; one process each'),
+  SHEAF_DATA_DIR: z.string().default('.sheaf').describe('folder for journal and spool; only one process can use it'),
   SHEAF_SPOOL_MAX_BYTES: count(0, 0).describe(
-    'bytes all archives together may take on disk, journal included; 0: as many as it has',
+    'bytes that all archives together may take on disk, journal included; 0: as many as the disk has',
   ),
   SHEAF_SPOOL_RESERVE_BYTES: count(256 * MiB, 0).describe('free bytes of the disk that are left alone'),
   SHEAF_JOURNAL_MAX_BYTES: bytes(4 * GiB).describe(
@@ -64,12 +64,12 @@ const settings = {
   SHEAF_ALLOW_ADDRESSES: z
     .string()
     .default('')
-    .describe('ip:port, address or CIDR that may be fetched from though not public, comma-separated'),
+    .describe('ip:port, address or CIDR that may be fetched from even if not public, comma-separated'),
   SHEAF_DENY_ADDRESSES: z
     .string()
     .default('')
     .describe(
-      'the same, never fetched from, though public or allowed: own public addresses, a NAT64 prefix of the network',
+      'the same, but never fetched from, even if public or allowed: own public addresses, the NAT64 prefix of the network',
     ),
   SHEAF_ALLOWED_PORTS: list.describe('ports that may be fetched from (default 80,443,8080,8443)'),
   SHEAF_CONNECT_TIMEOUT_MS: timerMs(10 * SECOND).describe('for name, TCP and TLS together'),
@@ -85,25 +85,27 @@ const settings = {
   SHEAF_MAX_MANIFEST_BYTES: bytes(4 * MiB).describe('bytes of one manifest'),
   SHEAF_ARCHIVE_TIMEOUT_MS: timerMs(12 * HOUR).describe('for building one archive'),
   SHEAF_MAX_FETCHES: count(96).describe(
-    'fetches at a time of one archive; half as many more for others of its client, and for other clients',
+    'fetches of one archive at a time; others of its client get half as many more, and so do other clients',
   ),
-  SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('of these from one origin, with the same reserve for others'),
-  SHEAF_POOLED_SOCKETS: flagOf('true').describe('false: plain sockets for fetching, with a new buffer for every read'),
+  SHEAF_MAX_FETCHES_PER_ORIGIN: count(32).describe('of these, from one origin, with the same reserve for others'),
+  SHEAF_POOLED_SOCKETS: flagOf('true').describe(
+    'true: sockets for fetching read into pooled memory; false: into a new buffer for every read',
+  ),
   SHEAF_STAGING_BYTES: bytes(64 * MiB).describe('memory for bodies that wait for their turn'),
   SHEAF_MAX_ACTIVE_ARCHIVES: count(64).describe(
-    'archives of one client built at a time, half as many more for other clients; more wait in a queue',
+    'archives of one client that are built at a time, half as many more for other clients; more wait in a queue',
   ),
-  SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives built or queued; more are refused as BUSY'),
+  SHEAF_MAX_UNFINISHED_ARCHIVES: count(1_000).describe('archives that are built or queued; more are refused as BUSY'),
   SHEAF_MAX_ARCHIVES_PER_CLIENT: count(200).describe('of these, from one client address'),
   SHEAF_MAX_BYTES_PER_CLIENT: count(0, 0).describe(
-    'bytes on disk that the archives of one client address may take, journal included; 0: any number, or with SHEAF_PUBLIC two thirds of what there is',
+    'bytes on disk that the archives of one client address may take, journal included; 0: no limit, or two thirds of the space with SHEAF_PUBLIC',
   ),
   SHEAF_MAX_BYTES_PER_CLIENT_A_DAY: bytes(1024 * GiB).describe(
     'bytes that one client address may have written to the disk in a day (UTC)',
   ),
   SHEAF_MAX_SOCKETS: count(4_000).describe('connections to this server'),
   SHEAF_MAX_SOCKETS_PER_CLIENT: count(2_500).describe(
-    'of these, from one client address; not of a trusted proxy, which has them all',
+    'of these, from one client address; does not apply to a trusted proxy',
   ),
   SHEAF_MAX_WEBSOCKETS_PER_CLIENT: count(2_000).describe('websockets from one client address'),
   SHEAF_MAX_SUBSCRIPTIONS: count(10_000).describe('watches in all'),
@@ -111,14 +113,14 @@ const settings = {
   SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET: count(100).describe('watches on one websocket'),
   SHEAF_MAX_DOWNLOADS: count(1_000).describe('downloads at a time'),
   SHEAF_MAX_DOWNLOADS_PER_CLIENT: count(200).describe('downloads at a time from one client address'),
-  SHEAF_TRUST_PROXY: flag.describe('true: the proxy in front says who a client is, by X-Forwarded-For'),
-  SHEAF_ABANDON_MS: timerMs(2 * MINUTE).describe('an archive nobody watches or downloads is aborted after this'),
-  SHEAF_RETENTION_MS: ms(24 * HOUR).describe('an archive can be downloaded this long after it is complete'),
-  SHEAF_ABORTED_RETENTION_MS: ms(10 * MINUTE).describe(
-    'what became of an archive that was aborted can be read this long',
+  SHEAF_TRUST_PROXY: flag.describe(
+    'true: client addresses are taken from X-Forwarded-For, which the proxy in front sets',
   ),
+  SHEAF_ABANDON_MS: timerMs(2 * MINUTE).describe('an archive that nobody watches or downloads is aborted after this'),
+  SHEAF_RETENTION_MS: ms(24 * HOUR).describe('an archive can be downloaded this long after it is complete'),
+  SHEAF_ABORTED_RETENTION_MS: ms(10 * MINUTE).describe('the end of an aborted archive can be read for this long'),
   SHEAF_SLOW_READER_MS: timerMs(30 * SECOND).describe(
-    'a client that takes nothing, or next to nothing, of what waits for it for this long is dropped',
+    'a client that takes nothing, or almost nothing, of waiting data for this long is dropped',
   ),
   SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: timerMs(MINUTE).describe('a download that takes no bytes for this long is cut off'),
   SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: count(1_000, 0).describe(
@@ -136,7 +138,7 @@ export interface Config
   SHEAF_ALLOWED_PORTS: number[]
 }
 
-/** The settings are wrong; the message names the variables and what they may be. */
+/** The settings are wrong. The message names the variables and their allowed values. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
@@ -146,7 +148,7 @@ export const NO_SAMPLES = -1
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 
 /**
- * @param offersSamples unless the settings say otherwise, and only to this machine
+ * @param offersSamples offers sample images to this machine, unless SHEAF_SAMPLES_PORT is set
  * @throws ConfigError
  */
 export function readConfig({ offersSamples }: { readonly offersSamples: boolean }): Config {
@@ -155,7 +157,7 @@ export function readConfig({ offersSamples }: { readonly offersSamples: boolean 
     (name) => name.startsWith('SHEAF_') && !(name in settings) && name !== 'SHEAF_SERVER',
   )
   if (unknown.length > 0) throw new ConfigError(`no such setting: ${unknown.join(', ')} (--help lists them)`)
-  // An empty variable is one that is not set: that is how shells and compose files leave things out.
+  // An empty variable counts as not set, because shells and compose files leave variables out that way.
   const given = Object.fromEntries(Object.entries(env).filter(([name, value]) => name in settings && value !== ''))
   const { data, error } = schema.safeParse(given)
   if (error) throw new ConfigError(error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
@@ -204,7 +206,7 @@ function parseRules<N extends string>(name: N, settings: Record<N, string>): All
 export const journalFile = ({ SHEAF_DATA_DIR }: Config) => join(SHEAF_DATA_DIR, 'journal.db')
 export const spoolDirectory = ({ SHEAF_DATA_DIR }: Config) => join(SHEAF_DATA_DIR, 'spool')
 
-/** One line a setting: name, default, meaning; the unit is the name's ending. */
+/** Describes each setting by name, default and meaning. The name's ending is the unit. */
 export function describeSettings(): { name: string; fallback: string; meaning: string }[] {
   return Object.entries(settings).map(([name, setting]) => ({
     name,

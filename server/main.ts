@@ -1,11 +1,11 @@
-// The process: reads its settings, starts the app, and ends it on a signal. Owns exit codes and nothing else.
+// The process: reads the settings, starts the app, and stops it on a signal. Owns the exit codes and nothing else.
 import { DataDirectoryError, JournalLockedError, startApp } from './app.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 import { createLog, describe } from './lib/log.ts'
 
-/** Sample images are offered to this machine, unless SHEAF_SAMPLES_PORT says otherwise. */
+/** With this option, sample images are offered to this machine, unless SHEAF_SAMPLES_PORT is set. */
 const SAMPLES_OPTION = '--samples'
-/** After this a shutdown that hangs is cut short: supervisors kill after ten seconds. */
+/** A shutdown that hangs is cut short after this, because supervisors kill a process after ten seconds. */
 const SHUTDOWN_LIMIT_MS = 9_000
 
 function help(): string {
@@ -15,8 +15,8 @@ function help(): string {
   return `Usage: npm start
        node --import ./server/require-node.js server/main.ts [--samples]
 
-Serves sheaf: turns a list of URLs into one archive, and tells what happens while it happens.
---samples, which npm start gives: sample images for the page, to this machine only.
+Serves sheaf: turns a list of URLs into one archive, and reports what happens while it happens.
+--samples offers sample images for the page, to this machine only; npm start includes it.
 Settings are environment variables; _MS are milliseconds, _BYTES bytes; defaults in brackets.
 
 ${lines.join('\n')}
@@ -37,7 +37,7 @@ async function main(args: string[]): Promise<number> {
     if (error instanceof ConfigError) return complain(error.message, 2)
     throw error
   }
-  // An archive's id is a part of its address, which downloads it.
+  // Whoever knows an archive's id can download it, so logs show only a hash.
   const log = createLog(config.SHEAF_LOG, { hashed: 'archive' })
   const stopped = untilSignal()
   try {
@@ -57,7 +57,7 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** The first SIGTERM or SIGINT; a second one ends the process at once. */
+/** Resolves with the first SIGTERM or SIGINT. A second one ends the process at once. */
 function untilSignal(): Promise<string> {
   return new Promise((resolve) => {
     let count = 0

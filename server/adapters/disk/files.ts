@@ -1,4 +1,4 @@
-// Bounds how many files of the spool are open. If there is no free descriptor, opening waits. Idle files are closed for
+// Bounds how many files of the spool are open. Opening waits for a free descriptor, and idle files are closed for
 // others.
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -67,10 +67,7 @@ interface Resting {
   yieldPlace(): Promise<void>
 }
 
-/**
- * At most `maxOpen` files are open at a time. A file that is not in use stays open only until another one needs its
- * place.
- */
+/** At most `maxOpen` files are open at a time. An idle file stays open until another one needs its place. */
 export function createFilePool(maxOpen: number): FilePool {
   let inUse = 0
   /** Open files that are not in use. The one that has rested longest is first. */

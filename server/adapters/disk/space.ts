@@ -12,10 +12,7 @@ export interface SpaceOptions {
   maxBytes: number
   /** Bytes outside of the spool that count towards `maxBytes`. */
   otherBytes: () => number
-  /**
-   * Free bytes of the file system that are left to others, such as the journal. 0: nothing is refused until the disk is
-   * full.
-   */
+  /** Free bytes of the file system that are left to others, such as the journal. 0: writes go on until it is full. */
   reserveBytes: number
 }
 

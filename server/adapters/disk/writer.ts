@@ -6,9 +6,7 @@ import { asPort, type FilePool, type PooledFile, whenDescriptorsAllow } from './
 
 const PART = /^part-(\d+)$/
 
-/**
- * A writer that is just ending may still add files, so removal is retried. It does not wait for a writer that goes on.
- */
+/** A writer that is just ending may still add a file, so removal is retried. It does not wait for a longer one. */
 const REMOVE = { recursive: true, force: true, maxRetries: 3, retryDelay: 50 } as const
 
 /** Removing a folder lists it, which needs a descriptor. */
@@ -31,10 +29,7 @@ export interface WriterDeps {
   closed(): void
   /** Resolves once the names of all folders outlive a power failure. */
   syncSpool(): Promise<void>
-  /**
-   * Folders with a failed sync. The kernel then marks unwritten pages as written, so a later sync would succeed
-   * wrongly.
-   */
+  /** Folders whose sync failed. The kernel then counts unwritten pages as written, so another sync would lie. */
   readonly mustWriteAgain: Set<string>
 }
 

@@ -1,4 +1,4 @@
-// The journal's file: opened under its lock, made or brought up to date, and checked. Knows the schema, no facts.
+// Opens the journal's file under its lock, creates or migrates it, and checks it. Knows the schema, no facts.
 import { statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -10,13 +10,14 @@ const SCHEMA_VERSION = 3
 
 const tombstones = 'CREATE INDEX archive_swept ON archive (swept_at) WHERE swept_at IS NOT NULL;'
 const usage = 'CREATE TABLE usage (client TEXT, day INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (client, day)) STRICT;'
-/** One row: which journal this is, whether it was closed with all it holds on disk, and when it was found damaged. */
+/** One row: the journal's id, whether it was closed with everything on disk, and when it was last found damaged. */
 const state = `CREATE TABLE state (id TEXT NOT NULL, is_closed INTEGER NOT NULL, damaged_at INTEGER) STRICT;
   INSERT INTO state VALUES (lower(hex(randomblob(16))), 0, NULL);`
 
 /**
- * Facts that were appended together are one row, a JSON array: a row for each would cost more than all else of it. And a
- * manifest has a table of its own, as SQLite writes a whole row again, however large, when one number in it changes.
+ * Facts that were appended together are one row with a JSON array, because a row for each fact would cost more than all
+ * the rest of an append. A manifest has a table of its own, because SQLite rewrites a whole row, however large, if one
+ * number in it changes.
  */
 const schema = `
   CREATE TABLE archive (
@@ -39,12 +40,12 @@ const schema = `
   ${state}
 `
 
-/** Of each archive what its manifest and its facts take. */
+/** Counts for each archive the bytes of its manifest and its facts. */
 export const COUNT_BYTES = `UPDATE archive SET journal_bytes =
   coalesce((SELECT octet_length(entries) FROM manifest WHERE archive = archive.id), 0) +
   coalesce((SELECT sum(octet_length(body)) FROM facts WHERE archive = archive.id), 0)`
 
-/** From each version to the next one. */
+/** The key is a version; its script migrates to the next version. */
 const migrations: Record<number, string> = {
   2: `
     ALTER TABLE archive ADD COLUMN client TEXT NOT NULL DEFAULT '';
@@ -56,12 +57,14 @@ const migrations: Record<number, string> = {
   `,
 }
 
-/** After a burst, the WAL is cut back to this when it begins anew. */
+/** When the WAL restarts after a burst, SQLite truncates it to this size. */
 export const WAL_LIMIT_BYTES = 8 * 1024 * 1024
-/** A file of an earlier version is written anew once, so that it can shrink: not one that would take long to copy. */
+/**
+ * A migrated file is rewritten once, so that it can shrink later, unless it is larger than this: copying takes time.
+ */
 const MAX_REWRITTEN_BYTES = 256 * 1024 * 1024
 
-/** The file is no journal of ours, or a page of it is not what was written. */
+/** The file is not a journal of sheaf, or its content is damaged. */
 export class DamagedJournalError extends Error {
   override readonly name = 'DamagedJournalError'
 }
@@ -71,8 +74,8 @@ export const isDamaged = (error: unknown) => error instanceof DamagedJournalErro
 export function openDatabase(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: 0 })
   try {
-    // EXCLUSIVE before the first read of a WAL file: no -shm, and the file lock is held until the process ends.
-    // auto_vacuum before the first write: afterwards only a VACUUM changes it.
+    // EXCLUSIVE must come before the first read of a WAL file: then there is no -shm file, and the lock is kept to the
+    // end. auto_vacuum must come before the first write, because later only a VACUUM changes it.
     db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${WAL_LIMIT_BYTES}`)
     db.exec('BEGIN EXCLUSIVE; COMMIT')
@@ -104,12 +107,12 @@ function migrate(db: DatabaseSync, version: number, file: string): void {
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
   const { size } = statSync(file)
   const { bavail, bsize } = statfsSync(dirname(file))
-  // It is copied twice: to a temporary file, and back by way of the WAL.
+  // VACUUM copies the file twice: to a temporary file, and back by way of the WAL.
   if (size > MAX_REWRITTEN_BYTES || bavail * bsize < 4 * size) return
   try {
     db.exec('VACUUM')
   } catch {
-    // Then its free pages are used again, and it does not shrink.
+    // Without VACUUM the file cannot shrink, but its free pages are still reused.
   }
 }
 

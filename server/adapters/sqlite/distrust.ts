@@ -1,11 +1,11 @@
-// Finds out at the start which archives may have lost facts, and has them go on under another generation.
+// Finds the archives that may have lost facts, when the journal is opened, and raises their generation.
 import type { DatabaseSync } from 'node:sqlite'
 import type { Witness } from './witness.ts'
 
 /**
- * After a power failure, facts of the last moments may be missing, of entries that clients have read already: what is
- * fetched in their place may be other bytes. So where facts are missing, or may be, the archive goes on under another
- * generation, and with it another ETag. What is sealed and sound stays.
+ * After a power failure, facts of the last moments may be missing. They may be about entries that clients have already
+ * read, and fetching those entries again may bring other bytes. So if facts are missing, or may be, the archive gets
+ * another generation, and with it another ETag. What is sealed and sound stays.
  */
 export function distrustWhatMayBeLost(db: DatabaseSync, witness: Witness): void {
   const { is_closed } = db.prepare('SELECT is_closed FROM state').get() as { is_closed: number }

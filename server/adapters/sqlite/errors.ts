@@ -1,14 +1,14 @@
-// What SQLite's result codes mean to the ports, see https://www.sqlite.org/rescode.html.
+// Maps SQLite's result codes to the ports' errors, see https://www.sqlite.org/rescode.html.
 import { NoSpaceError } from '../../ports/no-space.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 
-/** The low byte: extended codes hold the primary one there. Null: not of SQLite. */
+/** The primary result code, which is the low byte of an extended one. Null if the error is not from SQLite. */
 const resultCode = (error: unknown) => {
   const code = (error as { errcode?: number } | null)?.errcode
   return code === undefined ? null : code & 0xff
 }
 
-/** SQLITE_ERROR, INTERNAL, CONSTRAINT, MISMATCH, MISUSE, RANGE: a mistake in a statement, which no waiting mends. */
+/** SQLITE_ERROR, INTERNAL, CONSTRAINT, MISMATCH, MISUSE, RANGE: mistakes in a statement, which a retry does not fix. */
 const MISTAKES: ReadonlySet<number> = new Set([1, 2, 19, 20, 21, 25])
 
 /** SQLITE_BUSY, SQLITE_LOCKED. */
@@ -20,7 +20,7 @@ export const isConstraint = (error: unknown) => resultCode(error) === 19
 /** SQLITE_FULL. */
 const isFull = (error: unknown) => resultCode(error) === 13
 
-/** As the type of the ports, if it is of a kind that they know; otherwise as it is. */
+/** Translates an error of SQLite into the ports' error types. Returns any other error as it is. */
 export function portError(error: unknown): unknown {
   const code = resultCode(error)
   if (code === null || MISTAKES.has(code)) return error

@@ -1,5 +1,5 @@
-// The journal in one SQLite file (WAL). Holding it open also is the lock that keeps a second process off the data directory.
-// Commits outlive the process at once; those that clients are told of are synced before anybody hears of them.
+// The journal in one SQLite file (WAL). Its lock also keeps a second process out of the data directory.
+// Commits outlive the process at once. Those that clients must be able to rely on are synced before they are reported.
 import { mkdirSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
@@ -33,13 +33,13 @@ export class JournalLockedError extends Error {
 
 export interface SqliteJournalOptions {
   file: string
-  /** Told when a damaged or foreign file was moved aside, and what of it goes on. */
+  /** Called when a damaged or foreign file was moved aside. It reports what of the file was kept. */
   onQuarantine?: (quarantine: Quarantine, cause: unknown) => void
-  /** Whether the entries are those that the request was made with, for what is read of a damaged file. @default always */
+  /** True if the entries are those of the request; used on a damaged file. @default always true */
   isIntact?: SalvageOptions['isIntact']
-  /** How long the end of an archive is told that a damaged file does not let go on. @default a day */
+  /** If damage ends an archive, its end can be read for this long. @default a day */
   retentionMs?: number
-  /** Of these the newest stay, some 300 bytes each. @default 100_000 */
+  /** Only the newest tombstones are kept. Each takes about 300 bytes. @default 100_000 */
   maxTombstones?: number
 }
 
@@ -57,18 +57,18 @@ export function createSqliteJournal(options: SqliteJournalOptions): Journal {
 }
 
 const DAY_MS = 24 * 3_600_000
-/** Given back at a time, of 4 KiB each: some milliseconds. */
+/** Pages of 4 KiB that one `reclaim` gives back, which takes some milliseconds. */
 const RECLAIMED_PAGES = 256
-/** So much too large a file is left as it is. */
+/** A file is truncated only if it is larger than needed by more than this. */
 const SLACK_BYTES = 1024 * 1024
-/** Tombstones, in some milliseconds. */
+/** Tombstones that one transaction drops, which takes some milliseconds. */
 const FORGOTTEN_AT_ONCE = 1_000
 const LARGE_ROW_BYTES = 256 * 1024
 
 const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
-/** Facts that clients are told of as of something that stays. */
-const TOLD: ReadonlySet<Fact['type']> = new Set(['archive-sealed', 'aborted', 'rewound'])
+/** Facts that must outlive a power failure before clients hear of them. */
+const REPORTED_FOR_GOOD: ReadonlySet<Fact['type']> = new Set(['archive-sealed', 'aborted', 'rewound'])
 
 function openJournal(file: string, maxTombstones: number): Journal {
   const db = openDatabase(file)
@@ -79,7 +79,7 @@ function openJournal(file: string, maxTombstones: number): Journal {
     const witness = openWitness(`${folder}/${id}`)
     distrustWhatMayBeLost(db, witness)
     wal.syncNow()
-    // The file's own name, and that of its folder.
+    // The name of the file, and that of its folder.
     for (const path of [folder, dirname(folder)]) syncFolder(path)
     return journalOver({ db, file, wal, witness, maxTombstones })
   } catch (error) {
@@ -99,7 +99,7 @@ interface OpenJournal {
 function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Journal {
   const sql = prepareStatements(db)
 
-  /** After the caller has made sure that they come next. */
+  /** The caller must have made sure that these facts come next. */
   function insert(archiveId: string, lastSeq: number, added: readonly Fact[], body: string): void {
     let first: number | null = null
     let last: number | null = null
@@ -119,10 +119,10 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
     sql.insertFacts.run(archiveId, lastSeq + added.length, first, last, failures, body)
   }
 
-  /** Those of which an error did not say whether they were taken: by archive, the last seq and the facts. */
+  /** Appends that failed without reporting whether their facts were taken: their last seq and the facts, by archive. */
   const doubtful = new Map<string, { seq: number; body: string }>()
 
-  /** What stands there is just what was to be appended, by a call whose outcome was not known. */
+  /** True if an earlier append with an unknown outcome has already appended exactly these facts. */
   function wasTaken(archiveId: string, seq: number, body: string): boolean {
     const doubt = doubtful.get(archiveId)
     if (doubt?.seq !== seq || doubt.body !== body || get(archiveId)?.lastSeq !== seq) return false
@@ -138,12 +138,12 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
     if (added.length > 0) insert(archiveId, lastSeq, added, body)
   }
 
-  /** Before anybody is told: the witness knows, and what is told for good is on disk. */
+  /** Makes facts safe to report: the witness notes them, and those that clients must be able to rely on are synced. */
   async function acknowledge(archiveId: string, seq: number, added: readonly Fact[]): Promise<void> {
     const isEnded = added.some(({ type }) => type === 'archive-sealed' || type === 'aborted')
     if (isEnded) witness.forget(archiveId)
     else witness.note(archiveId, seq)
-    if (!added.some(({ type }) => TOLD.has(type))) return
+    if (!added.some(({ type }) => REPORTED_FOR_GOOD.has(type))) return
     wal.committed(archiveId)
     await wal.waiting(archiveId)
   }
@@ -163,7 +163,7 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
       const { archiveId, manifestHash, acceptedAtMs } = request
       const text = JSON.stringify(manifest)
       const bytes = Buffer.byteLength(text)
-      // Writing a large row takes as long once more: others have their turn in between.
+      // Writing a large row takes as long as making its text, so other work gets a turn in between.
       if (bytes > LARGE_ROW_BYTES) await breathe()
       const result = transaction(db, () => {
         const asked = JSON.stringify(request)
@@ -213,7 +213,7 @@ function journalOver({ db, file, wal, witness, maxTombstones }: OpenJournal): Jo
       if (!db.isOpen) return
       try {
         db.exec('UPDATE state SET is_closed = 1')
-        // It also writes the WAL into the file, and syncs that.
+        // Closing also writes the WAL into the file and syncs the file.
         db.close()
         witness.remove()
       } finally {
@@ -239,7 +239,7 @@ type Readings = Pick<
   | 'usageSince'
 >
 
-/** What asks and changes nothing. */
+/** The methods that only read. */
 function readings(sql: Statements): Readings {
   const ids = (rows: unknown[]) => (rows as { id: string }[]).map(({ id }) => id)
   return {
@@ -282,7 +282,7 @@ function readings(sql: Statements): Readings {
 
 type Sweepings = Pick<Journal, 'bury' | 'forget' | 'addUsage' | 'reclaim'>
 
-/** What keeps the file small, and the counts that outlive what they count. */
+/** The methods that keep the file small, and the usage counts, which outlive the archives that they count. */
 function sweepings({ db, file, witness, maxTombstones }: Omit<OpenJournal, 'wal'>, sql: Statements): Sweepings {
   return {
     async bury(archiveId, wallMs) {
@@ -311,7 +311,7 @@ function sweepings({ db, file, witness, maxTombstones }: Omit<OpenJournal, 'wal'
           db.exec(`PRAGMA incremental_vacuum(${RECLAIMED_PAGES})`)
           return true
         }
-        // The pages are free, and the files still as large as they were.
+        // No page is free any more, but the files may still have their old size.
         const wanted = pragma(db, 'page_count') * pragma(db, 'page_size')
         const isLarge = sizeOf(file) > wanted + SLACK_BYTES || sizeOf(`${file}-wal`) > WAL_LIMIT_BYTES
         if (isLarge) db.exec('PRAGMA wal_checkpoint(TRUNCATE)')

@@ -1,4 +1,4 @@
-// What becomes of a journal that is damaged or no journal: it is kept aside, and what can be read of it goes into a new one.
+// Moves a damaged or foreign journal file aside, and copies what can be read of it into a new journal.
 import { renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -7,19 +7,19 @@ import { APPLICATION_ID, openDatabase, pragma } from './database.ts'
 import { type Salvaged, type SalvageOptions, salvage } from './salvage.ts'
 
 export interface Quarantine {
-  /** Where the file lies now, as it was found. */
+  /** The new path of the damaged file, which is otherwise unchanged. */
   readonly movedTo: string
-  /** Null if nothing of it can be read, or it is another program's. */
+  /** Null if nothing of it can be read, or if it belongs to another program. */
   readonly salvaged: Salvaged | null
 }
 
-/** Afterwards there is a sound journal at `file`, or none. */
+/** Afterwards `file` is a sound journal, or does not exist. */
 export function quarantine(file: string, isIntact: SalvageOptions['isIntact'], expiresAtMs: number): Quarantine {
   const nowMs = Date.now()
   const movedTo = `${file}.damaged-${new Date(nowMs).toISOString().replaceAll(':', '')}`
   renameSync(file, movedTo)
   rmSync(`${file}-shm`, { force: true })
-  // What was written last is in there.
+  // The WAL holds the latest writes, so it moves along.
   try {
     renameSync(`${file}-wal`, `${movedTo}-wal`)
   } catch (error) {
@@ -47,7 +47,7 @@ function salvageInto(
     to = openDatabase(file)
     return salvage({ from, to, isIntact, expiresAtMs })
   } catch {
-    // Without a whole one there shall be none: half a salvage would look like all there was.
+    // A partial salvage is removed, because it would look like everything there was.
     to?.close()
     to = null
     for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })

@@ -1,4 +1,4 @@
-// What rows of the journal mean: records of archives, and the facts that were appended together.
+// Reads rows of the journal: turns them into archive records and facts.
 import type { ArchiveRecord, Fact, Stored } from '../../ports/journal.ts'
 
 export interface ArchiveRow {
@@ -13,7 +13,7 @@ export interface ArchiveRow {
 
 export function toRecord(row: ArchiveRow): ArchiveRecord {
   return {
-    // Of archives that were accepted before there were nonces.
+    // For archives that were accepted before nonces existed.
     nonce: '',
     ...JSON.parse(row.request),
     lastSeq: row.last_seq,
@@ -30,7 +30,7 @@ interface FactsRow {
   body: string
 }
 
-/** Those of the rows' facts that are wanted, in order, at most `limit`. Reads no further row than it needs. */
+/** Picks the wanted facts from the rows, in order, at most `limit`. Reads no more rows than it needs. */
 export function pick<F extends Fact>(
   rows: Iterable<unknown>,
   wanted: (fact: Stored<Fact>) => boolean,

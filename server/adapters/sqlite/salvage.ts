@@ -1,4 +1,4 @@
-// Copies what can still be read of a damaged journal into a new one, row by row around the pages that cannot.
+// Copies the readable rows of a damaged journal into a new one, and skips the pages that cannot be read.
 import type { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import { archiveIdSchema, type EntryInput } from '#contracts/archive.ts'
@@ -8,14 +8,14 @@ import { isConstraint } from './errors.ts'
 
 export interface Salvaged {
   readonly archives: number
-  /** Of these, archives that were not finished and cannot be gone on with: they are told to have ended. */
+  /** How many of them were unfinished and cannot continue. They are recorded as ended. */
   readonly ended: number
 }
 
 export interface SalvageOptions {
   readonly from: DatabaseSync
   readonly to: DatabaseSync
-  /** Whether the entries are those that the request was made with: a page can be damaged in the middle of a text. */
+  /** True if the entries are those of the request. A page can be damaged in the middle of a text. */
   isIntact(request: ArchiveRequest, entries: EntryInput[]): boolean
   readonly expiresAtMs: number
 }
@@ -95,7 +95,7 @@ export function salvage({ from, to, isIntact, expiresAtMs }: SalvageOptions): Sa
 
 const NO_ENTRIES = { first_entry: null, last_entry: null, failures: 0 }
 
-/** False if the row is not one of this table: a page can be damaged and still be read. */
+/** Writes a row; false if the table's constraints refuse it. A damaged page can still be readable. */
 function writerOf(db: DatabaseSync): (table: Table, row: Row) => boolean {
   const insert = (table: Table) => {
     const names = columns[table]
@@ -121,7 +121,7 @@ function isSoundArchive(row: ArchiveRow): boolean {
   return row.terminal === null || terminalSchema.safeParse(parsed(row.terminal)).success
 }
 
-/** What was asked for is lost: the archive ends. The row is brought in line with that. */
+/** Ends an archive whose manifest is lost, and updates its row to match. */
 function endOf(row: ArchiveRow, expiresAtMs: number): Fact {
   const fact = { type: 'aborted', code: 'UNRECOVERABLE', expiresAtMs } as const
   row.last_seq++
@@ -130,7 +130,7 @@ function endOf(row: ArchiveRow, expiresAtMs: number): Fact {
   return fact
 }
 
-/** Some facts are missing, and with them where bytes lie: the archive is fetched again, under another generation. */
+/** Rewinds an archive with missing facts. Without them its bytes cannot be found, so it is fetched again. */
 function rewindOf(row: ArchiveRow): Fact {
   row.last_seq++
   row.generation++
@@ -155,7 +155,7 @@ function parsed(text: unknown): unknown {
   }
 }
 
-/** In the order of their rowids, which is the order they were written in. Those on pages that cannot be read are left out. */
+/** Yields rows in the order of their rowids, which is the order of writing. Leaves out rows on unreadable pages. */
 function* readableRows(db: DatabaseSync, table: Table): Generator<Row> {
   for (let last = 0; ; ) {
     try {
@@ -166,7 +166,7 @@ function* readableRows(db: DatabaseSync, table: Table): Generator<Row> {
       }
       return
     } catch (error) {
-      // There is no such table in earlier versions, or what says so cannot be read.
+      // The table does not exist in earlier versions, or the schema that lists it cannot be read.
       if (!isDamaged(error)) return
       const next = nextReadable(db, table, last)
       if (next === null) return
@@ -175,11 +175,11 @@ function* readableRows(db: DatabaseSync, table: Table): Generator<Row> {
   }
 }
 
-/** A bad leaf takes a few rows away, a bad node above it thousands. */
+/** Unreadable rows are skipped in these steps. A bad leaf page costs a few rows, a bad page above it thousands. */
 const STEP = 8
 const MAX_GAP = 1_000_000
 
-/** From where on rows can be read again; null if there are none. */
+/** The next rowid from which rows can be read again; null if there is none. */
 function nextReadable(db: DatabaseSync, table: Table, last: number): number | null {
   const next = db.prepare(`SELECT * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT 1`)
   const attempt = <T>(work: () => T): T | null => {

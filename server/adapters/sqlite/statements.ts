@@ -1,4 +1,4 @@
-// The statements of the journal, prepared once, and the two ways to run some: in a transaction, or to read.
+// Prepares the journal's SQL statements once, and runs them: in a transaction to write, or as a query to read.
 import type { DatabaseSync } from 'node:sqlite'
 import { portError } from './errors.ts'
 
@@ -65,7 +65,7 @@ export function prepareStatements(db: DatabaseSync) {
   }
 }
 
-/** @throws as the ports have it */
+/** @throws the ports' errors for SQLite's errors */
 export function transaction<T>(db: DatabaseSync, work: () => T): T {
   db.exec('BEGIN IMMEDIATE')
   try {
@@ -73,13 +73,13 @@ export function transaction<T>(db: DatabaseSync, work: () => T): T {
     db.exec('COMMIT')
     return result
   } catch (error) {
-    // On a full disk SQLite may have rolled back by itself.
+    // If the disk is full, SQLite may already have rolled back.
     if (db.isTransaction) db.exec('ROLLBACK')
     throw portError(error)
   }
 }
 
-/** @throws as the ports have it */
+/** @throws the ports' errors for SQLite's errors */
 export function query<T>(work: () => T): T {
   try {
     return work()

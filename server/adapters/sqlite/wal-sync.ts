@@ -1,15 +1,15 @@
-// Lets commits outlive a power failure: syncs the WAL on a thread, once for all that wait, so that the loop never does.
+// Makes commits outlive a power failure: syncs the WAL on a thread, once for all that wait, without blocking the loop.
 import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { groupCommit } from '../../lib/group-commit.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 
 export interface WalSync {
-  /** A commit about this archive has just been made that nobody may be told of before it outlives a power failure. */
+  /** Notes a new commit about this archive that must not be reported before it outlives a power failure. */
   committed(archiveId: string): void
-  /** Null if nothing about this archive waits; else resolves once it does not. Rejects if it cannot be for now. */
+  /** Null if no commit of this archive waits to be synced; else resolves once all are. Rejects if the sync fails. */
   waiting(archiveId: string): Promise<void> | null
-  /** The same for all, at once, with the loop waiting: for starts and ends. */
+  /** Syncs all commits at once. It blocks the loop, so it is only for starts. */
   syncNow(): void
   close(): Promise<void>
 }
@@ -18,17 +18,17 @@ const PIECE_BYTES = 1024 * 1024
 const datasync = promisify(fdatasync)
 
 /**
- * A commit is in the WAL, as frames that each vouch for those before them; once these are synced, recovery finds it
- * (https://www.sqlite.org/fileformat.html section 4.1). Checkpoints sync by themselves, and so does SQLite when the WAL
- * begins anew. The file stays the same one while the database is open. A descriptor of one's own costs no lock: those are on
- * the database itself, which nobody else may open and close here.
+ * A commit is in the WAL as frames, and each frame vouches for the frames before it. Once they are synced, recovery
+ * finds the commit (https://www.sqlite.org/fileformat.html section 4.1). SQLite itself syncs at checkpoints and when
+ * the WAL restarts. The WAL stays the same file while the database is open. Closing a descriptor of the WAL drops no
+ * lock: the locks are on the database file, which nothing else in this process may open and close.
  */
 export function createWalSync(file: string): WalSync {
   const fd = openSync(`${file}-wal`, 'r+')
   let commits = 0
-  /** The last commit about each archive that is not synced yet. */
+  /** The last unsynced commit of each archive. */
   const unsynced = new Map<string, number>()
-  /** After a sync that failed, the kernel takes pages for written that are not: the next one would lie. */
+  /** True after a failed sync. The kernel then counts unwritten pages as written, so another sync would lie. */
   let isSuspect = false
 
   const syncAll = groupCommit(async () => {
@@ -51,14 +51,14 @@ export function createWalSync(file: string): WalSync {
     waiting: (archiveId) => (unsynced.has(archiveId) ? syncAll() : null),
     syncNow: () => fdatasyncSync(fd),
     async close() {
-      // One that is under way has the descriptor still.
+      // A sync that is under way still uses the descriptor.
       await syncAll().catch(() => {})
       closeSync(fd)
     },
   }
 }
 
-/** What is in the file, from the kernel's memory, as it stands: so its pages are to be written once more. */
+/** Reads the file from the kernel's memory and writes it unchanged, so that all its pages are written to disk again. */
 function writeAgain(fd: number): void {
   const { size } = fstatSync(fd)
   const piece = Buffer.allocUnsafe(Math.min(size, PIECE_BYTES))

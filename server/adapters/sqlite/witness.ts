@@ -1,4 +1,4 @@
-// Remembers in the machine's memory how far each unfinished archive has come: what a power failure takes back shows by it.
+// Remembers in the machine's memory how far each unfinished archive has come, to detect facts lost by a power failure.
 import { createHash } from 'node:crypto'
 import {
   closeSync,
@@ -14,19 +14,19 @@ import {
 import { join } from 'node:path'
 
 /**
- * A file on tmpfs: it outlives the process, however that ends, and no failure of the machine. Of each unfinished archive it
- * holds the last seq that was acknowledged; where the journal knows less, it has lost facts.
+ * A file on tmpfs. It outlives the process, however that ends, but not a failure of the machine. For each unfinished
+ * archive it holds the last acknowledged seq. If the journal's last seq is lower, the journal has lost facts.
  */
 export interface Witness {
-  /** What an earlier process left; null if there is nothing, as after a reboot. */
+  /** What an earlier process left; null if there is nothing, for example after a reboot. */
   readonly seqs: ReadonlyMap<string, number> | null
-  /** The archive has come so far. Costs one write to memory, some microseconds. */
+  /** Notes how far the archive has come. Costs one write to memory, which takes some microseconds. */
   note(archiveId: string, seq: number): void
-  /** The archive has ended. */
+  /** Drops an archive that has ended. */
   forget(archiveId: string): void
-  /** Starts anew, with nothing in it. */
+  /** Empties the file. */
   clear(): void
-  /** Everything is on disk: no witness is needed. */
+  /** Removes the file, when everything is on disk or when it cannot be trusted. */
   remove(): void
   close(): void
 }
@@ -34,11 +34,11 @@ export interface Witness {
 const DIRECTORY = '/dev/shm'
 /** https://man7.org/linux/man-pages/man2/statfs.2.html */
 const TMPFS_MAGIC = 0x01021994
-/** 22 characters of the id, and the seq as a double. */
+/** A slot holds the 22 characters of the id, and the seq as a double. */
 const SLOT_BYTES = 32
 const SEQ_AT = 24
 
-/** `identity` tells the journal from others, also from a copy of it that lies elsewhere. */
+/** `identity` distinguishes the journal from others, even from a copy of it in another folder. */
 export function openWitness(identity: string): Witness {
   const name = createHash('sha256').update(identity).digest('base64url').slice(0, 22)
   const path = join(DIRECTORY, `sheaf-${name}`)
@@ -52,7 +52,7 @@ export function openWitness(identity: string): Witness {
     try {
       if (fd !== null) writeSync(fd, slot, 0, SLOT_BYTES, at * SLOT_BYTES)
     } catch {
-      // One that does not know all would vouch for what it has not seen.
+      // An incomplete witness would vouch for facts that it has not seen.
       remove()
     }
   }
@@ -68,7 +68,7 @@ export function openWitness(identity: string): Witness {
     try {
       unlinkSync(path)
     } catch {
-      // Somebody else did.
+      // The file is gone already.
     }
   }
 
@@ -104,7 +104,7 @@ export function openWitness(identity: string): Witness {
   }
 }
 
-/** Opened or made; null if there is no such memory, or if the file is not this user's alone: it could say anything. */
+/** Opens or creates the file. Null without tmpfs, or if others can access the file and could have written anything. */
 function openOwn(path: string): number | null {
   try {
     if (statfsSync(DIRECTORY).type !== TMPFS_MAGIC) return null
@@ -113,7 +113,7 @@ function openOwn(path: string): number | null {
     if (uid === process.geteuid?.() && (mode & 0o777) === 0o600) return fd
     closeSync(fd)
   } catch {
-    // As if it were not there.
+    // Without a witness the journal still works, so this is the same as no tmpfs.
   }
   return null
 }
