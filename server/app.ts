@@ -43,7 +43,7 @@ export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError'
 }
 
-/** Another process has the data directory. */
+/** Another process uses the data directory. */
 export { JournalLockedError } from './adapters/sqlite/journal.ts'
 
 export interface App extends AsyncDisposable {

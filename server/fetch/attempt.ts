@@ -1,5 +1,4 @@
-// One attempt at one body: sends the request, follows redirects and keeps deadlines until the body is whole or has
-// failed.
+// One attempt at one body: sends the request, follows redirects and keeps deadlines until the body is whole or fails.
 import type { Dispatcher } from 'undici'
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { assertNever } from '../lib/assert.ts'

@@ -42,8 +42,8 @@ export interface FetchBudgetOptions {
 }
 
 /**
- * Each lane may have these regardless of what others hold, as far as its origins have room. They do not count as
- * shared.
+ * Each lane may have these regardless of what others hold, as far as its origins have room. They are not part of the
+ * shares.
  */
 export const SURE_FETCHES = 4
 
@@ -63,7 +63,7 @@ interface Client {
   active: number
   /** How many of the active fetches count towards its share. */
   shared: number
-  /** In the order of their next turn. */
+  /** Its lanes, in the order of their next turn. */
   readonly lanes: Set<LaneState>
   readonly origins: Map<string, Use>
 }
@@ -109,7 +109,7 @@ class SharedBudget implements FetchBudget {
   readonly #maxOfAll: number
   readonly #atOrigin: ReturnType<typeof sharesOf>
   readonly #createThrottle: () => Throttle
-  /** In the order of their next turn. */
+  /** Clients by name, in the order of their next turn. */
   readonly #clients = new Map<string, Client>()
   readonly #origins = new Map<string, Use>()
   #active = 0
@@ -193,8 +193,8 @@ class SharedBudget implements FetchBudget {
   }
 
   /**
-   * Checks again soon, because the throttle may open without any fetch ending: the process is less busy, or time has
-   * passed.
+   * Checks again soon, because the throttle may open without any fetch ending, for example once the process is less
+   * busy.
    */
   #lookAgain(): void {
     if (this.#lookingAgain) return
@@ -281,7 +281,7 @@ class SharedBudget implements FetchBudget {
     })
   }
 
-  /** Moves the lane and its client to the end of their rows, because they have had their turn. */
+  /** Moves the lane and its client to the end of the order, because they have had their turn. */
   #comeLast(lane: LaneState): void {
     const { client } = lane
     if (client.lanes.size > 1) {

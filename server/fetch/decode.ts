@@ -163,7 +163,7 @@ export function createDecoder({ codings, sink, maxEntryBytes, semaphore, lane, d
     stages.unshift(openStage(coding, stages[0]!, isBomb, () => finish('BAD_ENCODING')))
   }
 
-  /** If the body becomes whole while it waits, this asks anew, because whole bodies have a queue of their own. */
+  /** If the body becomes whole while it waits, this asks again, because whole bodies have a queue of their own. */
   function askForPermit(isWhole: boolean): void {
     release?.()
     release = semaphore.acquire({ count: width, lane, isWhole, granted: startDecoding })

@@ -29,8 +29,7 @@ const CONNECTION = Symbol('connection')
 
 /**
  * Carries one request at a time in both versions, so that the cap on connections also bounds the requests. A request
- * that is aborted or breaks closes its connection. Otherwise the next request could get a session that is silently
- * dead.
+ * that is aborted or breaks closes its connection. Otherwise the next request could get a dead session.
  */
 export class Connection extends Client {
   #socket: Socket | null = null

@@ -1,11 +1,10 @@
-// Decides what a response means for an attempt: a redirect, a body, or a failure. Judges status and headers only; no
-// I/O.
+// Decides what a response means for an attempt: a redirect, a body, or a failure. Pure: reads only status and headers.
 import type { EntryFailureCode } from '#contracts/failures.ts'
 import { firstValue } from '#contracts/formats/http.ts'
 import { type Coding, codingsToUndo, isPlainlyFramed } from './decode.ts'
 import { continues, parseContentRange, type Received, usableEtag } from './range-resume.ts'
 
-/** Names in lower case. */
+/** The names are in lower case. */
 export type HeaderFields = Record<string, string | string[] | undefined>
 
 export interface ResponseFacts {
@@ -87,8 +86,8 @@ function judgeBody(status: number, headers: HeaderFields, context: ResponseConte
     sizeBytes = range!.total
     from = range!.first
   }
-  // The limit is for decoded bytes. An encoding may add a little. An endless one that decodes to nothing needs a limit
-  // too.
+  // The limit is for decoded bytes. An encoding may add a little, but an endless body that decodes to nothing must
+  // fail.
   const maxReceivedBytes = isEncoded ? 2 * maxEntryBytes : maxEntryBytes
   if (sizeBytes !== null && sizeBytes > maxReceivedBytes) return unusable('ENTRY_TOO_LARGE')
   // A part of an encoded body is of no use later, so it gets no validator.

@@ -60,7 +60,7 @@ const migrations: Record<number, string> = {
 /** When the WAL restarts after a burst, SQLite truncates it to this size. */
 export const WAL_LIMIT_BYTES = 8 * 1024 * 1024
 /**
- * A migrated file is rewritten once, so that it can shrink later, unless it is larger than this: copying takes time.
+ * A migrated file is rewritten once, so that it can shrink later. If it is larger than this, copying takes too long.
  */
 const MAX_REWRITTEN_BYTES = 256 * 1024 * 1024
 
@@ -74,8 +74,8 @@ export const isDamaged = (error: unknown) => error instanceof DamagedJournalErro
 export function openDatabase(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: 0 })
   try {
-    // EXCLUSIVE must come before the first read of a WAL file: then there is no -shm file, and the lock is kept to the
-    // end. auto_vacuum must come before the first write, because later only a VACUUM changes it.
+    // EXCLUSIVE must come before the first read of a WAL file. No -shm file is made then, and the lock lasts until
+    // exit. auto_vacuum must come before the first write, because later only a VACUUM changes it.
     db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${WAL_LIMIT_BYTES}`)
     db.exec('BEGIN EXCLUSIVE; COMMIT')
