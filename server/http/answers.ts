@@ -1,4 +1,4 @@
-// Makes large answers one after the other on each connection, and counts them until they are taken.
+// Makes the large answers of a connection one at a time, and counts their bytes until the client has taken them.
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchiveApi } from '#contracts/api.ts'
 import { Refusal } from '#contracts/failures.ts'
@@ -7,25 +7,28 @@ import type { ByteAccount } from '../lib/byte-budget.ts'
 import type { Turns } from '../lib/turns.ts'
 import { UNCOUNTED_BYTES } from './ledger.ts'
 
-/** Where the answers of one connection, or of one HTTP request, go. */
+/** The connection, or the HTTP request, that answers go to. */
 export interface Outlet {
-  /** Of the client: answers of different ones take turns. */
+  /** The client's key: answers to different clients take turns. */
   readonly key: string
-  /** Any number of calls may come at once: one without room now is refused at once, as waiting costs more than an answer. */
+  /**
+   * Any number of calls may arrive at once. A call that finds no room is then refused at once, because letting it wait
+   * costs more than answering it.
+   */
   readonly isBatch: boolean
-  /** Holds what was made and not taken. */
+  /** Holds the bytes of answers that were made and not yet taken. */
   readonly account: ByteAccount
-  /** Of what it may hold. */
+  /** The most that `account` may hold. */
   readonly maxBytes: number
-  /** Resolves once the next answer may be made; rejects once nobody waits for one. */
+  /** Resolves once the next answer may be made. Rejects if nobody waits for it any more. */
   ready(): Promise<void>
-  /** Resolves once what was made has been taken, as far as the next answer has to wait for that. */
+  /** Resolves once the client has taken so much that the next answer may follow. */
   taken(): Promise<void>
 }
 
 /**
- * The same API. Of its large answers one is made at a time, so that a batch or a burst of calls lets others have their
- * turn, and each is counted; beyond what may wait for its client it is refused as BUSY.
+ * Returns the same API, but makes its large answers one at a time, so that a batch or a burst of calls lets others have
+ * their turn. Each answer is counted. It is refused as BUSY if too much would wait for its client.
  */
 export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): ArchiveApi {
   let last: Promise<unknown> = Promise.resolve()
@@ -40,7 +43,7 @@ export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): Arc
     const turn = last.then(async () => {
       await outlet.ready()
       await turns.next(outlet.key)
-      // Before it is made: a client with too many answers must not cost their making.
+      // Counted before it is made: a client with too many answers must not make us work for them.
       hold(account.bytes + maxBytes)
       let bytes = 0
       try {
@@ -56,7 +59,7 @@ export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): Arc
   }
 
   async function settle(): Promise<void> {
-    // The answer is on its way by then.
+    // After one turn of the loop the answer is on its way.
     await breathe()
     await outlet.taken()
   }
@@ -72,7 +75,7 @@ export function boundAnswers(api: ArchiveApi, outlet: Outlet, turns: Turns): Arc
     async plan(...call) {
       const plan = await api.plan(...call)
       const bytes = countedBytes(plan)
-      // It grows with its manifest.
+      // A plan grows with its manifest.
       if (bytes > outlet.maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', 'the answer would be too large')
       hold(outlet.account.bytes + bytes)
       settle().catch(() => {})

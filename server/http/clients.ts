@@ -1,11 +1,12 @@
-// Who a client is: the one key that every limit counts by. No I/O.
+// Decides who a client is: gives the one key that every limit counts by. No I/O.
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
- * An IPv4 address, also if it is written as an IPv6 one (RFC 4291 section 2.5.5.2). Of IPv6 the /64: a subnet is the least
- * that anybody is given (RFC 6177 section 2), and each host in it takes whatever addresses it likes (RFC 8981).
+ * An IPv4 address is its own key, even if it is written as an IPv6 one (RFC 4291 section 2.5.5.2). The key of an IPv6
+ * address is its /64: nobody is given less than a subnet (RFC 6177 section 2), and a host takes any addresses in it
+ * (RFC 8981).
  */
 export function clientKey(address: string): string {
   if (isIP(address) !== 6) return address
@@ -15,7 +16,7 @@ export function clientKey(address: string): string {
   return `${subnet.join(':')}::/64`
 }
 
-/** The peer; behind a proxy the last of X-Forwarded-For: the one our own proxy added. */
+/** The client is the peer. Behind our own proxy it is the last address in X-Forwarded-For, which that proxy added. */
 export function clientOf(req: IncomingMessage, trustProxy: boolean): string {
   const peer = req.socket.remoteAddress ?? ''
   if (!trustProxy) return clientKey(peer)

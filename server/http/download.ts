@@ -1,4 +1,5 @@
-// Serves an archive's bytes: whole, in ranges, or as it grows. A clean end means a whole archive; anything else is a reset.
+// Serves an archive's bytes: whole, in ranges, or as it grows. A response ends cleanly only if it is whole; otherwise
+// it is reset.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'
@@ -12,12 +13,12 @@ import { FOLLOW, followFrom, ifMatchHolds, ifNoneMatchHits, ifRangeHolds, select
 
 export interface DownloadOptions {
   openReading(address: string): Promise<ArchiveReading | null>
-  /** What bytes are read into on their way out. */
+  /** Bytes are read into these on their way out. */
   blocks: BlockPool
   log: Log
   /** A client that takes nothing for this long is cut off. */
   idleTimeoutMs: number
-  /** A client that takes less than this over the idle timeout, while bytes are ready for it, is cut off; 0: never. */
+  /** A client that takes less than this over the idle timeout, while bytes are ready for it, is cut off. 0: never. */
   minBytesPerSecond: number
   /** No download lasts longer. */
   maxDurationMs: number
@@ -29,7 +30,7 @@ const contentTypes: Record<ArchiveFormat, string> = {
   'tar.gz': 'application/gzip',
 }
 
-/** What to send: status, headers, and of the bytes from `first` on up to `end` (null: as far as the archive goes). */
+/** What to send: status, headers, and the bytes from `first` up to `end` (null: up to the end of the archive). */
 interface Plan {
   readonly status: number
   readonly headers: Record<string, string>
@@ -39,8 +40,8 @@ interface Plan {
 const TOO_FEW = 'the client takes too few bytes'
 
 /**
- * Resolves once the client has taken them. Where it rejects the socket is closed already, or `reset` at once: nothing more
- * of their memory goes out.
+ * Resolves once the client has taken the bytes. If it rejects, the socket is closed already or will be `reset` at once,
+ * so nothing more is sent from these buffers.
  */
 type Out = (buffers: readonly Uint8Array[], bytes: number) => Promise<void>
 
@@ -71,7 +72,7 @@ export function createDownload(options: DownloadOptions) {
         res.end()
         return
       }
-      // The headers tell a client of a growing archive that it is on its way.
+      // The first bytes of a growing archive may take long: the headers show the client that they will come.
       res.flushHeaders()
       const outcome = await send(res, reading, plan.body.first, plan.body.end, gone.signal)
       if (outcome === 'sent' || gone.signal.aborted) return
@@ -94,8 +95,8 @@ export function createDownload(options: DownloadOptions) {
     gone: AbortSignal,
   ): Promise<'sent' | 'failed'> {
     const pace = createPace({ minBytesPerSecond, windowMs: idleTimeoutMs })
-    // Node's own watch over a socket: it sees that a part of what is written was taken. Without a listener it would end
-    // those that wait for the archive to grow.
+    // Node's own timeout notices if the client takes a part of a write. The empty listener stays: without it Node would
+    // close the sockets of clients that wait for the archive to grow.
     res.setTimeout(idleTimeoutMs, () => {})
     const out: Out = async (buffers, bytes) => {
       const askedMs = performance.now()
@@ -119,7 +120,10 @@ export function createDownload(options: DownloadOptions) {
     return 'sent'
   }
 
-  /** Resolves once the socket has taken the bytes. Node tells nobody of bytes that it drops with a lost connection. */
+  /**
+   * Resolves once the socket has taken the bytes. Rejects if `gone` aborts, because Node does not call back for bytes
+   * that it drops with a lost connection.
+   */
   function write(
     res: ServerResponse,
     buffers: readonly Uint8Array[],
@@ -147,12 +151,12 @@ export function createDownload(options: DownloadOptions) {
       gone.addEventListener('abort', lost)
       res.on('timeout', stalled)
       const last = buffers.length - 1
-      // Together they are one chunk of the body, and one call to the system.
+      // Corked, the buffers go out as one chunk of the body, in one system call.
       res.cork()
       for (let n = 0; n < last; n++) res.write(buffers[n])
       res.write(buffers[last], (error) => {
         over()
-        // A socket that takes nothing more (EPIPE, ECONNRESET) may say so before it says that it is closed.
+        // A broken socket (EPIPE, ECONNRESET) may report the failed write before it reports that it is closed.
         if (error) reject(new ClientGoneError('the connection is lost', { cause: error }))
         else resolve()
       })
@@ -161,12 +165,15 @@ export function createDownload(options: DownloadOptions) {
   }
 }
 
-/** Clients leave as they like: nothing to warn of. */
+/** Clients may leave at any time, so this is not logged as a warning. */
 class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError'
 }
 
-/** HTTP/1.0 knows no way to say that a body broke off; tar is there only at the end. */
+/**
+ * A download over HTTP/1.0 waits because HTTP/1.0 cannot show that a body broke off. Only a zip can be read while it
+ * grows, so the other formats wait too.
+ */
 function mustBeWhole(req: IncomingMessage, { format, sizeBytes }: ArchiveReading): boolean {
   return req.method === 'GET' && sizeBytes === null && (req.httpVersion === '1.0' || format !== 'zip')
 }
@@ -210,18 +217,18 @@ function commonHeaders({ fileName, format, etag, sha256 }: ArchiveReading): Reco
     'content-disposition': contentDisposition(fileName),
     'accept-ranges': 'bytes',
     etag,
-    // RFC 9530 section 3: of the whole representation, also beside a range of it.
+    // RFC 9530 section 3: this is the digest of the whole representation, even if the response is a range of it.
     ...(sha256 === null ? {} : { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` }),
-    // Whoever has the address has the archive; no shared cache shall have either.
+    // Whoever has the address has the archive, so no shared cache may keep either.
     'cache-control': 'private, no-cache',
     'x-content-type-options': 'nosniff',
     'content-security-policy': "default-src 'none'; sandbox",
-    // Stops nginx from buffering. In no RFC; documented by nginx.
+    // Stops nginx from buffering. nginx documents it; it is not in an RFC.
     'x-accel-buffering': 'no',
   }
 }
 
-/** So that no client and no proxy can take a broken body for a whole one. */
+/** A reset keeps clients and proxies from taking a broken body for a whole one. */
 function reset(req: IncomingMessage): void {
   if (!req.socket.destroyed) req.socket.resetAndDestroy()
 }

@@ -1,15 +1,16 @@
-// Follows the frames of a websocket (RFC 6455 section 5.2) past their content: how much of a message is on its way. No I/O.
+// Follows the frames of a websocket (RFC 6455 section 5.2), without their content, to see how much of a message is on
+// its way. No I/O.
 
 export interface FrameMeter {
-  /** Bytes of the message that is not whole yet, as far as its frames have said; 0 between messages. */
+  /** Size of the unfinished message, as far as its frame headers have declared it. 0 between messages. */
   readonly declaredBytes: number
-  /** What it costs to keep it until it is whole. */
+  /** What it costs to keep the unfinished message until it is whole. */
   readonly unfinishedBytes: number
-  /** Bytes of messages and control frames that are whole, and that `take` was not called for. */
+  /** Bytes of whole messages and control frames that `take` was not yet called for. */
   readonly wholeBytes: number
-  /** One of those, with a payload of so many bytes, was looked at. */
+  /** Call it when a whole message or control frame with this payload has been handled. */
   take(payloadBytes: number): void
-  /** The next bytes of the connection. */
+  /** Takes the next bytes of the connection. */
   feed(chunk: Uint8Array): void
 }
 
@@ -17,27 +18,27 @@ const CONTROL = 0x08
 const FIN = 0x80
 const MASKED = 0x80
 const MASK_BYTES = 4
-/** A message waits with its header, of 14 bytes at most; many small ones are little else. */
+/** A waiting message keeps its header (at most 14 bytes). Many small messages are little more than headers. */
 const HEADER_BYTES = 16
-/** An object for each piece it comes in, whatever its size. */
+/** Each piece that a message arrives in costs an object, however small the piece is. */
 const PIECE_BYTES = 256
 
 export function createFrameMeter(): FrameMeter {
   let declaredBytes = 0
   let pieces = 0
   let wholeBytes = 0
-  /** Of the frame's header: its bytes so far, its first one, and its size without the mask, 2 to 10 bytes. */
+  /** The frame's header: how many bytes have come, the first byte, and its size without the mask (2 to 10 bytes). */
   let headerBytes = 0
   let first = 0
   let headerSize = 2
   let length = 0
   let maskBytes = 0
-  /** Of the frame, mask included. */
+  /** Bytes of the frame that are still to come, mask included. */
   let left = 0
   let isControl = false
   let isLast = false
 
-  /** Takes the header's next byte; true once it is whole. */
+  /** Takes the next byte of the header. Returns true once the header is whole. */
   function takeHeader(byte: number): boolean {
     headerBytes++
     if (headerBytes === 1) {

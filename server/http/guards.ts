@@ -1,33 +1,34 @@
-// Who may talk to this server: checks Host and Origin, so that no web page elsewhere can drive it. No I/O.
+// Decides who may talk to this server: checks Host and Origin, so that web pages of others cannot drive it. No I/O.
 import { isIP } from 'node:net'
 
 export interface GuardPolicy {
-  /** Names this server is reached by besides localhost and literal addresses, lower case, without port. */
+  /** Host names of this server besides localhost and literal addresses, in lower case, without port. */
   readonly allowedHosts: ReadonlySet<string>
-  /** Web origins whose pages may use this server besides its own, e.g. "https://app.example". */
+  /** Other web origins whose pages may use this server, e.g. "https://app.example". */
   readonly allowedOrigins: ReadonlySet<string>
 }
 
 export interface RequestFacts {
   readonly host: string | undefined
   readonly origin: string | undefined
-  /** Sec-Fetch-Site, which browsers send and pages cannot forge. */
+  /** Sec-Fetch-Site. Browsers send it, and pages cannot forge it. */
   readonly fetchSite: string | undefined
-  /** By which the client reaches us, as far as that is known: TLS ends elsewhere, and only a trusted proxy can tell. */
+  /** The scheme that the client used. TLS ends at a proxy, so it is known only if a trusted proxy reports it. */
   readonly scheme: 'http' | 'https' | null
 }
 
 export type GuardVerdict = 'ok' | { readonly status: 403 | 421; readonly reason: string }
 
-/** `isCall`: the request reaches procedures, not just bytes by an unguessable address. */
+/** `isCall` is true if the request calls procedures, and false if it only reads bytes at an unguessable address. */
 export function judgeRequest(
   { host, origin, fetchSite, scheme }: RequestFacts,
   policy: GuardPolicy,
   isCall: boolean,
 ): GuardVerdict {
-  // Nothing but host and port, or a URL's other parts could stand in for the host.
+  // Only host and port are allowed: with other parts of a URL in it, another name could pass for the host.
   const url = host === undefined || /[@/\\?#]/.test(host) ? null : URL.parse(`http://${host}`)
-  // A page of an attacker's name that resolves to this machine (DNS rebinding) arrives under that name.
+  // An attacker may let a name of theirs resolve to this machine (DNS rebinding); the page then sends that name as the
+  // host.
   if (url === null || !knownHost(url.hostname, policy)) {
     return { status: 421, reason: `not served under this host name; SHEAF_ALLOWED_HOSTS lists those that are` }
   }
@@ -44,7 +45,7 @@ export function judgeRequest(
   return 'ok'
 }
 
-/** Two schemes are two origins (RFC 6454 section 4); where ours is not known, it is that of the page. */
+/** Two schemes are two origins (RFC 6454 section 4). If ours is not known, it is taken to be that of the page. */
 function isOwn(origin: string, host: string, scheme: RequestFacts['scheme']): boolean {
   const page = URL.parse(origin)
   if (page === null || !['http:', 'https:'].includes(page.protocol)) return false

@@ -1,4 +1,5 @@
-// Receives the bodies of calls: counted before they are read, against a deadline, and judged before anybody parses them.
+// Receives the bodies of calls. They are counted before they are read, read against a deadline, and judged before they
+// are parsed.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '#contracts/failures.ts'
 import type { ByteAccount } from '../lib/byte-budget.ts'
@@ -7,20 +8,21 @@ import { type JsonLimits, judgeJson } from './json.ts'
 import { BODY_SILENCE_MS, DISCARDS, RECEIVE_MS, UNCOUNTED_BYTES } from './ledger.ts'
 
 export interface IncomingLimits {
-  /** Of one body or message. */
+  /** The largest body or message. */
   readonly maxBytes: number
   readonly json: JsonLimits
 }
 
-/** The connection was lost, or the client fell silent and was closed: there is nobody to answer. */
+/** The connection was lost, or was closed because the client fell silent. Nobody waits for an answer. */
 export class GoneError extends Error {
   override readonly name = 'GoneError'
 }
 
 /**
- * The JSON of a call: its body, or of a GET what stands in its query. A body that is no JSON is left unread. `account`
- * holds what the body takes.
- * @throws Refusal if there is no room for it, or it is too large, or too much of it
+ * Receives the body of a POST, and judges its JSON; returns '' for anything else. A body of another type is left
+ * unread. A call without a JSON body has its input in the query, and that is judged instead. `account` holds the memory
+ * of the body.
+ * @throws Refusal if there is no room for the body, or it is too large, or has too much in it
  * @throws GoneError
  */
 export async function receiveCall(
@@ -39,9 +41,12 @@ export async function receiveCall(
   return ''
 }
 
-/** Bodies that nobody wants: clients that send them see their answer, as long as these are a few. */
+/** Lets unwanted bodies pass, so that the clients that send them see their answer. Only a few may pass at a time. */
 export interface Discards {
-  /** Before the answer if the connection ends with that: a client that still sends would not see it. */
+  /**
+   * Begins to read the body and drop it. If the connection closes after the answer, it resolves only when all is read:
+   * a client that still sends would not see the answer.
+   */
   letBy(req: IncomingMessage, res: ServerResponse, key: string): Promise<void>
 }
 
@@ -49,7 +54,7 @@ export function createDiscards(): Discards {
   const places = createQuota({ perKey: DISCARDS, inAll: DISCARDS })
   return {
     async letBy(req, res, key) {
-      // Of a connection that is gone already, nothing would say so once more.
+      // A connection that is gone already would not emit 'close' again.
       if (req.readableEnded || req.socket.destroyed) return
       if (!hasBody(req)) {
         req.resume()
@@ -57,7 +62,7 @@ export function createDiscards(): Discards {
       }
       const place = places.take(key)
       if (place === null) {
-        // Gigabytes that are read for nothing would keep all others waiting.
+        // Reading gigabytes for nothing would keep all others waiting.
         req.pause()
         res.setHeader('connection', 'close')
         return
@@ -71,7 +76,7 @@ export function createDiscards(): Discards {
           resolve()
         }
         req.once('end', end)
-        // The request itself is told nothing of that once it is answered.
+        // The request itself does not emit 'close' for its connection once it is answered.
         req.socket.once('close', end)
       })
       req.resume()
@@ -88,7 +93,7 @@ const hasBody = ({ headers }: IncomingMessage) =>
 /** @throws Refusal */
 export function judge(text: string, limits: JsonLimits): void {
   const reason = judgeJson(text, limits)
-  if (reason !== null) throw new Refusal('BAD_INPUT', `the JSON is ${reason}`)
+  if (reason !== null) throw new Refusal('BAD_INPUT', `the JSON ${reason}`)
 }
 
 /** @throws Refusal */
@@ -107,13 +112,13 @@ async function receiveBody(
 ): Promise<string> {
   const declared = Number(req.headers['content-length'] ?? 0)
   const refuseLarge = (bytes: number) => {
-    if (bytes > maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', `a call of at most ${maxBytes} bytes is taken`)
+    if (bytes > maxBytes) throw new Refusal('MANIFEST_TOO_LARGE', `a call may have at most ${maxBytes} bytes`)
   }
   refuseLarge(declared)
   hold(account, declared)
-  // Until now a careful client has sent no more than the head (RFC 9110 section 10.1.1).
+  // A client that sends Expect waits for this before it sends the body (RFC 9110 section 10.1.1).
   if (req.headers.expect !== undefined) res.writeContinue()
-  // One block that grows: a body that drips would otherwise cost an object for each drop.
+  // The body goes into one block that grows: if it drips in, keeping each chunk would cost an object a drop.
   let block = Buffer.alloc(0)
   let length = 0
   return new Promise((resolve, reject) => {

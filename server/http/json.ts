@@ -1,17 +1,20 @@
-// Judges the size of JSON before it is parsed: depth and number of tokens, in one pass over the text. No I/O.
+// Judges JSON before it is parsed, by its depth and number of tokens, in one pass over the text. No I/O.
 
 export interface JsonLimits {
   readonly maxDepth: number
-  /** Values and keys. */
+  /** The most values and keys, counted together. */
   readonly maxTokens: number
 }
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-/** Of a number or a word; what is longer is no JSON, or a number that means nothing more. */
+/** The longest number or word. Anything longer is not JSON, or is a number with digits that no longer count. */
 const MAX_WORD_LENGTH = 64
 
-/** Why it is not worth parsing; null if it is, though it may be no JSON. Linear, and allocates nothing. */
+/**
+ * Returns why the text is not worth parsing; null if it is. It may still not be JSON. Takes linear time and allocates
+ * nothing.
+ */
 export function judgeJson(text: string, { maxDepth, maxTokens }: JsonLimits): string | null {
   let depth = 0
   let tokens = 0
@@ -24,21 +27,21 @@ export function judgeJson(text: string, { maxDepth, maxTokens }: JsonLimits): st
       depth--
       continue
     }
-    if (++tokens > maxTokens) return `more than ${maxTokens} values and keys`
+    if (++tokens > maxTokens) return `has more than ${maxTokens} values and keys`
     if (code === QUOTE) {
       at = endOfString(text, at)
     } else if (code === 0x5b || code === 0x7b) {
-      if (++depth > maxDepth) return `nested deeper than ${maxDepth}`
+      if (++depth > maxDepth) return `is nested deeper than ${maxDepth}`
     } else {
       const end = endOfWord(text, at)
-      if (end - at >= MAX_WORD_LENGTH) return `a number or word of more than ${MAX_WORD_LENGTH} characters`
+      if (end - at >= MAX_WORD_LENGTH) return `has a number or word of more than ${MAX_WORD_LENGTH} characters`
       at = end
     }
   }
   return null
 }
 
-/** Where its closing quote stands. */
+/** Finds the closing quote of the string that begins at `start`. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let backslashes = 0
@@ -48,7 +51,7 @@ function endOfString(text: string, start: number): number {
   return text.length
 }
 
-/** Where its last character stands, as far as that is looked for. */
+/** Finds the last character of the word that begins at `start`; gives up after MAX_WORD_LENGTH. */
 function endOfWord(text: string, start: number): number {
   let at = start
   while (at + 1 < text.length && at - start < MAX_WORD_LENGTH && !isDelimiter(text.charCodeAt(at + 1))) at++

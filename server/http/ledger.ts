@@ -1,4 +1,4 @@
-// The memory ledger of this room: everything that clients can make it hold, and how much of that at most.
+// The memory ledger of this room: lists everything that clients can make it hold, and the most of each.
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -10,44 +10,48 @@ const MiB = 1024 * KiB
  *   wait, or are being answered; calls under way    largest messages
  * answers that are made and not taken             ANSWERS_BYTES, or two of the         SHEAF_MAX_MANIFEST_BYTES
  *                                                   largest messages
- * of both, what is not worth counting             2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
- * events that are told and not taken              BACKLOG_BYTES a socket               SHEAF_MAX_SOCKETS
+ * bodies and answers too small to be counted      2 x UNCOUNTED_BYTES a socket         SHEAF_MAX_SOCKETS
+ * events that are sent and not taken              BACKLOG_BYTES a socket               SHEAF_MAX_SOCKETS
  * heads of requests                               16 KiB a socket (Node)               SHEAF_MAX_SOCKETS
- * manifests that were listed from moments ago     MANIFESTS_BYTES (archives/manifests.ts)
+ * manifests that entries were listed from         MANIFESTS_BYTES (archives/manifests.ts)
+ *   moments ago
  * blocks on their way out                         DOWNLOAD_BLOCKS_BYTES, then 64 KiB   SHEAF_MAX_DOWNLOADS
  *                                                   a download (outgoing.ts)
- * bodies that downloads get out of memory         MAX_RECENT_BYTES (outgoing.ts)
+ * recent writes that downloads send from memory   MAX_RECENT_BYTES (outgoing.ts)
  *
- * Time bounds the rest: what stands still is cut off after the deadlines below and SHEAF_SLOW_READER_MS.
+ * Time bounds the rest: a connection that stands still is cut off by the deadlines below or by SHEAF_SLOW_READER_MS.
  */
 
-/** Of all clients together; one of them leaves room for others, see `leavesRoom`. */
+/** These hold for all clients together. One client alone leaves room for others, see `leavesRoom`. */
 export const RECEIVING_BYTES = 32 * MiB
 export const ANSWERS_BYTES = 16 * MiB
-/** Of one HTTP answer, a batch counted together: 32 pages of entries. */
+/** The largest HTTP answer. A batch counts as one, and 32 pages of entries fit. */
 export const RESPONSE_BYTES = 8 * MiB
-/** So little is not worth counting. */
+/** Less than this is not worth counting. */
 export const UNCOUNTED_BYTES = 16 * KiB
-/** While more than this waits for a client to take it, it gets nothing new and none of its messages is looked at. */
+/** While more than this waits for a client to take it, the client gets nothing new and its messages are not read. */
 export const BACKLOG_BYTES = 16 * KiB
-/** What a call costs that is under way, beside its bytes. */
+/** What a call under way costs besides its bytes. */
 export const CALL_BYTES = 6 * KiB
-/** Of one websocket, not answered; the next ones wait. */
+/** Unanswered calls of one websocket; further calls wait. */
 export const CALLS_AT_A_TIME = 8
-/** Requests and messages that are begun in one turn of the loop; each costs less than a millisecond, a batch several. */
+/**
+ * Requests and messages that are begun in one turn of the loop. Each costs less than a millisecond, a batch several
+ * milliseconds.
+ */
 export const BEGUN_AT_A_TIME = 8
-/** Bodies that are read though nobody wants them; of more the connection is closed. */
+/** Unwanted bodies that are read and dropped at a time. Beyond that, their connections are closed instead. */
 export const DISCARDS = 64
-/** Of one connection, one behind the other without waiting for an answer (RFC 9112 section 9.3.2). */
+/** Requests that one connection may have waiting for their answers (RFC 9112 section 9.3.2). */
 export const PIPELINED_REQUESTS = 16
 
 export const DOWNLOAD_BLOCKS_BYTES = 64 * MiB
 
-/** For a request's head. */
+/** Deadline for the head of a request. */
 export const HEAD_MS = 15_000
-/** For a request or a message from its first byte to its last. */
+/** Deadline for a request or a message, from its first byte to its last. */
 export const RECEIVE_MS = 60_000
-/** Longest silence in a body. */
+/** The longest silence in a body. */
 export const BODY_SILENCE_MS = 15_000
-/** A client that has something to take has to take this much, over SHEAF_SLOW_READER_MS. */
+/** A client with something to take has to take this much on average over SHEAF_SLOW_READER_MS. */
 export const MIN_BYTES_PER_SECOND = 1_000

@@ -1,36 +1,38 @@
-// Listens on one address by several sockets, so that many connections are accepted in one turn of the loop. Knows no HTTP.
+// Listens on one address with several sockets, so that many connections are accepted in one turn of the loop. Knows no
+// HTTP.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 
 export interface ListenOptions {
   host: string
-  /** 0: any free one. */
+  /** 0 takes any free port. */
   port: number
 }
 
 export interface Listening {
-  /** A real one also if 0 was asked for. */
+  /** The port that was bound, even if 0 was asked for. */
   readonly port: number
-  /** No new connections from now on; those that are open go on. */
+  /** Accepts no new connections from now on. Open ones go on. */
   stop(): void
 }
 
 /**
- * libuv accepts one connection from each listening socket in a turn of its loop. While a server moves gigabytes, or a crowd
- * calls, a turn takes tens of milliseconds: of fifty clients that come at once the last one would wait for seconds, and one
- * that comes behind a crowd for as long. Accepted, clients take turns.
+ * libuv accepts one connection from each listening socket in a turn of its loop. A turn takes tens of milliseconds
+ * while the server moves gigabytes or a crowd calls. With one socket, the last of fifty clients that arrive together
+ * would wait for seconds, and so would a client behind a crowd. Once clients are accepted, they take turns.
  */
 const SOCKETS = 32
 
 /**
- * Has `server` listen, and others hand it their connections. Rejects as `listen` fails, above all with EADDRINUSE where
- * anybody else has the port, another one of us included.
+ * Lets `server` listen, and further sockets that hand it their connections. Rejects if listening fails, above all with
+ * EADDRINUSE if another program has the port, another sheaf included.
  */
 export async function listenWidely(server: Server, { host, port }: ListenOptions): Promise<Listening> {
-  // Only Linux shares connections out among the sockets of one port.
+  // Only Linux distributes connections among the sockets of one port.
   if (process.platform !== 'linux')
     return { port: await listen(server, { host, port }), stop: () => void server.close() }
-  // SO_REUSEPORT would let us bind beside another sheaf unnoticed. Bind once without it to see that the port is free.
+  // With SO_REUSEPORT we could bind beside another sheaf and not notice. Binding once without it shows that the port is
+  // free.
   const alone = createServer()
   const bound = await listen(alone, { host, port })
   await new Promise((resolve) => alone.close(resolve))

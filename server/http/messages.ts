@@ -1,5 +1,5 @@
-// What comes and goes over one websocket: messages are counted and judged before tRPC sees them, and wait while too much is
-// under way or unread.
+// Carries the messages of one websocket: counts and judges them before tRPC sees them, and lets them wait while too
+// many calls are under way or too much is unread.
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,19 +12,21 @@ import { createFrameMeter } from './frames.ts'
 import { hold, type IncomingLimits, judge } from './incoming.ts'
 import { BACKLOG_BYTES, CALL_BYTES, CALLS_AT_A_TIME, RECEIVE_MS } from './ledger.ts'
 
-/** Quiet that proxies' idle timers bear; and how soon a sign of life has to come then. */
+/** The longest silence: a proxy may close a connection that is silent for longer. */
 const PING_EVERY_MS = 25_000
+/** A client that sends nothing for this long after a ping is dead. */
 const PONG_WAIT_MS = 10_000
-/** Of an id, or of a procedure's path: both are sent back with each answer. */
+/** The longest id or procedure path. It is bounded because both are sent back with each answer. */
 const MAX_NAME_LENGTH = 64
-/** What a waiting message costs beside its bytes. */
+/** What a waiting message costs besides its bytes. */
 const WAITING_BYTES = 512
 
-/** RFC 6455 section 7.4.1, and the IANA registry of close codes: the client may come back. */
+/** RFC 6455 section 7.4.1. */
 const POLICY_VIOLATION = 1008
+/** From the IANA registry of close codes: the client may come back. */
 const TRY_AGAIN_LATER = 1013
 
-/** A websocket whose messages go to `screen` first; what it lets pass goes on to all others who listen. */
+/** A websocket whose messages go to `screen` first. Those that `screen` lets pass reach the other listeners. */
 export class ScreenedSocket extends WebSocket {
   screen: ((data: Buffer, isBinary: boolean) => void) | null = null
 
@@ -33,8 +35,8 @@ export class ScreenedSocket extends WebSocket {
   }
 
   /**
-   * Forgets what has come and was not handed on. ws goes on with what a client that has left had sent, one message in a turn
-   * of the loop, and has no way to stop that.
+   * Drops what was received and not yet emitted. After a client has left, ws would still emit what that client had
+   * sent, one message in each turn of the loop, and has no way to stop that.
    */
   dropReceived(): void {
     const { _receiver: receiver } = this as unknown as { _receiver?: { _buffers?: Buffer[]; _bufferedBytes: number } }
@@ -51,7 +53,7 @@ export class ScreenedSocket extends WebSocket {
   }
 }
 
-/** What tRPC reads messages with, and writes them. */
+/** tRPC reads and writes its messages with this. */
 interface Encoder {
   encode(response: unknown): string
   decode(data: unknown): unknown
@@ -60,23 +62,24 @@ interface Encoder {
 export interface Messages {
   readonly encoder: Encoder
   readonly outlet: Outlet
-  /** Calls that are not answered. */
+  /** The number of unanswered calls. */
   readonly calls: number
-  /** Closes it where it is dead or too slow to say something. To be called every second or so. */
+  /** Closes the websocket if it is dead or too slow with a message. Call it about once a second. */
   look(nowMs: number): void
 }
 
 export interface MessagesOptions {
   readonly limits: IncomingLimits
-  /** Of the client. */
+  /** The client's key. */
   readonly key: string
-  /** A message is handed on in one of them. */
+  /** Each message takes a turn before it is passed on. */
   readonly turns: Turns
-  /** Hold what was received and is not answered, and what was made and is not taken. */
+  /** Holds what was received and is not answered. */
   readonly incoming: ByteAccount
+  /** Holds answers that were made and not yet taken. */
   readonly answers: ByteAccount
   readonly maxAnswerBytes: number
-  /** A message has come. */
+  /** Called for each message but the pings and pongs of tRPC. */
   onMessage(): void
 }
 
@@ -87,26 +90,28 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   const waiting: { data: Buffer; isBinary: boolean }[] = []
   let waitingBytes = 0
   let isGoingOn = false
-  /** Bytes by the id of the call; of two with the same id the first answer is taken for both. */
+  /** Bytes by the id of the call. If two calls have the same id, the first answer ends both. */
   const calls = new Map<unknown, number>()
   let callBytes = 0
   let heardAtMs = performance.now()
   let pingedAtMs: number | null = null
   let unfinishedSinceMs: number | null = null
-  /** Of the message that was decoded last: its calls, and whom to answer if it was refused. */
+  /** The ids of the calls in the message that was decoded last. */
   let begun: unknown[] = []
+  /** The id to answer to if that message was refused. */
   let refusedId: string | number | null = null
 
   const mayGoOn = () => calls.size < CALLS_AT_A_TIME && client.bufferedAmount <= BACKLOG_BYTES
 
   function settle(): void {
     if (client.readyState !== WebSocket.OPEN) return
-    // ws closes it by itself, with the code for what is too large.
+    // ws itself closes the connection then, with the code for a message that is too large.
     if (meter.declaredBytes > limits.maxBytes) return
     try {
       hold(incoming, meter.unfinishedBytes + meter.wholeBytes + waitingBytes + callBytes)
     } catch {
-      // What is held stays so until the close is over: at once.
+      // The account stays full until the connection is closed, so it does not wait for the client's answer to the
+      // close.
       client.close(TRY_AGAIN_LATER, 'too much is being received')
       client.terminate()
     }
@@ -127,7 +132,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
       const text = data.toString('latin1')
       if (text === 'PONG') return
       if (text === 'PING') {
-        // Whoever has not read what was sent learns nothing by one more.
+        // A client that has not read what was sent learns nothing from a pong behind it.
         if (client.bufferedAmount === 0) client.send('PONG')
         return
       }
@@ -149,7 +154,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     isGoingOn = true
     while (waiting.length > 0 && mayGoOn() && client.readyState === WebSocket.OPEN) {
       await turns.next(key)
-      // It may have been closed meanwhile.
+      // The connection may have closed meanwhile.
       if (waiting.length === 0 || client.readyState !== WebSocket.OPEN) break
       const { data, isBinary } = waiting.shift()!
       waitingBytes -= data.length + WAITING_BYTES
@@ -174,7 +179,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
         return message
       } catch (error) {
         refusedId = idOf(data)
-        // Nobody can be told that it was refused.
+        // Without an id there is no call to answer, so the close says why.
         if (refusedId === null && error instanceof Refusal) {
           client.close(POLICY_VIOLATION, error.message.slice(0, 100))
         }
@@ -184,7 +189,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     encode(response) {
       const { id, result, error } = response as { id?: unknown; result?: { type: string }; error?: unknown }
       if (id === null && error !== undefined) {
-        // The whole message is answered by this one.
+        // An error without an id answers all calls of the message.
         for (const each of begun) end(each)
         const onlyId = begun.length === 1 ? begun[0] : refusedId
         begun = []
@@ -210,14 +215,14 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     if (bytes === undefined) return
     calls.delete(id)
     callBytes = calls.size === 0 ? 0 : callBytes - bytes
-    // Once the answer has been handed over.
+    // Not before the answer has been handed over.
     if (waiting.length > 0) setImmediate(() => void goOn())
     settle()
   }
 
   const outlet: Outlet = {
     key,
-    // The next calls wait unread.
+    // Not a batch: further calls wait unread.
     isBatch: false,
     account: answers,
     maxBytes: maxAnswerBytes,
@@ -233,7 +238,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
 
   client.screen = screen
   for (const event of ['ping', 'pong']) client.on(event, takeFrame)
-  // Before ws itself, so that of a message that is handed on nothing is counted as unfinished.
+  // The meter gets the bytes before ws does, so that a message that ws emits is no longer counted as unfinished.
   socket.prependListener('data', (chunk: Buffer) => {
     meter.feed(chunk)
     if (meter.unfinishedBytes > 0) unfinishedSinceMs ??= performance.now()
@@ -259,7 +264,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
         if (nowMs - unfinishedSinceMs >= RECEIVE_MS) client.terminate()
         return
       }
-      // One that is being read slowly, or waits for our answers, is alive; what it does not take is watched elsewhere.
+      // A client that reads slowly or waits for our answers is alive. Others watch whether it takes what is sent to it.
       if (client.bufferedAmount > 0 || client.isPaused) return
       if (pingedAtMs !== null) {
         if (nowMs - pingedAtMs >= PONG_WAIT_MS) client.terminate()
@@ -275,11 +280,11 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
 function judgeEnvelope(call: unknown): void {
   const { id, params } = (call ?? {}) as { id?: unknown; params?: { path?: unknown } }
   const isLong = (name: unknown) => typeof name === 'string' && name.length > MAX_NAME_LENGTH
-  if (isLong(id)) throw new Refusal('BAD_INPUT', `id: of at most ${MAX_NAME_LENGTH} characters`)
-  if (isLong(params?.path)) throw new Refusal('BAD_INPUT', `path: of at most ${MAX_NAME_LENGTH} characters`)
+  if (isLong(id)) throw new Refusal('BAD_INPUT', `id: at most ${MAX_NAME_LENGTH} characters`)
+  if (isLong(params?.path)) throw new Refusal('BAD_INPUT', `path: at most ${MAX_NAME_LENGTH} characters`)
 }
 
-/** Of the first call, if the message begins with it, as those of tRPC's clients do. */
+/** Reads the id of the first call without parsing: the messages of tRPC's clients begin with it. */
 function idOf(text: string): string | number | null {
   const [, id] = /^\[?\{"id":(\d{1,15}|"[\w-]{1,64}")[,}]/.exec(text.slice(0, 2 * MAX_NAME_LENGTH)) ?? []
   return id === undefined ? null : (JSON.parse(id) as string | number)

@@ -1,14 +1,15 @@
-// What of an archive goes out next, and in whose memory: a recent write, a block that is used again, or a little of its own.
+// Chooses which bytes of an archive go out next, and in which memory: a recent write, a block of the pool, or a small
+// buffer.
 import type { RecentBytes } from '../archives/bytes/recent-write.ts'
 import type { ArchiveReading } from '../archives/views/reading.ts'
 import type { Block, BlockPool } from '../lib/blocks.ts'
 import type { Pace } from './pace.ts'
 
-/** Bytes of the archive. They stay as they are until they are released. */
+/** Bytes of the archive. They do not change until they are released. */
 export type Slice = Omit<RecentBytes, 'heldBytes'>
 
 export interface Outgoing {
-  /** What follows at `position`, which can be read; up to `end`, or as far as there is something if that is null. */
+  /** Returns bytes from `position`, which must be readable, and none past `end`. Null: as far as bytes are readable. */
   next(
     reading: ArchiveReading,
     position: number,
@@ -17,12 +18,12 @@ export interface Outgoing {
   ): Promise<Slice>
 }
 
-/** For a client that is slow, and for everybody while all blocks are out. */
+/** A slow client gets this little at a time, and so does everybody while all blocks are out. */
 const SMALL_SLICE_BYTES = 64 * 1024
-/** Of recent writes, for all downloads together. */
+/** The most memory of recent writes that all downloads together keep. */
 const MAX_RECENT_BYTES = 32 * 1024 * 1024
 
-/** One for all downloads. */
+/** All downloads share one. */
 export function createOutgoing(blocks: BlockPool): Outgoing {
   let recentBytes = 0
 
@@ -64,7 +65,7 @@ export function createOutgoing(blocks: BlockPool): Outgoing {
 
   return {
     async next(reading, position, end, { isSlow, mayHoldBytes }) {
-      // Only who follows an archive to its end waits where the recent writes are.
+      // Recent writes are at the end of a growing archive, and only a client that follows it is there.
       const recent = end === null ? takeRecent(reading, position, mayHoldBytes) : null
       return recent ?? read(reading, position, end, isSlow ? null : blocks.take())
     },

@@ -1,25 +1,25 @@
-// How fast a client takes what is ready for it: whether that is fast enough, and how much memory to keep for it. No I/O.
+// Judges how fast a client takes what is ready for it: if that is fast enough, and how much memory it may have. No I/O.
 
 export interface PaceOptions {
-  /** 0: any rate will do. */
+  /** 0 allows any rate. */
   minBytesPerSecond: number
   /** The average is taken over this much time of waiting for the client. */
   windowMs: number
 }
 
 export interface Pace {
-  /** It let the last chunk wait. */
+  /** True if the client let the last chunk wait. */
   readonly isSlow: boolean
-  /** So much memory may be kept for it alone: little, until it has shown that it takes more. */
+  /** How much memory may be kept for this client alone. It is little until the client has shown that it takes more. */
   readonly mayHoldBytes: number
-  /** How long so many bytes may take; null: for ever. */
+  /** How long the client may take for so many bytes. Null: for ever. */
   maxMs(bytes: number): number | null
-  /** The client took so many bytes, and for so long only it was waited for. False if it is too slow to go on. */
+  /** Call it after the client took `bytes` and let us wait for `waitedMs`. Returns false if it is too slow to go on. */
   took(bytes: number, waitedMs: number): boolean
 }
 
 const SLOW_WAIT_MS = 1_000
-/** The kernel takes some MiB by itself, whatever the client does: only after more than that it has shown something. */
+/** The kernel takes some MiB for any client. A client has shown that it reads only after more than that. */
 const PROOF_BYTES = 8 * 1024 * 1024
 const UNPROVEN_BYTES = 3 * 1024 * 1024
 /** The longest delay that setTimeout accepts. */

@@ -1,4 +1,5 @@
-// Serves the built page out of memory: it is small, and whoever does not read it holds nothing of ours. Its policy is strict.
+// Serves the built page from memory: it is small, and a client that does not read it holds none of our files. Its
+// policy is strict.
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -24,7 +25,7 @@ interface Page {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** The files as they are now. */
+/** Reads the files once, so later changes to them are not served. */
 export function createPages(directory: string): Pages {
   if (!existsSync(directory)) {
     return (_req, res) => {

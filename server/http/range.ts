@@ -7,8 +7,8 @@ export interface ByteRange {
 }
 
 /**
- * What of a representation of `sizeBytes` a Range header asks for. 'all' also for what RFC 9110 section 14.2 lets a server
- * ignore: bad syntax, other units, several ranges.
+ * Returns which bytes of a representation of `sizeBytes` a Range header asks for. It is 'all' also if RFC 9110 section
+ * 14.2 lets a server ignore the header: for bad syntax, other units, several ranges.
  */
 export function selectRange(header: string | undefined, sizeBytes: number): 'all' | 'unsatisfiable' | ByteRange {
   const match = /^bytes=\s*(\d*)-(\d*)\s*$/i.exec(header ?? '')
@@ -26,16 +26,20 @@ export function selectRange(header: string | undefined, sizeBytes: number): 'all
   return first >= sizeBytes ? 'unsatisfiable' : { first, last }
 }
 
-/** The last position by which a client asks to follow a growing representation: 2^53-1, RFC 8673 section 2. */
+/** With this last position a client asks to follow a growing representation: 2^53-1, RFC 8673 section 2. */
 export const FOLLOW = Number.MAX_SAFE_INTEGER
 
-/** Where a client wants to follow a growing representation from; null if it does not ask for that. */
+/**
+ * Returns the position from which a client wants to follow a growing representation. Null: it does not ask for that.
+ */
 export function followFrom(header: string | undefined): number | null {
   const match = /^bytes=(\d{1,15})-(\d{1,20})$/i.exec(header ?? '')
   return match !== null && Number(match[2]) >= FOLLOW ? Number(match[1]) : null
 }
 
-/** If-Range holds only under the same strong validator (13.1.5); dates never do, ours has no date to compare. */
+/**
+ * If-Range holds only for the same strong validator (13.1.5). A date never holds, as an archive has none to compare.
+ */
 export function ifRangeHolds(header: string | undefined, etag: string): boolean {
   return header === undefined || header.trim() === etag
 }
@@ -45,7 +49,7 @@ export function ifMatchHolds(header: string | undefined, etag: string): boolean 
   return header === undefined || header.trim() === '*' || tagsOf(header).includes(etag)
 }
 
-/** If-None-Match, weak comparison (13.1.2): true if the client has it already. */
+/** If-None-Match, weak comparison (13.1.2): true if the client already has this representation. */
 export function ifNoneMatchHits(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false
   return header.trim() === '*' || tagsOf(header).some((tag) => tag.replace(/^W\//, '') === etag)

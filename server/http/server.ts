@@ -1,4 +1,5 @@
-// The one HTTP server: guards first, then procedures, archives, health and the page; websockets by upgrade.
+// The one HTTP server: asks the guards first, then serves procedures, archives, health and the page, and websockets by
+// upgrade.
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -30,7 +31,7 @@ export interface HttpServerOptions {
   pages: Pages
   guard: GuardPolicy
   log: Log
-  /** Of a message: a manifest and what stands around it. */
+  /** Limits of a message, which is a manifest and its envelope. */
   incoming: IncomingLimits
   maxSockets: number
   maxSocketsPerClient: number
@@ -42,20 +43,20 @@ export interface HttpServerOptions {
 }
 
 export interface HttpServer extends AsyncDisposable {
-  /** As bound: the port is a real one also if 0 was asked for. */
+  /** Has the port that was bound, even if 0 was asked for. */
   readonly url: string
   readonly port: number
-  /** No new connections; clients are told to reconnect. */
+  /** Accepts no new connections, and asks clients to reconnect. */
   stopAccepting(): void
 }
 
-/** Downloads under way may go on this long when the server closes. */
+/** Downloads under way may go on for this long when the server closes. */
 const CLOSE_GRACE_MS = 3_000
-/** What is read into at a time and written as one; of each download that a client takes quickly, one block is out. */
+/** Bytes that are read and written at a time. A download whose client is quick has one block out. */
 const DOWNLOAD_BLOCK_BYTES = 512 * 1024
-/** How often connections are looked at whose time may be over. */
+/** How often connections are checked for being over a deadline. */
 const LOOK_EVERY_MS = 1_000
-/** Pieces that a websocket message may come in, by its largest size; each is an object of its own. */
+/** A websocket message may arrive in one piece for each of these, as a piece costs an object however small it is. */
 const MIN_PIECE_BYTES = 1024
 const MAX_FRAGMENTS = 1024
 
@@ -70,7 +71,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const wss = new WebSocketServer({
     noServer: true,
     WebSocket: ScreenedSocket,
-    // One message of each in a turn of the loop: a burst of thousands lets all others have theirs.
+    // Each websocket emits one message in a turn of the loop, so a burst of thousands does not keep the others waiting.
     allowSynchronousEvents: false,
     maxPayload: incoming.maxBytes,
     maxBufferedChunks: Math.ceil(incoming.maxBytes / MIN_PIECE_BYTES) + MAX_FRAGMENTS,
@@ -103,7 +104,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     take,
   )
   server.on('connection', (socket: Socket) => sockets.accept(socket))
-  // The body's receiver asks for it.
+  // Handled like any request: the receiver of the body sends the 100.
   server.on('checkContinue', take)
 
   function take(req: IncomingMessage, res: ServerResponse): void {
@@ -133,7 +134,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const verdict = judgeRequest(factsOf(req, limits), guard, procedure !== null)
     if (verdict !== 'ok') return plain(res, verdict.status, `${verdict.reason}\n`)
     if (closing) res.setHeader('connection', 'close')
-    // Of the server as a whole (RFC 9110 section 9.3.7).
+    // "*" asks about the server as a whole (RFC 9110 section 9.3.7).
     if (pathname === '*') {
       res.writeHead(204, { allow: 'GET, HEAD, POST, OPTIONS' }).end()
       return
@@ -188,7 +189,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       socket.destroy()
     })
   })
-  // No proxy: a tunnel is made for nobody (RFC 9110 section 9.3.6).
+  // This server is not a proxy and makes no tunnels (RFC 9110 section 9.3.6).
   server.on('connect', (_req, socket: Duplex) => {
     socket.on('error', () => socket.destroy())
     refuseUpgrade(socket as Socket, 405, 'this is not a proxy')
@@ -230,8 +231,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 }
 
 /**
- * One packet holds thousands of requests. Those that follow in it would still be made, and aborted one by one at ten times
- * the cost, as Node parses what it has read to its end.
+ * One packet may hold thousands of requests. Node parses all that it has read, so it would still make the requests
+ * behind this one and abort each, at ten times the cost.
  */
 function stopParsing(socket: Socket): void {
   const { parser } = socket as { parser?: { onIncoming: (() => number) | null } | null }
@@ -266,6 +267,6 @@ function refuseUpgrade(socket: Socket, status: number, reason: string): void {
   socket.write(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
   )
-  // Whether the client closes its side or not.
+  // Does not wait for the client to close its side.
   socket.destroySoon()
 }

@@ -1,4 +1,5 @@
-// Which connections there are: who may have one more, who makes way for whom, and which take nothing of what waits for them.
+// Keeps the list of connections: decides who may have one more and which one makes way, and drops clients that read too
+// slowly.
 import type { Socket } from 'node:net'
 import { leavesRoom } from '../lib/quota.ts'
 import { clientKey } from './clients.ts'
@@ -6,27 +7,29 @@ import { MIN_BYTES_PER_SECOND } from './ledger.ts'
 
 export interface SocketsOptions {
   maxSockets: number
-  /** From one client; null if the peer is our own proxy, which has them all. */
+  /** Connections from one client. Null if the peer is our own proxy, from which all of them come. */
   maxPerClient: number | null
-  /** A connection that takes too little of what waits for it over this time is cut off. */
+  /** A connection that takes too little over this time of what waits for it is cut off. */
   slowReaderMs: number
-  /** Told before it is. */
+  /** Called before a slow reader is cut off. */
   onSlow(socket: Socket): void
 }
 
 export interface Sockets {
   readonly open: ReadonlySet<Socket>
-  /** Keeps it, in the place of an idle one if need be; or closes it. */
+  /** Keeps the connection, and closes an idle one for it if there is no room. Closes it if no other makes way. */
   accept(socket: Socket): void
-  /** So many requests are under way on it. One without any makes way for a new connection. */
+  /** Sets how many requests are under way on a connection. One without any makes way for a new connection. */
   setBusy(socket: Socket, requests: number): void
   busyOf(socket: Socket): number
-  /** It makes way only if no other does: a websocket that nobody calls over just now. */
+  /**
+   * Marks a websocket: while no call is under way it is idle too, but it makes way only if no other connection does.
+   */
   setLasting(socket: Socket): void
-  /** Somebody else watches how fast it takes what is sent. */
+  /** `elsewhere` is true while somebody else watches how fast the connection takes what is sent. */
   setWatched(socket: Socket, elsewhere: boolean): void
   whenNoneIsOpen(): Promise<void>
-  /** Cuts slow readers off. To be called every now and then. */
+  /** Cuts slow readers off. Call it about once a second. */
   look(nowMs: number): void
 }
 
@@ -35,11 +38,11 @@ interface Held {
   requests: number
   isLasting: boolean
   isWatchedElsewhere: boolean
-  /** Since when something waits to be taken, and how much was taken by then; null while nothing does. */
+  /** Since when bytes wait to be taken, how many, and how many were taken before. Null while none wait. */
   waiting: { sinceMs: number; bytes: number; taken: number } | null
 }
 
-/** Those without a request, longest idle first; the lasting ones apart. */
+/** Connections without a request, longest idle first. The lasting ones are in a set of their own. */
 type Idle = readonly [passing: Set<Socket>, lasting: Set<Socket>]
 
 interface Client {
@@ -71,7 +74,7 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
     if (open.size === 0) for (const resolve of waitingForNone.splice(0)) resolve()
   }
 
-  /** Closes one of these; false if there is none. */
+  /** Closes one of these. Returns false if there is none. */
   function makeWay([passing, lasting]: Idle): boolean {
     const [socket] = passing.size > 0 ? passing : lasting
     if (socket === undefined) return false
@@ -155,8 +158,8 @@ export function createSockets({ maxSockets, maxPerClient, slowReaderMs, onSlow }
 }
 
 /**
- * Bytes that the kernel has taken from us. Node's own counts tell of a write once all of it has gone, which is late for a
- * client that reads megabytes slowly; the handle below knows better.
+ * Returns how many bytes the kernel has taken from us. Node's own count includes a write only once all of it has gone,
+ * which is late for a client that reads megabytes slowly. The handle below counts parts of a write too.
  */
 function takenOf(socket: Socket): number {
   const { _handle: handle } = socket as { _handle?: { bytesWritten?: number; writeQueueSize?: number } | null }

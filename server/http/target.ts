@@ -1,13 +1,13 @@
-// What a request is for, in whichever form of RFC 9112 section 3.2 it says so; and whether it may become a websocket.
+// Reads what a request is for, in any form of RFC 9112 section 3.2, and if it may become a websocket.
 import type { IncomingMessage } from 'node:http'
 import { paths } from '#contracts/wire.ts'
 
-/** Scheme, authority and the rest of an absolute form. */
+/** An absolute form; captures its authority and the rest. */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 /**
- * Leaves a path in `req.url` and the one host that counts in `req.headers`: of an absolute form, its authority stands in
- * place of the Host header (section 3.2.2). Answers why the request is a bad one (400); null if it is not.
+ * Leaves a path in `req.url`, and in `req.headers` the one host that counts. The authority of an absolute form replaces
+ * the Host header (section 3.2.2). Returns why the request is bad (400); null if it is not.
  */
 export function settleTarget(req: IncomingMessage): string | null {
   if (hostsOf(req) > 1) return 'more than one Host header'
@@ -21,7 +21,7 @@ export function settleTarget(req: IncomingMessage): string | null {
   return null
 }
 
-/** Node keeps the first and drops the others; two recipients may choose differently. */
+/** Counts the Host headers. Node keeps the first and drops the others, but another recipient may choose differently. */
 function hostsOf({ rawHeaders }: IncomingMessage): number {
   let hosts = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -35,7 +35,7 @@ export function pathOf({ url = '/' }: Pick<IncomingMessage, 'url'>): string {
   return end < 0 ? url : url.slice(0, end)
 }
 
-/** Another protocol that a client offers is ignored: nobody has to take it (RFC 9110 section 7.8). */
+/** An offer of another protocol is ignored, as a server is free to do (RFC 9110 section 7.8). */
 export function isWebsocket({ url = '', headers, method }: IncomingMessage): boolean {
   if (method !== 'GET' || headers.upgrade?.trim().toLowerCase() !== 'websocket') return false
   return pathOf({ url: ABSOLUTE.exec(url)?.[2] ?? url }) === paths.trpc

@@ -1,4 +1,5 @@
-// Hands tRPC its requests over websocket and HTTP, and adds what its adapters lack: what is received and answered is bounded.
+// Hands tRPC its requests over websocket and HTTP, and bounds what is received and answered, which tRPC's adapters do
+// not.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises'
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
@@ -27,26 +28,26 @@ export interface TrpcOptions {
   incoming: IncomingLimits
   sockets: Sockets
   discards: Discards
-  /** A call is begun in one of them. */
+  /** Each call takes a turn before it begins. */
   turns: Turns
 }
 
 export interface TrpcEndpoints {
   handleHttp(req: IncomingMessage, res: ServerResponse, path: string): Promise<void>
   handleSocket(client: ScreenedSocket, req: IncomingMessage): void
-  /** Closes websockets that are dead. To be called every second or so. */
+  /** Closes dead websockets. Call it about once a second. */
   look(nowMs: number): void
-  /** Tells all clients to open a new connection, to wherever the next server listens. */
+  /** Asks all clients to open a new connection, which the next server will get. */
   askToReconnect(): void
 }
 
 interface Caller {
   readonly address: string
   readonly protocol: string | null
-  /** Makes, changes and asks others only if it may: a GET can be sent by a mere link or picture. */
+  /** Only such a caller may change something or make us ask others. A GET may not, as a link or picture can send it. */
   readonly mayAct: boolean
   readonly outlet: Outlet
-  /** Watches on this one connection. */
+  /** Counts the watches on this one connection. */
   readonly watches: Quota
   backlog(): number
   readonly gone: AbortSignal
@@ -87,7 +88,7 @@ export function createTrpcEndpoints(
       mayAct,
       gone,
       async readyForNext(signal) {
-        // A client that reads is ready within a turn of the loop or two; one that never is will be cut off.
+        // A client that reads is ready within a few turns of the loop. One that never reads will be cut off.
         for (let tries = 0; backlog() > BACKLOG_BYTES; tries++) {
           if (tries < QUICK_TRIES) await breathe(undefined, { signal })
           else await sleep(Math.min(MAX_WAIT_MS, tries), undefined, { signal })
@@ -101,7 +102,7 @@ export function createTrpcEndpoints(
   const onError = ({ error, path }: { error: Error & { code?: string }; path?: string | undefined }) => {
     if (error.code !== 'INTERNAL_SERVER_ERROR') return
     const cause = error.cause ?? error
-    // What ws says of a client that breaks the protocol; that costs the client its socket, and nobody else anything.
+    // ws reports a client that breaks the protocol with these codes. Only that client loses its socket.
     const isClients = String((cause as { code?: unknown }).code).startsWith('WS_ERR_')
     if (isClients) log.info('websocket dropped', { error: describe(cause) })
     else if ((cause as Error).name !== 'AbortError') log.error('procedure failed', { path, error: describe(cause) })
@@ -123,17 +124,17 @@ export function createTrpcEndpoints(
       try {
         hold(calls, CALL_BYTES * Math.min(MAX_BATCH, path.split(',').length))
         body = await receiveCall(req, res, received, incoming)
-        // It has been decoded and judged; parsing it takes as long again.
+        // Decoding and judging a large body took long, and parsing it takes as long again.
         if (body.length > LARGE_BODY_LENGTH) await breathe()
       } catch (error) {
         if (error instanceof GoneError) return
         if (!(error instanceof Refusal)) throw error
         refusal = error
         if (refusal.retryAfterMs !== null) res.setHeader('retry-after', String(Math.ceil(refusal.retryAfterMs / 1000)))
-        // A client that asked whether to send its body may send it now, or not: nobody can tell what comes next.
+        // A client that asked whether to send its body may still send it or not, so what comes next is not known.
         if (req.headers.expect !== undefined) res.setHeader('connection', 'close')
       }
-      // All of it where it was received.
+      // A body that was received is all read; this is for one that was refused or left unread.
       await discards.letBy(req, res, address)
       await turns.next(address)
       const header = req.headers[PROTOCOL_HEADER]
@@ -152,7 +153,7 @@ export function createTrpcEndpoints(
             // An EventSource sends no header of its own.
             protocol: typeof header === 'string' ? header : (info.connectionParams?.[PROTOCOL_HEADER] ?? null),
             mayAct: req.method === 'POST',
-            // It goes out in one piece: all of it waits until the response is over.
+            // A batch goes out in one piece, so all its answers are held until the response is over.
             outlet: {
               key: address,
               isBatch: true,
@@ -219,7 +220,7 @@ export function createTrpcEndpoints(
   }
 }
 
-/** The procedure path under /trpc; null for anything else. */
+/** Returns the procedure path under /trpc; null for any other path. */
 export function trpcPath(pathname: string): string | null {
   return pathname.startsWith(`${paths.trpc}/`) ? pathname.slice(paths.trpc.length + 1) : null
 }
