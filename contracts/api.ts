@@ -1,4 +1,4 @@
-// What the router asks of a server. Implemented by the archive service; nothing here knows a transport.
+// What the router asks of a server. The archive service implements it; nothing here knows a transport.
 import type {
   ArchiveFormat,
   CancelArchiveInput,
@@ -10,7 +10,7 @@ import type {
 import type { AcceptedEvent, ArchiveEvent } from './events.ts'
 import type { EntryFailureCode } from './failures.ts'
 
-/** Who calls: the principal is part of every archive id; the address is for limits and logs. */
+/** Who calls. The principal is part of every archive id; the address is for limits and logs. */
 export interface Caller {
   readonly principal: string
   readonly address: string
@@ -25,11 +25,11 @@ export interface NumberedEvent {
 export interface EntryStatus {
   index: number
   url: string
-  /** Name in the archive; null until it is sealed. */
+  /** Name in the archive; null until the entry is sealed. */
   name: string | null
   state: 'pending' | 'fetching' | 'staged' | 'sealed' | 'failed'
   sizeBytes: number | null
-  /** Of the body (CRC-32 as in zip, APPNOTE 4.4.7), once sealed. */
+  /** CRC-32 of the body as in zip (APPNOTE 4.4.7); null until the entry is sealed. */
   crc32: number | null
   failure: {
     code: EntryFailureCode
@@ -46,28 +46,30 @@ export interface EntryPage {
   nextCursor: number | null
 }
 
-/** One per entry of the manifest, in its order; the URL stands there. */
+/** There is one for each entry of the manifest, in its order. It has no URL, as the manifest has it. */
 export interface PlannedEntry {
   index: number
-  /** Name it would have in the archive; null if it would not be in it. */
+  /** The name in the archive; null if the entry would not be in it. */
   name: string | null
-  /** As its origin says; null if that was not asked, or does not say. */
+  /** The size that the origin reports; null if the origin was not asked or reports none. */
   sizeBytes: number | null
-  /** Its origin was asked. False: what is told here is read from the manifest alone. */
+  /** True if the origin was asked. If false, all of this is read from the manifest alone. */
   asked: boolean
-  /** Why it would not be in the archive. */
+  /** Why the entry would not be in the archive. */
   failure: Omit<NonNullable<EntryStatus['failure']>, 'attempts'> | null
 }
 
-/** What an archive would be, as far as can be told without fetching anything. A prediction: origins may answer otherwise. */
+/**
+ * What an archive would be, as far as that is known without fetching. It is a prediction: origins may answer otherwise.
+ */
 export interface ArchivePlan {
   /** File name of the archive, extension included. */
   name: string
   format: ArchiveFormat
   entries: PlannedEntry[]
   /**
-   * Of the archive, to the byte. Null unless it is a zip that compresses nothing and holds no report, of which some entry
-   * would be in it and all sizes are known.
+   * The exact size of the archive. It is known only for a zip that compresses nothing, holds no report and would have
+   * at least one entry, if the sizes of all its entries are known; otherwise null.
    */
   predictedBytes: number | null
 }
@@ -82,24 +84,26 @@ export interface ServerInfo {
     maxEntryBytes: number
     maxArchiveBytes: number
   }
-  /** A build nobody watches or downloads is wound down after this. */
+  /** A build that nobody watches or downloads is ended after this. */
   abandonMs: number
-  /** A complete archive can be downloaded this long. */
+  /** A complete archive can be downloaded for this long. */
   retentionMs: number
-  /** URLs of small images this server offers to try it with; may be empty. */
+  /** URLs of small images that this server offers, to try it with; may be empty. */
   samples: string[]
 }
 
-/** Every method may throw `Refusal`; anything else that is thrown is a bug and masked from clients. */
+/** Every method may throw `Refusal`. Anything else that is thrown is a bug, and is masked from clients. */
 export interface ArchiveApi {
-  /** Durable when it resolves. The same key and manifest again answers the same, and builds nothing twice. */
+  /**
+   * The manifest is durable when this resolves. The same key and manifest give the same answer again, and one archive.
+   */
   submit(input: CreateArchiveInput, caller: Caller): Promise<AcceptedEvent>
-  /** Backfill, then live; ends after a terminal event, or when `signal` aborts. */
+  /** Yields past events, then live ones. Ends after a terminal event, or when `signal` aborts. */
   watch(input: WatchArchiveInput, caller: Caller, signal: AbortSignal): AsyncIterable<NumberedEvent>
   listEntries(input: ListEntriesInput, caller: Caller): Promise<EntryPage>
-  /** Idempotent; true if this call ended the build. */
+  /** Idempotent. Resolves to true if this call ended the build. */
   cancel(input: CancelArchiveInput, caller: Caller): Promise<boolean>
-  /** Makes and keeps nothing. `signal` aborts when nobody waits for the answer any more. */
+  /** Creates and keeps nothing. `signal` aborts when nobody waits for the answer any more. */
   plan(input: PlanArchiveInput, caller: Caller, signal: AbortSignal): Promise<ArchivePlan>
   echo(text: string, caller: Caller): string
   info(): ServerInfo

@@ -1,22 +1,24 @@
-// What a client asks for: keys, ids, the manifest, and what it may list. Schemas and types, no behaviour.
+// What a client asks for: schemas and types of keys, ids, the manifest and the inputs of calls. No behaviour.
 import * as z from 'zod'
 
-/** Spoken by this build. A client that names another one is refused with PROTOCOL_MISMATCH. */
+/** The protocol of this build. A client that names another one is refused with PROTOCOL_MISMATCH. */
 export const PROTOCOL = 1
 
-/** Longest source URL that is looked at, in UTF-16 units; a longer one fails as its entry's BAD_URL. */
+/** The longest source URL, in UTF-16 units. The entry of a longer one fails with BAD_URL. */
 export const MAX_URL_LENGTH = 8192
 
 /**
- * Secret, made by the client, at least 128 random bits in base64url (RFC 4648 section 5). It creates, watches, lists and
- * cancels one archive, and stands in no URL and no log.
+ * A secret that the client makes: at least 128 random bits in base64url (RFC 4648 section 5). Whoever has it may
+ * create, watch, list and cancel one archive. It is never part of a URL or a log.
  */
 export type ArchiveKey = string
 export const archiveKeySchema = z
   .string()
   .regex(/^[A-Za-z0-9_-]{22,128}$/, 'an archive key is 22 to 128 characters of base64url, at least 128 random bits')
 
-/** Public, derived by the server from principal and key. It names the archive in hrefs and logs: 128 bits, base64url. */
+/**
+ * Public: 128 bits in base64url that the server derives from principal and key. Names the archive in hrefs and logs.
+ */
 export type ArchiveId = string
 export const archiveIdSchema = z.string().regex(/^[A-Za-z0-9_-]{22}$/)
 
@@ -24,30 +26,30 @@ export const archiveFormatSchema = z.enum(['zip', 'tar', 'tar.gz'])
 export type ArchiveFormat = z.infer<typeof archiveFormatSchema>
 
 /**
- * How bodies stand in a zip. 'deflate' compresses every one that gets smaller by it; 'auto' the same, but leaves alone what is
- * compressed media already. tar has no compression of its entries; tar.gz is gzip as a whole.
+ * How a zip holds its bodies. 'deflate' compresses each body that gets smaller by it. 'auto' does the same, but stores
+ * media that is compressed already. tar does not compress its entries; tar.gz is compressed as a whole.
  */
 export const compressionSchema = z.enum(['store', 'deflate', 'auto'])
 export type Compression = z.infer<typeof compressionSchema>
 
-/** The name that the report has in an archive that was asked to hold one; no entry gets it then. */
+/** The name of the report in an archive that holds one. No entry gets this name then. */
 export const REPORT_NAME = 'sheaf-report.json'
 
-/** A source URL, or one with the name it shall have in the archive ("/" makes folders). Any string is taken as a URL. */
+/** A source URL, or a URL and the wanted name in the archive ("/" makes folders). Any string is taken as a URL. */
 export type EntryInput = string | { url: string; name?: string | undefined }
 
 export function urlOf(entry: EntryInput): string {
   return typeof entry === 'string' ? entry : entry.url
 }
 
-/** The name that is asked for; null if the server shall choose one. */
+/** The wanted name; null if the server chooses one. */
 export function nameOf(entry: EntryInput): string | null {
   return typeof entry === 'string' ? null : (entry.name ?? null)
 }
 
-/** More entries are not looked at; how many a server takes is told by its `limits.maxEntries`. */
+/** A manifest with more entries is refused unread. A server may take fewer: its `limits.maxEntries` says how many. */
 export const MAX_ENTRIES = 1_000_000
-/** Longest name that may be asked for, in UTF-16 units; what it becomes is 1 024 bytes of UTF-8 at most. */
+/** The longest wanted name, in UTF-16 units. The name in the archive has at most 1 024 bytes of UTF-8. */
 export const MAX_NAME_LENGTH = 4096
 
 interface Fault {
@@ -87,12 +89,12 @@ const judgedBy = <T>(faultOf: (value: unknown) => Fault | null) =>
 export const entryInputSchema = judgedBy<EntryInput>(entryFault)
 
 /**
- * Counted first, then judged up to the first fault: `z.array` visits every item whatever came before, and a union keeps a
- * tree of issues for each one that fits none of it.
+ * Entries are counted first, then judged up to the first fault. `z.array` would judge all entries even after a fault,
+ * and a union would keep a tree of issues for each entry that does not fit.
  */
 const entriesSchema = judgedBy<EntryInput[]>(entriesFault)
 
-/** The decimal number of an event, or nothing: from the beginning. */
+/** The decimal number of an event. Without it the events come from the beginning. */
 const lastEventIdSchema = z
   .string()
   .regex(/^\d{1,15}$/)
@@ -101,30 +103,32 @@ const lastEventIdSchema = z
 export const createArchiveInputSchema = z.object({
   archiveKey: archiveKeySchema,
   entries: entriesSchema,
-  /** What the archive's file is called, without its extension. @default "archive" */
+  /** The file name of the archive, without its extension. @default "archive" */
   name: z.string().max(1024).optional(),
   /** @default "zip" */
   format: archiveFormatSchema.optional(),
-  /** Other than "store" only for a zip. @default "store" */
+  /** Only a zip may have another one than "store". @default "store" */
   compression: compressionSchema.optional(),
-  /** Adds `REPORT_NAME` as the last member: what became of each entry, URLs without their queries. @default false */
+  /**
+   * Adds `REPORT_NAME` as the last member. It has the outcome of each entry; URLs lose their queries. @default false
+   */
   report: z.boolean().optional(),
-  /** Has `complete` tell the whole archive's digest; costs one more reading of it. @default none */
+  /** `complete` then has the digest of the whole archive, which costs one more reading of it. @default none */
   checksum: z.literal('sha-256').optional(),
   /** 'abort' ends the archive at the first entry that fails. @default "skip" */
   onEntryFailure: z.enum(['skip', 'abort']).optional(),
-  /** 'finish' goes on when nobody watches or downloads any more. @default "abort" */
+  /** 'finish' goes on even if nobody watches or downloads any more. @default "abort" */
   whenUnwatched: z.enum(['abort', 'finish']).optional(),
-  /** Where to go on after a reconnect. No part of what makes two manifests the same. */
+  /** Goes on after this event, for a reconnect. It is not compared when two manifests are. */
   lastEventId: lastEventIdSchema,
 })
 export type CreateArchiveInput = z.infer<typeof createArchiveInputSchema>
 
-/** What `createArchive` would be asked for, without a key: nothing is made of it. */
+/** The input of `createArchive` without a key, as no archive is created. */
 export const planArchiveInputSchema = createArchiveInputSchema
   .pick({ entries: true, name: true, format: true, compression: true, report: true })
   .extend({
-    /** Ask every origin by HEAD. Otherwise nothing leaves the server, and only what the manifest shows is told. @default false */
+    /** Asks every origin by HEAD. Otherwise nothing leaves the server, and only the manifest is read. @default false */
     head: z.boolean().optional(),
   })
 export type PlanArchiveInput = z.infer<typeof planArchiveInputSchema>
@@ -134,9 +138,9 @@ export type WatchArchiveInput = z.infer<typeof watchArchiveInputSchema>
 
 export const listEntriesInputSchema = z.object({
   archiveKey: archiveKeySchema,
-  /** Index of the first entry wanted. @default 0 */
+  /** Index of the first entry. @default 0 */
   cursor: z.number().int().min(0).optional(),
-  /** At most so many. @default 100 */
+  /** The most entries of a page. @default 100 */
   limit: z.number().int().min(1).max(1000).optional(),
 })
 export type ListEntriesInput = z.infer<typeof listEntriesInputSchema>
@@ -144,6 +148,6 @@ export type ListEntriesInput = z.infer<typeof listEntriesInputSchema>
 export const cancelArchiveInputSchema = z.object({ archiveKey: archiveKeySchema })
 export type CancelArchiveInput = z.infer<typeof cancelArchiveInputSchema>
 
-/** Longest text `echo` takes, in UTF-16 units. */
+/** The longest text that `echo` takes, in UTF-16 units. */
 export const MAX_ECHO_LENGTH = 4096
 export const echoInputSchema = z.object({ text: z.string().max(MAX_ECHO_LENGTH) })

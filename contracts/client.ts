@@ -1,5 +1,5 @@
-// The code both clients share: links, reconnect, the two ways to submit. Browser-safe, with its parts under client/, and
-// the only code that imports @trpc/client.
+// What both clients share: links, reconnect, the two ways to submit. It is browser-safe. Only this file and its parts
+// under client/ import @trpc/client.
 import { createTRPCClient, createWSClient, httpLink, splitLink, wsLink } from '@trpc/client'
 import type { ArchivePlan } from './api.ts'
 import type { ArchiveKey, CreateArchiveInput, PlanArchiveInput } from './archive.ts'
@@ -13,17 +13,17 @@ import { PROTOCOL_HEADER, paths, transformer } from './wire.ts'
 export { RefusedError, UnreachableError } from './client/failures.ts'
 
 export interface ConnectionOptions {
-  /** Where the server is: "http://127.0.0.1:8011", also with a path prefix. */
+  /** Base URL of the server, e.g. "http://127.0.0.1:8011"; may have a path prefix. */
   url: string
-  /** Fail when the server could not be reached for this long. @default Infinity */
+  /** Calls fail once the server could not be reached for this long. @default Infinity */
   giveUpAfterMs?: number
-  /** Told when the way to the server is lost (with a reason) and when it is there again (null). */
+  /** Called with a reason when the connection to the server is lost, and with null when it is back. */
   onConnectionChange?: (lost: string | null) => void
 }
 
 export interface WatchOptions {
   signal?: AbortSignal
-  /** Go on after this event. */
+  /** Goes on after this event. */
   lastEventId?: string | null
 }
 
@@ -40,24 +40,25 @@ const CLOSED = 'this connection is closed'
 type Manifest = Omit<CreateArchiveInput, 'lastEventId'>
 
 interface FollowOptions extends WatchOptions {
-  /** Without an event by then, or if the connection or the call fails before it for now, the end is a NotBegunError. */
+  /** Throws a NotBegunError if no event comes within this time, or if the connection or the call fails before one. */
   beginWithinMs?: number | undefined
-  /** Called once at most, if the server does not know the archive (any more); then all is told from the beginning. */
+  /** Called at most once, if the server does not know the archive. All events then come again from the beginning. */
   submitAgain?: (() => Promise<unknown>) | undefined
 }
 
 /** Acceptance is the first fact of every archive. */
 const ACCEPTED_ID = '1'
 /**
- * A manifest up to this goes over the socket, where it takes one round trip less than an HTTP call. A larger one does not:
- * where it is too large for a server, that closes the socket, and after a lost connection it would be sent again.
+ * The largest manifest that goes over the socket, which takes one round trip less than an HTTP call. A larger one does
+ * not go over the socket: a server for which it is too large would close the socket, and it would be sent again after
+ * each lost connection.
  */
 const MAX_SOCKET_CHARS = 64 * 1024
 const BEGIN_WITHIN_MS = 5_000
 
 export type Connection = ReturnType<typeof connect>
 
-/** Opens nothing by itself: the socket is opened by the first watch, and closed some seconds after the last. */
+/** The socket opens with the first watch, and closes some seconds after the last one ends. */
 export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: ConnectionOptions) {
   const base = url.replace(/\/+$/, '')
   const socket = createWSClient({
@@ -72,7 +73,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       splitLink({
         condition: (operation) => operation.type === 'subscription',
         true: wsLink({ client: socket, transformer }),
-        // By POST throughout: a key must not stand in a URL.
+        // All calls are POSTs, because a key must not be part of a URL.
         false: httpLink({
           url: base + paths.trpc,
           transformer,
@@ -85,11 +86,11 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
 
   let isClosed = false
 
-  /** What was told last: that all is well is told once. */
-  let told: string | null = null
-  function tell(lost: string | null): void {
-    if (lost !== null || told !== null) onConnectionChange?.(lost)
-    told = lost
+  /** What was reported last, so that a connection that is well is reported once. */
+  let reported: string | null = null
+  function report(lost: string | null): void {
+    if (lost !== null || reported !== null) onConnectionChange?.(lost)
+    reported = lost
   }
 
   /** Repeats an idempotent call while the server is unreachable or asks to come back later. */
@@ -99,20 +100,20 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       if (isClosed) throw new Error(CLOSED)
       try {
         const answer = await call()
-        tell(null)
+        report(null)
         return answer
       } catch (error) {
         signal?.throwIfAborted()
         const failure = readFailure(error, base)
         const waitMs = Math.max(backoffMs(attempt), failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
-        tell(failure.error.message)
+        report(failure.error.message)
         await sleep(waitMs, signal)
       }
     }
   }
 
-  /** Events after `lastEventId`, through any number of reconnects, until the terminal one. */
+  /** Yields the events after `lastEventId` up to the terminal one, through any number of reconnects. */
   async function* follow(open: Open, { signal, lastEventId, beginWithinMs, submitAgain }: FollowOptions) {
     let fruitless = 0
     let giveUpAt = performance.now() + giveUpAfterMs
@@ -120,7 +121,14 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       if (isClosed) throw new Error(CLOSED)
       let waitMs = backoffMs(fruitless++)
       try {
-        const subscription = { signal, lastEventId, beginWithinMs, giveUpAfterMs, url: base, onConnectionChange: tell }
+        const subscription = {
+          signal,
+          lastEventId,
+          beginWithinMs,
+          giveUpAfterMs,
+          url: base,
+          onConnectionChange: report,
+        }
         for await (const { id, event } of subscribe(open, subscription)) {
           lastEventId = id
           beginWithinMs = undefined
@@ -132,24 +140,27 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       } catch (error) {
         signal?.throwIfAborted()
         const failure = readFailure(error, base)
-        // The server has lost what it knew of the archive: with the manifest at hand, it is asked for once more.
+        // The server has lost the archive. With the manifest at hand it can be submitted once more.
         if (submitAgain !== undefined && isNotFound(failure.error)) {
           await submitAgain()
           submitAgain = undefined
           lastEventId = null
           continue
         }
-        // The archive may have been accepted, only not its watching.
+        // The archive may have been accepted even if it could not be watched.
         if (failure.retryable && beginWithinMs !== undefined) throw new NotBegunError()
         waitMs = Math.max(waitMs, failure.retryAfterMs ?? 0)
         if (!failure.retryable || performance.now() + waitMs > giveUpAt) throw failure.error
-        tell(failure.error.message)
+        report(failure.error.message)
       }
       await sleep(waitMs, signal)
     }
   }
 
-  /** Events from the beginning or after `lastEventId`, through any number of reconnects, until the terminal one. */
+  /**
+   * Yields the events from the beginning or after `lastEventId`, up to the terminal one, through any number of
+   * reconnects.
+   */
   function watchArchive(archiveKey: ArchiveKey, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
     return follow(watching(archiveKey), options)
   }
@@ -166,8 +177,8 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     const watch = (options: WatchOptions) => follow(watching(archiveKey), { ...options, submitAgain: submit })
     const accepted = await submit()
     if (lastEventId != null) return yield* watch({ signal, lastEventId })
-    // Told at once, not when the socket is open: a download can begin now. But watched already, however long the
-    // caller takes: an archive that nobody watches is wound down.
+    // `accepted` is yielded before the socket is open, because a download can begin now. The watch starts before the
+    // caller asks for the next event, because an archive that nobody watches is ended.
     const left = new AbortController()
     const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal])
     const events = watch({ signal: either, lastEventId: ACCEPTED_ID })
@@ -180,7 +191,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       yield value
       yield* events
     } finally {
-      // abort() ends a pending next(); return() ends a generator that stands at a yield.
+      // abort() ends a pending next(). return() ends a generator that is suspended at a yield.
       left.abort()
       await events.return(undefined)
     }
@@ -191,7 +202,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     trpc,
     watchArchive,
 
-    /** Submits the manifest (again, if need be: the key makes that harmless), then watches. */
+    /** Submits the manifest, then watches. It may submit again, which the key makes harmless. */
     async *createArchive(input: CreateArchiveInput, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
       const { lastEventId: _, ...manifest } = input
       const { archiveKey } = input
@@ -201,7 +212,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
             lastEventId == null
               ? trpc.createArchive.subscribe(manifest, observer)
               : watching(archiveKey)(lastEventId, observer)
-          // Opened from the beginning, it submits by itself.
+          // A subscription without a cursor submits the manifest itself.
           const submitAgain = async () => {}
           return yield* follow(open, { ...options, beginWithinMs: BEGIN_WITHIN_MS, submitAgain })
         } catch (error) {
@@ -215,12 +226,12 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
       return (await insist(() => trpc.cancelArchive.mutate({ archiveKey }), undefined)).cancelled
     },
 
-    /** What an archive would be; nothing is made. */
+    /** Returns what an archive would be. Nothing is created. */
     planArchive(input: PlanArchiveInput, { signal }: Pick<WatchOptions, 'signal'> = {}): Promise<ArchivePlan> {
       return insist(() => trpc.planArchive.query(input, { signal }), signal)
     },
 
-    /** Ends what is under way. */
+    /** Ends all calls and watches under way. */
     async close(): Promise<void> {
       isClosed = true
       await socket.close()

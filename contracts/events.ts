@@ -1,24 +1,24 @@
-// The events of an archive, as every client sees them. Values are JSON-native: times ISO 8601, sizes safe integers.
+// The events of an archive, as every client sees them. Values are JSON-native: times are ISO 8601, sizes safe integers.
 import type { ArchiveFormat, ArchiveId } from './archive.ts'
 import type { AbortCode, EntryFailureCode } from './failures.ts'
 
-/** Where the archive stands. Absolute, never a delta: merging or dropping some loses nothing. */
+/** How far the archive has come. Values are absolute, so merging or dropping some of these loses nothing. */
 export interface Progress {
   phase: 'queued' | 'fetching' | 'packing'
-  /** Archives before this one, 0 = next; null once it is building. */
+  /** How many archives are before this one; 0: it is next; null: it is being built. */
   queuePosition: number | null
   sealedEntries: number
   failedEntries: number
   totalEntries: number
-  /** Bytes of bodies received so far, of settled and running entries. */
+  /** Bytes of bodies received so far, for settled and running entries. */
   receivedBytes: number
-  /** What the bodies come to, as far as origins have told; null while nothing is known. */
+  /** Total size of the bodies, as far as origins have reported sizes; null while nothing is known. */
   expectedBytes: number | null
   /** Bytes of the archive that can be downloaded now. */
   readableBytes: number
-  /** Of bodies, averaged over the last few seconds. */
+  /** Bytes of bodies a second, averaged over the last few seconds. */
   bytesPerSecond: number
-  /** Entries under way, at most 32 of them. */
+  /** Up to 32 of the entries under way. */
   active: ActiveEntry[]
 }
 
@@ -39,7 +39,7 @@ export interface AcceptedEvent {
   name: string
   format: ArchiveFormat
   totalEntries: number
-  /** Root-relative; downloads the archive, also while it grows. Keep it as secret as the content. */
+  /** Downloads the archive, even while it grows. Relative to the root. Keep it as secret as the content. */
   href: string
   acceptedAt: string
 }
@@ -50,9 +50,9 @@ export interface FileFailedEvent {
   type: 'file-failed'
   /** Place in the manifest, from 0. */
   index: number
-  /** As given, cut to 2 048 characters. */
+  /** The URL as given, cut to 2 048 characters. */
   url: string
-  /** As asked for in the manifest, cut to 2 048 characters, else null. */
+  /** The name that the manifest asked for, cut to 2 048 characters; null if it asked for none. */
   name: string | null
   code: EntryFailureCode
   message: string
@@ -66,7 +66,7 @@ export interface CompleteEvent {
   href: string
   sizeBytes: number
   etag: string
-  /** Of the whole archive, 64 hexadecimal digits; null unless the checksum was asked for. */
+  /** SHA-256 of the whole archive, 64 hexadecimal digits; null unless the checksum was asked for. */
   sha256: string | null
   sealedEntries: number
   failedEntries: number
@@ -83,7 +83,7 @@ export interface AbortedEvent {
 
 export type ArchiveEvent = AcceptedEvent | ProgressEvent | FileFailedEvent | CompleteEvent | AbortedEvent
 
-/** Nothing follows these. */
+/** No event follows these. */
 export type TerminalEvent = CompleteEvent | AbortedEvent
 
 export function isTerminal(event: ArchiveEvent): event is TerminalEvent {

@@ -1,12 +1,12 @@
-// Every failure a client can be told of: its code, if trying again may help, and the text the public sees. No internal text.
+// Every failure that clients see: its code, if trying again may help, and the text for the public. No internal text.
 
 interface FailureText {
-  /** Trying the same again later may succeed. */
+  /** True if the same call may succeed later. */
   readonly retryable: boolean
   readonly publicMessage: string
 }
 
-/** One entry could not be had; the archive goes on. */
+/** One entry could not be fetched. The archive goes on. */
 export const entryFailures = {
   BAD_URL: { retryable: false, publicMessage: 'not an absolute http or https URL without credentials' },
   FORBIDDEN_TARGET: { retryable: false, publicMessage: 'the address, port or scheme is not allowed here' },
@@ -27,7 +27,7 @@ export const entryFailures = {
 } as const satisfies Record<string, FailureText>
 export type EntryFailureCode = keyof typeof entryFailures
 
-/** The archive ended without a result; the last event of a build that did not complete. */
+/** The archive ended without a result. A build that did not complete has this as its last event. */
 export const abortReasons = {
   CANCELLED: { retryable: false, publicMessage: 'the archive was cancelled' },
   ABANDONED: { retryable: true, publicMessage: 'nobody watched or downloaded the archive any more' },
@@ -41,7 +41,7 @@ export const abortReasons = {
 } as const satisfies Record<string, FailureText>
 export type AbortCode = keyof typeof abortReasons
 
-/** A call was refused before any work started. `httpStatus` is what the HTTP transport answers. */
+/** A call was refused before any work started. The HTTP transport answers with `httpStatus`. */
 export const refusals = {
   BAD_INPUT: { retryable: false, httpStatus: 400, publicMessage: 'the input does not fit the contract' },
   TOO_MANY_ENTRIES: { retryable: false, httpStatus: 400, publicMessage: 'more entries than this server takes' },
@@ -60,7 +60,7 @@ export const refusals = {
 } as const satisfies Record<string, FailureText & { httpStatus: number }>
 export type RefusalCode = keyof typeof refusals
 
-/** What a refused call carries as `error.data.refusal`. */
+/** A refused call has this as `error.data.refusal`. */
 export interface RefusalData {
   readonly code: RefusalCode
   readonly message: string
@@ -69,7 +69,7 @@ export interface RefusalData {
   readonly retryAfterMs: number | null
 }
 
-/** Thrown by an `ArchiveApi` to refuse a call. `detail` is shown to the caller: it must hold nothing internal. */
+/** An `ArchiveApi` throws it to refuse a call. The caller sees `detail`, so it must hold nothing internal. */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly code: RefusalCode

@@ -1,4 +1,5 @@
-// The procedures of sheaf over an injected ArchiveApi. The only file that imports @trpc/server; clients import its type.
+// The procedures of sheaf over an injected ArchiveApi. The only file that imports @trpc/server; clients import its
+// type.
 import { initTRPC, TRPCError, tracked } from '@trpc/server'
 import { ZodError } from 'zod'
 import type { ArchiveApi, Caller, NumberedEvent } from './api.ts'
@@ -17,13 +18,15 @@ import { openEnvelope, transformer, UNFIT } from './wire.ts'
 export interface RouterContext {
   api: ArchiveApi
   caller: Caller
-  /** The protocol the client said it speaks; null when it said nothing. */
+  /** The protocol that the client named; null if it named none. */
   protocol: string | null
-  /** False for what a mere link or picture can send, a GET: it may read and watch, and set nothing going. */
+  /**
+   * False for a GET, which a mere link or picture can send: it may read and watch, but not start or change anything.
+   */
   mayAct: boolean
-  /** Aborts when the connection is gone: tRPC tells that to no query over a websocket. */
+  /** Aborts when the connection is gone. tRPC does not report that to a query over a websocket. */
   gone: AbortSignal
-  /** Resolves once the client has read enough for the next event; rejects when it is dropped for reading too slowly. */
+  /** Resolves once the client has read enough for the next event. Rejects if it is dropped for reading too slowly. */
   readyForNext(signal: AbortSignal): Promise<void>
 }
 
@@ -36,12 +39,12 @@ const t = initTRPC.context<RouterContext>().create({
     const masked = refusal === null && error.code === 'INTERNAL_SERVER_ERROR'
     return {
       code: shape.code,
-      message: refusal?.message ?? (masked ? 'internal error' : shape.message.slice(0, MAX_TOLD_LENGTH)),
+      message: refusal?.message ?? (masked ? 'internal error' : shape.message.slice(0, MAX_REPORTED_LENGTH)),
       data: {
         code: shape.data.code,
         httpStatus: refusal === null ? shape.data.httpStatus : refusals[refusal.code].httpStatus,
-        path: shape.data.path?.slice(0, MAX_TOLD_LENGTH),
-        /** Set when the call was refused on purpose; the typed reason. */
+        path: shape.data.path?.slice(0, MAX_REPORTED_LENGTH),
+        /** The typed reason, if the call was refused on purpose. */
         refusal,
       },
     }
@@ -55,14 +58,14 @@ function refusalOf(error: TRPCError): RefusalData | null {
   return error.code === 'BAD_REQUEST' || error.code === 'PARSE_ERROR' ? new Refusal('BAD_INPUT').toData() : null
 }
 
-/** What is wrong must not be answered at the length it was sent. */
-const MAX_TOLD_LENGTH = 500
+/** A client may send a fault of any length. The answer that quotes it must not be as long. */
+const MAX_REPORTED_LENGTH = 500
 
 function firstIssues({ issues }: ZodError): string {
-  const told = issues
+  const reported = issues
     .slice(0, 3)
     .map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message))
-  return told.join('; ').slice(0, MAX_TOLD_LENGTH)
+  return reported.join('; ').slice(0, MAX_REPORTED_LENGTH)
 }
 
 const trpcCodes = {
@@ -99,15 +102,15 @@ function refusePassive({ mayAct }: RouterContext, what: string): void {
   if (!mayAct) throw new TRPCError({ code: 'METHOD_NOT_SUPPORTED', message: `${what} is not for GET` })
 }
 
-/** tRPC keeps what a client sent as long as its subscription lasts. */
+/** Gives a subscription what its client sent, because tRPC keeps that for as long as the subscription lasts. */
 const holding = procedure.use(async ({ getRawInput, next }) => next({ ctx: { sent: await getRawInput() } }))
 
-/** A manifest that is durable is needed no more. */
+/** Frees the entries of a manifest, which are not needed once the manifest is durable. */
 function letGo(sent: unknown): void {
   if (typeof sent === 'object' && sent !== null && 'entries' in sent) sent.entries = []
 }
 
-/** Hands events out as fast as the client reads them, each under its cursor. */
+/** Yields events as fast as the client reads them, each with its cursor. */
 async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContext, signal: AbortSignal) {
   try {
     for await (const { id, event } of events) {
@@ -120,7 +123,9 @@ async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContex
   }
 }
 
-/** Calls only while the client is there and reads; one that has left needs no answer, and is no failure. */
+/**
+ * Calls only while the client is there and reads. A client that has left needs no answer, and that is not a failure.
+ */
 async function whileThere<T>(
   ctx: RouterContext,
   signal: AbortSignal,
@@ -136,12 +141,12 @@ async function whileThere<T>(
   }
 }
 
-/** Both transports pass a signal; only a call made in process may leave it out. */
+/** Both transports pass a signal. Only a call inside this process may leave it out. */
 const neverAborted = () => new AbortController().signal
 
 export function createRouter() {
   return t.router({
-    /** Submits the manifest, then watches it: the main road over the websocket. */
+    /** Submits the manifest, then watches it. Clients use it over the websocket. */
     createArchive: holding.input(createArchiveInputSchema).subscription(async function* ({
       input,
       ctx,
@@ -157,7 +162,7 @@ export function createRouter() {
       yield* numbered(events(), ctx, signal)
     }),
 
-    /** Makes the manifest durable and starts it; `watchArchive` tells the rest. Safe to repeat. */
+    /** Makes the manifest durable and starts the build; `watchArchive` reports the rest. Safe to repeat. */
     submitArchive: procedure
       .input(createArchiveInputSchema.omit({ lastEventId: true }))
       .mutation(({ input, ctx }) => ctx.api.submit(input, ctx.caller)),
@@ -178,13 +183,13 @@ export function createRouter() {
       cancelled: await ctx.api.cancel(input, ctx.caller),
     })),
 
-    /** A dry run: what would be in the archive, under which names, and how large. */
+    /** A dry run: reports which entries would be in the archive, with which names and sizes. */
     planArchive: procedure.input(planArchiveInputSchema).query(({ input, ctx, signal = neverAborted() }) => {
       if (input.head) refusePassive(ctx, 'a plan that asks origins')
       return whileThere(ctx, signal, (gone) => ctx.api.plan(input, ctx.caller, gone))
     }),
 
-    /** Logs the text and sends it back: a first sign of life. */
+    /** Logs the text and sends it back, to show that the server answers. */
     echo: procedure
       .input(echoInputSchema)
       .mutation(({ input, ctx }) => ({ text: ctx.api.echo(input.text, ctx.caller) })),

@@ -1,13 +1,13 @@
-// Sizes as people read them: in binary units (IEC 80000-13) on every surface, as the settings have them.
+// Formats sizes for people, in binary units (IEC 80000-13) on every surface, as in the settings.
 
 const UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 
-/** "999 B", "1.2 KiB", "64.0 MiB". */
+/** For example "999 B", "1.2 KiB", "64.0 MiB". */
 export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${Math.round(bytes)} B`
   let value = bytes
   let unit = -1
-  // 1023.95 would be rounded to "1024.0".
+  // 1023.95 would be rounded to "1024.0", so it takes the next unit.
   while (value >= 1023.95 && unit < UNITS.length - 1) {
     value /= 1024
     unit++

@@ -1,18 +1,18 @@
-// The state of an archive as a pure reading of its events; one function for the page, the CLI and whoever embeds them.
+// Computes the state of an archive from its events, with one pure function for the page, the CLI and programs.
 import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from './events.ts'
 
 export interface ArchiveState {
   readonly accepted: AcceptedEvent | null
   readonly progress: Progress | null
-  /** In the order they were told. */
+  /** In the order of their events. */
   readonly failures: readonly FileFailedEvent[]
-  /** Set once nothing follows any more. */
+  /** Set once no event follows any more. */
   readonly terminal: TerminalEvent | null
 }
 
 export const initialState: ArchiveState = { accepted: null, progress: null, failures: [], terminal: null }
 
-/** A stream without a cursor starts with `accepted` and tells everything again, so `accepted` starts afresh. */
+/** A stream without a cursor begins with `accepted` and repeats all events, so `accepted` resets the state. */
 export function fold(state: ArchiveState, event: ArchiveEvent): ArchiveState {
   switch (event.type) {
     case 'accepted':
@@ -29,7 +29,7 @@ export function fold(state: ArchiveState, event: ArchiveEvent): ArchiveState {
   }
 }
 
-/** Entries that are sealed or failed, of all: what a progress bar shows, 0 to 1. */
+/** The fraction of entries that are sealed or failed, from 0 to 1, for a progress bar. */
 export function settledFraction({ progress, terminal }: ArchiveState): number {
   if (terminal?.type === 'complete') return 1
   if (progress === null || progress.totalEntries === 0) return 0

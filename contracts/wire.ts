@@ -1,21 +1,24 @@
-// What both ends must agree on below the procedures: transformer, paths, header names.
+// What server and clients must agree on below the procedures: transformer, paths, header names.
 import superjson, { type SuperJSONResult } from 'superjson'
 import type { ArchiveId } from './archive.ts'
 
-/** All values are JSON-native: what is sent needs superjson's envelope, and nothing told beside it. */
+/** All values are JSON-native, so superjson's envelope is sent without its `meta`. */
 export const transformer = {
   serialize: (value: unknown) => ({ json: value }),
-  /** In place: it was parsed a moment ago, and nobody else has it. */
+  /** In place, because the message was parsed a moment ago and nobody else has it. */
   deserialize: (message: SuperJSONResult): unknown => superjson.deserialize(message, { inPlace: true }),
 }
 
-/** Under this key stands what is wrong with an input. A symbol: no JSON has it, and tRPC keeps it where it copies objects. */
+/**
+ * The key of what is wrong with an input. It is a symbol: JSON cannot have one, and tRPC keeps it when it copies
+ * objects.
+ */
 export const UNFIT = Symbol('unfit')
 
 /**
- * Takes a client's input out of its envelope, or says under `UNFIT` why not. Nothing is revived: superjson would make
- * dates, big numbers and shared references of whatever `meta` asks for. It may only tell what is undefined, as superjson
- * does for every optional field that is spelled out and left empty.
+ * Takes a client's input out of its envelope, or says under `UNFIT` why that is not possible. Nothing is revived:
+ * superjson would make any dates, big numbers and shared references that `meta` asks for. `meta` may only mark what is
+ * undefined, because superjson does that for each optional field that is set to undefined.
  */
 export function openEnvelope(envelope: unknown): unknown {
   if (envelope === undefined) return undefined
@@ -41,16 +44,16 @@ const NOT_NATIVE = { [UNFIT]: 'meta: values are those of JSON, and need none' }
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** An annotation of superjson. */
+/** Superjson marks an undefined value with this annotation. */
 const isUndefined = (annotation: unknown) =>
   Array.isArray(annotation) && annotation.length === 1 && annotation[0] === 'undefined'
 
-/** More than fields can be left empty, with a name for each entry of a large manifest. */
+/** A large manifest may leave the name of each entry undefined, and has fewer undefined fields than this. */
 const MAX_ANNOTATIONS = 50_000
-/** Of "entries.19999.name" and all shorter ones; a longer path leads to no field of ours. */
+/** "entries.19999.name" and all other fields fit in. A longer path leads to none of our fields. */
 const MAX_PATH_LENGTH = 32
 
-/** For undefined, null stands in the JSON. */
+/** Makes the value at `path` undefined, if the JSON has null there: superjson sends null for undefined. */
 function clear(json: unknown, path: string): void {
   if (path.length > MAX_PATH_LENGTH) return
   const keys = path.split('.')
@@ -65,25 +68,25 @@ const isOwn = (value: unknown, key: string): value is Record<string, unknown> =>
 
 export const paths = { trpc: '/trpc', archives: '/archives', health: '/healthz' } as const
 
-/** A client says which protocol it speaks: as this HTTP header, or under this name in tRPC's connection params. */
+/** A client names its protocol in this HTTP header, or under this name in tRPC's connection params. */
 export const PROTOCOL_HEADER = 'sheaf-protocol'
 
-/** Tells an archive from another one of the same id; '' of those that have none. */
+/** The nonce distinguishes archives with the same id. It is '' for an archive without one. */
 interface Archive {
   readonly archiveId: ArchiveId
   readonly nonce: string
 }
 
-/** What an archive's address and its ETag begin with. */
+/** The address of an archive; its ETag begins with it. */
 export const archiveAddress = ({ archiveId, nonce }: Archive) => (nonce === '' ? archiveId : `${archiveId}.${nonce}`)
 
-/** Null for what is no address. */
+/** Returns null if the text is not an address. */
 export function parseArchiveAddress(text: string): Archive | null {
   const [, archiveId, nonce = ''] = /^([A-Za-z0-9_-]{22})(?:\.([A-Za-z0-9_-]{11}))?$/.exec(text) ?? []
   return archiveId === undefined ? null : { archiveId, nonce }
 }
 
-/** Root-relative; a client puts the base it reached the server by in front (a proxy may add a path prefix). */
+/** Relative to the root. A client puts its base URL in front, as a proxy may add a path prefix. */
 export function archiveHref(archive: Archive, fileName: string): string {
   return `${paths.archives}/${archiveAddress(archive)}/${encodeURIComponent(fileName)}`
 }

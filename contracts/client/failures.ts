@@ -1,9 +1,9 @@
-// What can become of a call, as the errors of the contract: refused, unreachable, or begun too late.
+// The errors that a call can end with: refused, unreachable, or not begun.
 import { TRPCClientError } from '@trpc/client'
 import type { RefusalData } from '../failures.ts'
 import type { AppRouter } from '../router.ts'
 
-/** The server refused the call; `refusal` is the typed reason. */
+/** The server refused the call. `refusal` is the typed reason. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError'
   readonly refusal: RefusalData
@@ -14,12 +14,12 @@ export class RefusedError extends Error {
   }
 }
 
-/** The server cannot be reached, or what answers there is no sheaf. */
+/** The server cannot be reached, or another program answers there. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError'
 }
 
-/** A socket does not say what is wrong with it: an HTTP call does. */
+/** A subscription did not begin. A socket does not report why, so the caller should try an HTTP call, which does. */
 export class NotBegunError extends Error {
   override readonly name = 'NotBegunError'
 }
@@ -32,7 +32,7 @@ export interface CallFailure {
   retryAfterMs: number | null
 }
 
-/** What a call of tRPC threw, as the errors of the contract, and whether the same call may be made again. */
+/** Turns what a tRPC call threw into an error of the contract, and says if the same call may be made again. */
 export function readFailure(error: unknown, url: string): CallFailure {
   if (!(error instanceof TRPCClientError)) {
     const plain = error instanceof Error ? error : new Error(String(error))

@@ -1,6 +1,6 @@
-// How long a client waits before it tries again.
+// Decides how long a client waits before it tries again.
 
-/** 0.25 s doubling to 8 s, with jitter, so that a thousand clients do not come back at once. */
+/** Doubles from 0.25 s to 8 s. The jitter keeps a thousand clients from coming back at once. */
 export function backoffMs(attempt: number): number {
   return Math.min(250 * 2 ** attempt, 8_000) * (0.5 + Math.random() / 2)
 }

@@ -1,4 +1,4 @@
-// One subscription as an iterable: its events in order, its end, and whether the connection holds.
+// Turns a subscription into an iterable of its events, in order, and reports if its connection is lost.
 import type { ArchiveEvent } from '../events.ts'
 import { NotBegunError, UnreachableError } from './failures.ts'
 
@@ -14,19 +14,19 @@ interface Observer {
   onConnectionStateChange(change: { state: string; error?: unknown }): void
 }
 
-/** Subscribes to what comes after the event named. */
+/** Subscribes to the events after `lastEventId`. */
 export type Open = (lastEventId: string | null | undefined, observer: Observer) => { unsubscribe(): void }
 
 export interface SubscriptionOptions {
   readonly signal?: AbortSignal | undefined
-  /** Go on after this event. */
+  /** Goes on after this event. */
   readonly lastEventId?: string | null | undefined
-  /** Without an event by then, or if the connection fails before the first one, it ends with a NotBegunError. */
+  /** Throws a NotBegunError if no event comes within this time, or if the connection fails before the first one. */
   readonly beginWithinMs?: number | undefined
-  /** A connection lost for this long ends it with an UnreachableError. */
+  /** Throws an UnreachableError if the connection is lost for this long. */
   readonly giveUpAfterMs: number
   readonly url: string
-  /** Called when the connection is lost, with a reason, and with null when it is back. */
+  /** Called with a reason when the connection is lost, and with null when it is back. */
   readonly onConnectionChange: (lost: string | null) => void
 }
 
@@ -71,7 +71,7 @@ export async function* subscribe(open: Open, options: SubscriptionOptions): Asyn
   }
 }
 
-/** Events that wait for their reader. Only the latest progress is kept; all other events stay, in order. */
+/** Events that wait for their reader, in order. Of progress events that follow each other only the last is kept. */
 export class EventQueue {
   readonly #waiting: NumberedEvent[] = []
   #end: { readonly error: unknown } | null = null
@@ -83,18 +83,18 @@ export class EventQueue {
     this.#wake()
   }
 
-  /** What waits is still read. */
+  /** The reader still gets the waiting events. */
   end(): void {
     this.fail(null)
   }
 
-  /** What waits is still read; then the reader gets the error. */
+  /** The reader still gets the waiting events, then the error. */
   fail(error: unknown): void {
     this.#end ??= { error }
     this.#wake()
   }
 
-  /** For one reader. Throws the signal's reason as soon as that is aborted. */
+  /** Call it once: there is one reader. Throws the signal's reason as soon as the signal is aborted. */
   async *read(signal?: AbortSignal): AsyncGenerator<NumberedEvent> {
     const onAbort = () => this.#wake()
     signal?.addEventListener('abort', onAbort)

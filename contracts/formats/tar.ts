@@ -1,18 +1,18 @@
-// Walks a tar from header to header, as POSIX.1-2024 (pax, "ustar Interchange Format" and "pax Header Block") has it, and
-// says what does not fit. Plain files only, as sheaf makes no others; bodies are passed over.
+// Walks a tar from header to header (POSIX.1-2024: pax, "ustar Interchange Format" and "pax Header Block") and reports
+// what does not fit. It takes plain files only, because sheaf makes no others, and skips bodies.
 
-/** The bytes are no tar of plain files, or a damaged one. */
+/** The bytes are not a tar of plain files, or the tar is damaged. */
 export class TarStructureError extends Error {
   override readonly name = 'TarStructureError'
 }
 
 /**
- * Resolves to exactly `length` bytes from `offset`, or to fewer at the end of the file. Offsets only grow, and never go back
- * behind what was read: a stream can be read that way, too.
+ * Resolves to exactly `length` bytes from `offset`, or to fewer at the end of the file. An offset never lies before the
+ * end of the bytes read last, so that a stream can be read too.
  */
 type ReadBytes = (offset: number, length: number) => Promise<Uint8Array>
 
-/** Reads what comes in pieces, one of which is held at a time, and lets go of what is passed over. */
+/** Reads a stream of pieces. It holds one piece at a time, and drops the bytes that are skipped. */
 export function readForward(pieces: AsyncIterator<Uint8Array, void>): ReadBytes {
   let piece: Uint8Array = new Uint8Array(0)
   let pieceAt = 0
@@ -41,11 +41,11 @@ export interface TarEntry {
 }
 
 const BLOCK_BYTES = 512
-/** So much is read at a time, in whole blocks: small bodies come along with their headers, large ones are passed over. */
+/** Bytes read at a time, in whole blocks. Small bodies are read along with their headers, large ones are skipped. */
 const CHUNK_BYTES = 64 * 1024
-/** Far more than the records of the longest name take. */
+/** Far more than the records for the longest name need. */
 const MAX_PAX_BYTES = 64 * 1024
-/** A last record of 20 blocks may be filled with zeros. */
+/** A tar may be filled with zeros up to a whole record of 20 blocks. */
 const RECORD_BYTES = 20 * BLOCK_BYTES
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -62,7 +62,7 @@ function decode(bytes: Uint8Array, what: string): string {
   }
 }
 
-/** A field that ends at its first NUL, or is full. */
+/** Reads a text field, which ends at its first NUL or fills its length. */
 function textAt(block: Uint8Array, at: number, length: number): string {
   const field = block.subarray(at, at + length)
   const end = field.indexOf(0)
@@ -70,7 +70,7 @@ function textAt(block: Uint8Array, at: number, length: number): string {
   return decode(end < 0 ? field : field.subarray(0, end), 'a name')
 }
 
-/** Octal digits and then spaces or NULs; or, as GNU has it for what is larger, binary after a byte of 0x80. */
+/** Reads octal digits, then spaces or NULs. A larger number is binary after a byte of 0x80, as GNU tar writes it. */
 function numberAt(block: Uint8Array, at: number, length: number, what: string): number {
   let value = 0
   if (block[at] === 0x80) {
@@ -86,7 +86,7 @@ function numberAt(block: Uint8Array, at: number, length: number, what: string): 
   return digits > 0 && digits < length && index === at + length ? value : fail(`the ${what} is not an octal number`)
 }
 
-/** The sum of all bytes, those of its own field taken as spaces. */
+/** Sums all bytes. The checksum's own field counts as spaces. */
 function checksumOf(block: Uint8Array): number {
   let sum = 8 * 0x20
   for (let index = 0; index < BLOCK_BYTES; index++) if (index < 148 || index >= 156) sum += block[index]!
@@ -96,7 +96,7 @@ function checksumOf(block: Uint8Array): number {
 const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
 
 const MAGIC = 'ustar\x0000'
-/** GNU tar's own format, which has other things than a prefix in its place. */
+/** GNU tar's own format. It has other fields in place of the prefix. */
 const GNU_MAGIC = 'ustar  \0'
 const TYPE_FILE = 0x30
 const TYPE_PAX = 0x78
@@ -126,7 +126,7 @@ function parseHeader(block: Uint8Array): Header {
   }
 }
 
-/** Records of "length key=value\n", the length counting itself. Of all keys only two change what is walked over. */
+/** Reads records of "length key=value\n"; the length includes itself. Only two keys matter to this walk. */
 function parsePax(bytes: Uint8Array): Partial<TarEntry> {
   const found: { name?: string; sizeBytes?: number } = {}
   for (let at = 0; at < bytes.length; ) {
@@ -153,8 +153,8 @@ function parsePax(bytes: Uint8Array): Partial<TarEntry> {
 
 /**
  * Yields the members in order, many at a time. Throws a `TarStructureError` if a checksum, a number, a pax record or a
- * padding is not right; a run to the end means that every byte that is in no body was looked at, and that two blocks of
- * zeros end the archive, with nothing after them but the rest of a record of zeros.
+ * padding is wrong. If it runs to its end, every byte outside the bodies was checked. The archive then ends with two
+ * blocks of zeros, and only zeros of the same record follow.
  */
 export async function* readTar(read: ReadBytes): AsyncGenerator<TarEntry[]> {
   let chunk: Uint8Array = new Uint8Array(0)
@@ -208,7 +208,7 @@ export async function* readTar(read: ReadBytes): AsyncGenerator<TarEntry[]> {
 
   if (extended !== null) fail('a pax header without its member')
   const endAt = at + 2 * BLOCK_BYTES
-  // Up to the end of the file: what goes on for longer than a record is no end.
+  // Reads to the end of the file. Zeros that go on for longer than a record are not an end.
   for (; at < endAt || !isLast || isHere(at); at += BLOCK_BYTES) {
     if (!isHere(at)) await fetchChunk(at)
     if (chunk.length === 0 && at >= endAt) break
@@ -217,7 +217,7 @@ export async function* readTar(read: ReadBytes): AsyncGenerator<TarEntry[]> {
   }
   if (found.length > 0) yield found
 
-  /** The bytes of a pax header, block by block. */
+  /** Reads the bytes of a pax header, block by block. */
   async function collect(offset: number, length: number): Promise<Uint8Array> {
     const target = new Uint8Array(length)
     for (let done = 0; done < length; done += BLOCK_BYTES) {

@@ -1,5 +1,6 @@
-// Reads a zip's end records, central directory and local headers, and says what does not fit. Bodies are not looked at.
-// Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10. One disk, no archive comment, no encryption.
+// Reads the end records, central directory and local headers of a zip, and reports what does not fit. It reads no
+// bodies, and takes only zips of one disk without archive comment and encryption. Numbers in comments are sections of
+// PKWARE's APPNOTE.TXT 6.3.10.
 import {
   CENTRAL_HEADER_BYTES,
   CENTRAL_HEADER_SIGNATURE,
@@ -16,7 +17,7 @@ import {
   ZIP64_LOCATOR_SIGNATURE,
 } from './zip-layout.ts'
 
-/** The bytes are no zip, or a damaged one. */
+/** The bytes are not a zip, or the zip is damaged. */
 export class ZipStructureError extends Error {
   override readonly name = 'ZipStructureError'
 }
@@ -38,14 +39,14 @@ interface LocalHeader {
   readonly crc32: number
   readonly sizeBytes: number
   readonly compressedBytes: number
-  /** Where the body starts, counted from the start of the header. */
+  /** Offset of the body from the start of the header. */
   readonly bodyOffset: number
 }
 
-/** The directory is read in pieces of this size; no header is longer, as its three lengths are 16-bit numbers. */
+/** The directory is read in pieces of this size. No header is longer, because its three lengths are 16-bit numbers. */
 const CHUNK_BYTES = 256 * 1024
 
-/** A mark of byte order is part of a name, not of its encoding. */
+/** A byte order mark is part of the name, so the decoder must keep it. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function fail(message: string): never {
@@ -69,7 +70,7 @@ function decodeName(bytes: Uint8Array): string {
   }
 }
 
-/** Takes 64-bit values from the zip64 extra field, for fields of all ones and in the order of 4.5.3. */
+/** Replaces fields of all ones by the 64-bit values of the zip64 extra field, in the order of 4.5.3. */
 function zip64Values(extra: Uint8Array, fields: readonly number[]): readonly number[] {
   if (!fields.includes(MAX_32)) return fields
   const view = viewOf(extra)
@@ -91,9 +92,9 @@ function zip64Values(extra: Uint8Array, fields: readonly number[]): readonly num
 }
 
 /**
- * Yields the central directory in its order, many entries at a time. Throws a `ZipStructureError` if a count, an offset,
- * a signature or the order does not fit; a run to the end means that every byte after the last body is accounted for, and
- * that the entries lie before the directory, in order and without overlap.
+ * Yields the central directory in its order, many entries at a time. Throws a `ZipStructureError` if a count, an
+ * offset, a signature or the order does not fit. If it runs to its end, every byte after the last body is accounted
+ * for. The entries then lie before the directory, in order and without overlap.
  */
 export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncGenerator<DirectoryEntry[]> {
   const { entries, offset, end } = await findDirectory(read, sizeBytes)
@@ -102,7 +103,7 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
   let chunk: Uint8Array = new Uint8Array(0)
   let view = viewOf(chunk)
   let chunkAt = at
-  /** Of this chunk: a promise for each entry would cost more than all else of it. */
+  /** The entries of this chunk. They are yielded together, as a promise for each would cost more than reading it. */
   let found: DirectoryEntry[] = []
 
   async function fetchChunk(): Promise<void> {
@@ -116,7 +117,9 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     return at + length <= chunkAt + chunk.length
   }
 
-  /** How long the header at hand is; null: more of the directory is to be fetched first. Throws if none can follow. */
+  /**
+   * Length of the header at `at`; null if more of the directory must be fetched first. Throws if no header fits there.
+   */
   function headerBytes(): number | null {
     if (!isThere(CENTRAL_HEADER_BYTES)) return null
     const from = at - chunkAt
@@ -177,7 +180,7 @@ interface DirectoryPlace {
   readonly end: number
 }
 
-/** The end record (4.3.16) must be the last bytes; a zip64 record and its locator stand right before it (4.3.6). */
+/** The end record (4.3.16) must be the last bytes. A zip64 record and its locator are right before it (4.3.6). */
 async function findDirectory(read: ReadBytes, sizeBytes: number): Promise<DirectoryPlace> {
   if (sizeBytes < END_BYTES) fail(`${sizeBytes} bytes are too few for a zip`)
   const endAt = sizeBytes - END_BYTES
@@ -196,7 +199,9 @@ async function findDirectory(read: ReadBytes, sizeBytes: number): Promise<Direct
   return { entries, offset, end }
 }
 
-/** 4.3.14 and 4.3.15. Where a classic field is not all ones, both records must say the same. */
+/**
+ * Reads the records of 4.3.14 and 4.3.15. If a classic field is not all ones, both records must have the same value.
+ */
 async function readZip64End(
   read: ReadBytes,
   zip64At: number,
@@ -215,7 +220,7 @@ async function readZip64End(
   return agree ? values : fail('the zip64 record and the end record disagree')
 }
 
-/** Reads the header before a body (4.3.7). `bytes` starts with it and holds all of it; more may follow. */
+/** Reads the header before a body (4.3.7). `bytes` begins with the whole header; more may follow. */
 export function parseLocalHeader(bytes: Uint8Array): LocalHeader {
   if (bytes.length < LOCAL_HEADER_BYTES) fail('a local header is cut off')
   const view = viewOf(bytes)

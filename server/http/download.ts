@@ -1,5 +1,4 @@
-// Serves an archive's bytes: whole, in ranges, or as it grows. A response ends cleanly only if it is whole; otherwise
-// it is reset.
+// Serves an archive's bytes: whole, in ranges, or as it grows. Only a whole response ends cleanly; any other is reset.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create as contentDisposition } from 'content-disposition'
 import type { ArchiveFormat } from '#contracts/archive.ts'

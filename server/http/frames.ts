@@ -1,5 +1,4 @@
-// Follows the frames of a websocket (RFC 6455 section 5.2), without their content, to see how much of a message is on
-// its way. No I/O.
+// Reads only the frame headers of a websocket (RFC 6455 section 5.2): how much of a message is on its way. No I/O.
 
 export interface FrameMeter {
   /** Size of the unfinished message, as far as its frame headers have declared it. 0 between messages. */

@@ -27,8 +27,7 @@ export function judgeRequest(
 ): GuardVerdict {
   // Only host and port are allowed: with other parts of a URL in it, another name could pass for the host.
   const url = host === undefined || /[@/\\?#]/.test(host) ? null : URL.parse(`http://${host}`)
-  // An attacker may let a name of theirs resolve to this machine (DNS rebinding); the page then sends that name as the
-  // host.
+  // A name of an attacker may resolve to this machine (DNS rebinding). The attacker's page then sends that name.
   if (url === null || !knownHost(url.hostname, policy)) {
     return { status: 421, reason: `not served under this host name; SHEAF_ALLOWED_HOSTS lists those that are` }
   }

@@ -12,8 +12,7 @@ const BACKSLASH = 0x5c
 const MAX_WORD_LENGTH = 64
 
 /**
- * Returns why the text is not worth parsing; null if it is. It may still not be JSON. Takes linear time and allocates
- * nothing.
+ * Returns why the text is not worth parsing, or null; it may still not be JSON. Linear in time, and allocates nothing.
  */
 export function judgeJson(text: string, { maxDepth, maxTokens }: JsonLimits): string | null {
   let depth = 0

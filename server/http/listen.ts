@@ -1,5 +1,4 @@
-// Listens on one address with several sockets, so that many connections are accepted in one turn of the loop. Knows no
-// HTTP.
+// Listens on one address with several sockets, to accept many connections in one turn of the loop. Knows no HTTP.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 
@@ -31,7 +30,7 @@ export async function listenWidely(server: Server, { host, port }: ListenOptions
   // Only Linux distributes connections among the sockets of one port.
   if (process.platform !== 'linux')
     return { port: await listen(server, { host, port }), stop: () => void server.close() }
-  // With SO_REUSEPORT we could bind beside another sheaf and not notice. Binding once without it shows that the port is
+  // With SO_REUSEPORT we could bind beside another sheaf and not notice. Binding without it proves that the port is
   // free.
   const alone = createServer()
   const bound = await listen(alone, { host, port })

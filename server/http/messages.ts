@@ -110,8 +110,7 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
     try {
       hold(incoming, meter.unfinishedBytes + meter.wholeBytes + waitingBytes + callBytes)
     } catch {
-      // The account stays full until the connection is closed, so it does not wait for the client's answer to the
-      // close.
+      // The account stays full until the connection is closed, so this does not wait for the client to close too.
       client.close(TRY_AGAIN_LATER, 'too much is being received')
       client.terminate()
     }

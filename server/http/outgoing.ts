@@ -1,5 +1,4 @@
-// Chooses which bytes of an archive go out next, and in which memory: a recent write, a block of the pool, or a small
-// buffer.
+// Chooses which bytes of an archive go out next, and in which memory: a recent write, a pooled block or a small buffer.
 import type { RecentBytes } from '../archives/bytes/recent-write.ts'
 import type { ArchiveReading } from '../archives/views/reading.ts'
 import type { Block, BlockPool } from '../lib/blocks.ts'

@@ -1,5 +1,5 @@
-// Serves the built page from memory: it is small, and a client that does not read it holds none of our files. Its
-// policy is strict.
+// Serves the built page from memory, under a strict policy. It is small, and a client that does not read it holds no
+// file.
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -29,17 +29,13 @@ export function selectRange(header: string | undefined, sizeBytes: number): 'all
 /** With this last position a client asks to follow a growing representation: 2^53-1, RFC 8673 section 2. */
 export const FOLLOW = Number.MAX_SAFE_INTEGER
 
-/**
- * Returns the position from which a client wants to follow a growing representation. Null: it does not ask for that.
- */
+/** The position from which a client asks to follow a growing representation; null if it does not ask for that. */
 export function followFrom(header: string | undefined): number | null {
   const match = /^bytes=(\d{1,15})-(\d{1,20})$/i.exec(header ?? '')
   return match !== null && Number(match[2]) >= FOLLOW ? Number(match[1]) : null
 }
 
-/**
- * If-Range holds only for the same strong validator (13.1.5). A date never holds, as an archive has none to compare.
- */
+/** If-Range holds only for the same strong validator (13.1.5). A date never holds: an archive has none to compare. */
 export function ifRangeHolds(header: string | undefined, etag: string): boolean {
   return header === undefined || header.trim() === etag
 }

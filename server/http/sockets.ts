@@ -1,5 +1,4 @@
-// Keeps the list of connections: decides who may have one more and which one makes way, and drops clients that read too
-// slowly.
+// Keeps the list of connections: decides who may have one more and which one makes way, and drops slow readers.
 import type { Socket } from 'node:net'
 import { leavesRoom } from '../lib/quota.ts'
 import { clientKey } from './clients.ts'
@@ -22,9 +21,7 @@ export interface Sockets {
   /** Sets how many requests are under way on a connection. One without any makes way for a new connection. */
   setBusy(socket: Socket, requests: number): void
   busyOf(socket: Socket): number
-  /**
-   * Marks a websocket: while no call is under way it is idle too, but it makes way only if no other connection does.
-   */
+  /** Marks a websocket. It too is idle while no call is under way, but makes way only if no other connection does. */
   setLasting(socket: Socket): void
   /** `elsewhere` is true while somebody else watches how fast the connection takes what is sent. */
   setWatched(socket: Socket, elsewhere: boolean): void

@@ -1,5 +1,4 @@
-// Hands tRPC its requests over websocket and HTTP, and bounds what is received and answered, which tRPC's adapters do
-// not.
+// Hands tRPC its requests over websocket and HTTP. Bounds what is received and answered: tRPC's adapters do not.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises'
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
