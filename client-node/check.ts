@@ -1,4 +1,4 @@
-// Says if a file is a whole archive: structure, order and the checksum of every entry. Reads only, and holds one window of it.
+// Checks that a file is a whole archive: structure, order, the checksum of every entry. Reads only, window by window.
 import { createHash, type Hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip, createInflateRaw } from 'node:zlib'
@@ -16,20 +16,19 @@ import {
 import { DownloadError } from './download.ts'
 
 export interface RandomAccess {
-  /** Fills the buffer from `offset` on; resolves to how much there was. */
+  /** Fills the buffer with bytes from `offset`. Resolves to how many there were. */
   readInto(buffer: Uint8Array, offset: number): Promise<number>
 }
 
 export interface CheckOptions {
   signal?: AbortSignal
-  /** Told of each entry of a zip, in order, once its bytes were found to be right. */
+  /** Called for each entry of a zip, in order, once its bytes have been checked. */
   onEntry?: (entry: DirectoryEntry) => void
 }
 
 const WINDOW_BYTES = 1024 * 1024
-/** APPNOTE 4.4.5. */
 
-/** Rejects with a DownloadError CORRUPT if the bytes are no whole archive. */
+/** Rejects with a DownloadError CORRUPT if the bytes are not a whole archive. */
 export async function checkArchive(
   file: RandomAccess,
   sizeBytes: number,
@@ -46,7 +45,7 @@ export async function checkArchive(
   }
 }
 
-/** Rejects with a DownloadError CORRUPT if the file's SHA-256, in hexadecimal, is another one. */
+/** Rejects with a DownloadError CORRUPT if the file's SHA-256, in hexadecimal, is not this one. */
 export async function checkDigest(
   file: RandomAccess,
   sizeBytes: number,
@@ -85,7 +84,7 @@ async function checkZip(file: RandomAccess, sizeBytes: number, { signal, onEntry
     corrupt(`bytes that belong to no entry at ${at}`)
 }
 
-/** @returns where the member that begins at `at` ends */
+/** Checks the member that begins at `at`, and returns its end. */
 async function checkMember(
   window: ReturnType<typeof createWindow>,
   entry: DirectoryEntry,
@@ -120,10 +119,10 @@ async function measure(chunks: AsyncIterable<Buffer>) {
   return { sizeBytes, checksum }
 }
 
-/** Ends after one byte too many: what inflates without end must not be followed there. */
+/** Ends once there are more than `sizeBytes`, because a damaged body may inflate without end. */
 async function* inflated(chunks: AsyncIterable<Buffer>, sizeBytes: number): AsyncGenerator<Buffer> {
   const inflating = createInflateRaw({ rejectGarbageAfterEnd: true })
-  // The window is used again while inflate may still read what it was given.
+  // Chunks are copied, because the window is used again while inflate may still read a chunk.
   const copies = async function* () {
     for await (const chunk of chunks) yield Buffer.from(chunk)
   }
@@ -138,13 +137,13 @@ async function* inflated(chunks: AsyncIterable<Buffer>, sizeBytes: number): Asyn
   await fed
 }
 
-/** Bytes of the file through one buffer. What `at` answers is valid until the next call. */
+/** Reads the file through one buffer. What `at` returns is valid until the next call. */
 function createWindow(file: RandomAccess) {
   const buffer = Buffer.allocUnsafe(WINDOW_BYTES)
   let start = 0
   let length = 0
   const window = {
-    /** At least `wanted` bytes from `offset` on, and as many more as happen to be there. */
+    /** At least `wanted` bytes from `offset`, and all that follow in the buffer. */
     async at(offset: number, wanted: number): Promise<Buffer> {
       if (offset < start || offset + wanted > start + length) {
         start = offset
@@ -153,7 +152,7 @@ function createWindow(file: RandomAccess) {
       }
       return buffer.subarray(offset - start, length)
     },
-    /** Exactly these bytes, as they come through the window. */
+    /** Yields exactly these bytes, a window at a time. */
     async *range(offset: number, bytes: number, signal?: AbortSignal): AsyncGenerator<Buffer> {
       for (let done = 0; done < bytes; ) {
         signal?.throwIfAborted()
@@ -166,7 +165,7 @@ function createWindow(file: RandomAccess) {
   return window
 }
 
-/** Every header is read, as one that is damaged costs a reader all entries after it. */
+/** Reads every header, because a damaged one costs the user all entries after it. */
 async function checkTar(
   file: RandomAccess,
   sizeBytes: number,

@@ -1,4 +1,4 @@
-// A server of sheaf as an object: every call of the contract, and downloads. Owns the connections; prints nothing.
+// The client of a sheaf server: every call of the contract, and downloads. Owns the connections; prints nothing.
 import type { Writable } from 'node:stream'
 import { Agent } from 'undici'
 import type { ArchivePlan, EntryStatus, ServerInfo } from '#contracts/api.ts'
@@ -12,7 +12,7 @@ import { type SavedArchive, type SaveOptions, saveArchive } from './save.ts'
 import { type Stored, type StoreOptions, storeArchive } from './store.ts'
 
 export type ArchiveRequest = Omit<CreateArchiveInput, 'archiveKey' | 'lastEventId'> & {
-  /** Secret; the same key and manifest again is the same archive. @default a new one */
+  /** Secret. The same key and manifest again mean the same archive. @default a new one */
   archiveKey?: ArchiveKey
 }
 
@@ -20,35 +20,35 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-/** Iterated once; leaving the loop ends the watching, not the archive. */
+/** Can be iterated once. Leaving the loop ends the watch, not the archive. */
 export interface ArchiveEvents extends AsyncIterable<ArchiveEvent> {
   readonly archiveKey: ArchiveKey
 }
 
-/** A complete event brings what the bytes are checked against, besides themselves. */
+/** A complete event has the size, the ETag and perhaps the SHA-256 that the bytes are checked against. */
 export type DownloadSource = string | Pick<AcceptedEvent, 'href'> | CompleteEvent
 
 export interface SheafClient extends AsyncDisposable {
   readonly url: string
-  /** Submits the manifest and tells what happens, through reconnects, until `complete` or `aborted`. */
+  /** Submits the manifest and yields its events, through reconnects, until `complete` or `aborted`. */
   createArchive(request: ArchiveRequest, options?: CallOptions): ArchiveEvents
   watchArchive(archiveKey: ArchiveKey, options?: CallOptions & { lastEventId?: string | null }): ArchiveEvents
   /** True if this call ended the build. */
   cancelArchive(archiveKey: ArchiveKey, options?: CallOptions): Promise<boolean>
   /**
-   * A dry run: what would be in the archive, under which names, how large. Makes nothing. With `head` origins are asked,
-   * which may take the better part of a minute.
+   * A dry run: reports which entries would be in the archive, with which names and sizes. No archive is made. With
+   * `head` the server asks all origins, which may take most of a minute.
    */
   planArchive(request: PlanArchiveInput, options?: CallOptions): Promise<ArchivePlan>
   /** All entries of an archive, fetched page by page. */
   listEntries(archiveKey: ArchiveKey, options?: CallOptions & { pageSize?: number }): AsyncIterable<EntryStatus>
-  /** To a file that is replaced once the archive is whole and checked, or to a stream as the bytes come. */
+  /** Writes to a file, which is replaced once the archive is whole and checked, or to a stream as the bytes come. */
   download(source: DownloadSource, target: string | Writable, options?: StoreOptions): Promise<Stored>
-  /** createArchive and download at once: the bytes come while the archive grows. */
+  /** Creates an archive and downloads it while it grows. */
   saveArchive(request: ArchiveRequest, options?: SaveOptions): Promise<SavedArchive>
   echo(text: string, options?: CallOptions): Promise<string>
   serverInfo(options?: CallOptions): Promise<ServerInfo>
-  /** Ends what is under way. */
+  /** Ends all calls, watches and downloads under way. */
   close(): Promise<void>
 }
 
@@ -57,15 +57,15 @@ function isComplete(source: DownloadSource): source is CompleteEvent {
 }
 
 /**
- * Where an archive of this server lies. The server's word is not enough: appended as text, "@other.example/x" would make another
- * host of it.
- * @throws DownloadError REFUSED if that is not below the server's own /archives/
+ * Returns the URL of an archive of this server. The href comes from the server and is not trusted: "@other.example/x",
+ * appended to the base, would name another host.
+ * @throws DownloadError REFUSED if the URL is not below the server's own /archives/
  */
 function addressOf(base: string, href: string): string {
   const root = new URL(base)
   const prefix = root.pathname.replace(/\/$/, '')
   const address = URL.parse(base + href)
-  // Whatever a parser reads otherwise than it is written, dots and backslashes for instance, is no address that we were given.
+  // An href that the parser changes, e.g. because of dots or backslashes, is not the address of an archive.
   const isOwn = address?.origin === root.origin && address.username === '' && address.pathname === prefix + href
   if (isOwn && /^\/archives\/[^/]+\/[^/]+$/.test(href)) return address.href
   throw new DownloadError(
@@ -74,10 +74,10 @@ function addressOf(base: string, href: string): string {
   )
 }
 
-/** A single call that is not answered by then has failed. */
+/** A single call fails if it is not answered within this time. */
 const CALL_TIMEOUT_MS = 30_000
 
-/** Opens nothing by itself; each call opens what it needs. */
+/** Opens no connection; each call opens what it needs. */
 export function createSheafClient(options: ConnectionOptions): SheafClient {
   const connection = connect(options)
   const { trpc, url } = connection

@@ -1,14 +1,14 @@
-// Gets the bytes of an archive into a sink, continuing after every cut. Owns the requests; knows no files and no formats.
+// Downloads an archive's bytes into a sink, and continues after every cut. Owns the requests; knows no file or format.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Dispatcher, request } from 'undici'
 import { backoffMs } from '#contracts/client/reconnect.ts'
 import { judge, type Position, requestHeaders, START, type Verdict } from './resume.ts'
 
-/** Where the bytes go. */
+/** Takes the bytes of a download. */
 export interface ByteSink {
   /** Resolves when more may come. The chunk belongs to the sink. */
   write(chunk: Uint8Array): Promise<void>
-  /** Forgets all that was written; rejects if that cannot be done. */
+  /** Drops all bytes that were written. Rejects if that is not possible. */
   startOver(): Promise<void>
 }
 
@@ -21,11 +21,11 @@ export interface DownloadProgress {
 export interface DownloadOptions {
   signal?: AbortSignal
   onProgress?: (progress: DownloadProgress) => void
-  /** Fail after so long without a byte. @default 60_000 */
+  /** The download fails after this time without a byte. @default 60_000 */
   giveUpAfterMs?: number
-  /** Take a connection for dead after so long without a byte, and make another. @default 30_000 */
+  /** A connection counts as dead after this time without a byte, and another one is made. @default 30_000 */
   idleTimeoutMs?: number
-  /** Asked when it is time to give up: true while somebody knows that the archive is being built, and bytes may take long. */
+  /** Called when it is time to give up. True if the archive is known to be growing, so that its bytes may take long. */
   isGrowing?: () => boolean
 }
 
@@ -35,15 +35,15 @@ export interface Downloaded {
 }
 
 export type DownloadFailure =
-  /** The server has no such archive, or not any more. */
+  /** The server does not have the archive, or no longer has it. */
   | 'MISSING'
-  /** The server answers what no sheaf should. */
+  /** The server gave an answer that a sheaf server should not give. */
   | 'REFUSED'
   /** No byte came for too long. */
   | 'GAVE_UP'
-  /** The archive changed and what is written cannot be taken back, or it changed again and again. */
+  /** The archive changed after bytes were written that cannot be taken back, or it changed too often. */
   | 'CHANGED'
-  /** All bytes are there and they are no whole archive. */
+  /** All bytes are here, but they are not a whole archive. */
   | 'CORRUPT'
   /** The bytes could not be written here. */
   | 'NOT_WRITTEN'
@@ -58,10 +58,10 @@ export class DownloadError extends Error {
   }
 }
 
-/** A server that never lets anything be continued must not keep a client busy for ever. */
+/** A server that lets no download continue must not keep a client busy for ever. */
 const MAX_STARTS_OVER = 10
 
-/** Resolves once the last byte is in the sink; the end is proven by the message's framing, not by a closed connection. */
+/** Resolves once the last byte is in the sink. The message's framing proves the end; a closed connection does not. */
 export async function download(
   url: string,
   sink: ByteSink,
@@ -146,7 +146,7 @@ function downloaded({ receivedBytes, etag }: Position): Downloaded {
   return { sizeBytes: receivedBytes, etag }
 }
 
-/** A full disk is no reason to ask the server again. */
+/** Makes a failed write a DownloadError, because asking the server again does not help if the disk is full. */
 async function toSink(done: Promise<void>): Promise<void> {
   try {
     await done

@@ -1,7 +1,7 @@
-// What the name of a file says about the format of an archive. Pure.
+// Reads the format of an archive from a file name. Pure.
 import type { ArchiveFormat } from '#contracts/archive.ts'
 
-/** Null if the name says nothing. */
+/** Returns null if the name has no known extension. */
 export function formatOfFileName(name: string): ArchiveFormat | null {
   if (/\.(tar\.gz|tgz)$/i.test(name)) return 'tar.gz'
   if (/\.tar$/i.test(name)) return 'tar'

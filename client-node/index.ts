@@ -1,4 +1,4 @@
-// The face of the Node client: what others import. No code of its own.
+// The public exports of the Node client. It has no code of its own.
 export type { ArchivePlan, EntryStatus, PlannedEntry, ServerInfo } from '#contracts/api.ts'
 export type { ArchiveFormat, ArchiveId, ArchiveKey, EntryInput, PlanArchiveInput } from '#contracts/archive.ts'
 export { type ConnectionOptions, newArchiveKey, RefusedError, UnreachableError } from '#contracts/client.ts'

@@ -1,4 +1,4 @@
-// The unfinished file next to the target: written in order, read back for the check, then renamed or removed, never left.
+// Owns the unfinished file next to the target: writes it in order, reads it back to check, then renames or removes it.
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, parse } from 'node:path'
@@ -9,35 +9,35 @@ export interface PartFile extends ByteSink, RandomAccess, AsyncDisposable {
   readonly path: string
   /** Resolves once all that was written can be read. */
   flush(): Promise<void>
-  /** Gives the file its final name, and answers it. */
+  /** Gives the file its final name, and resolves to it. */
   keep(): Promise<string>
 }
 
 export interface PartFileOptions {
-  /** 'replace' what has the target's name when the file is kept; 'number' takes another name then. */
+  /** If the target exists when the file is kept, 'replace' replaces it and 'number' takes another name. */
   ifTaken: 'replace' | 'number'
 }
 
-/** Enough that the number of writes does not matter; twice as much is the most that is held in memory. */
+/** With writes of this size their number does not matter. At most twice as much is held in memory. */
 const WRITE_BYTES = 256 * 1024
 
-/** The most buffers one writev takes on Linux. */
+/** The most buffers that one writev takes on Linux. */
 const MAX_CHUNKS = 1024
 
-/** Names tried before "archive (2).zip", "archive (3).zip" and so on are given up. */
+/** The most names that are tried: "archive.zip", "archive (2).zip" and so on. */
 const MAX_NUMBER = 1000
 
 /** Opens `<target>.part-<random>`. Disposing removes it, unless it was kept. */
 export async function createPartFile(target: string, { ifTaken }: PartFileOptions): Promise<PartFile> {
   const finalPath = ifTaken === 'replace' ? await followLinks(target) : target
-  // A name near the limit of 255 bytes must not become too long by what is added to it.
+  // The target's name may be near the limit of 255 bytes, so it is cut before the suffix is added.
   const stem = Buffer.from(basename(finalPath)).subarray(0, 200).toString().replaceAll('\uFFFD', '')
   const path = join(dirname(finalPath), `${stem}.part-${randomBytes(6).toString('hex')}`)
   const handle = await open(path, 'wx+')
   let waiting: Uint8Array[] = []
   let waitingBytes = 0
   let writtenBytes = 0
-  /** The write under way; it is awaited before the next, so its failure is never unseen for long. */
+  /** The write under way. It is awaited before the next write, which then reports its failure. */
   let writing: Promise<void> = Promise.resolve()
   let isOpen = true
 
@@ -87,7 +87,7 @@ export async function createPartFile(target: string, { ifTaken }: PartFileOption
     async keep() {
       await flush()
       await writing
-      // Before the name is changed: after a power cut, an empty file under the final name would have replaced a good one.
+      // Without this sync before the rename, a power cut could leave an empty file in place of a good one.
       await handle.sync()
       await close()
       if (ifTaken === 'replace') {
@@ -112,7 +112,7 @@ export async function createPartFile(target: string, { ifTaken }: PartFileOption
   }
 }
 
-/** So that the name outlives a power cut; some file systems and systems know no such thing. */
+/** Syncs the folder so that the new name outlives a power cut. Some systems cannot do that, so failures are ignored. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(dirname(path), 'r').catch(() => null)
   await folder?.sync().catch(() => {})
@@ -123,7 +123,7 @@ async function writeAll(handle: FileHandle, chunks: Uint8Array[], position: numb
   const wanted = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
   const { bytesWritten } = await handle.writev(chunks, position)
   if (bytesWritten === wanted) return
-  // A short write (a full disk, a signal) does not say where in the list it stopped: one copy does.
+  // A short write (a full disk, a signal) may stop within any buffer, so the rest is copied into one.
   const rest = Buffer.concat(chunks).subarray(bytesWritten)
   for (let done = 0; done < rest.length; ) {
     const written = await handle.write(rest, done, rest.length - done, position + bytesWritten + done)
@@ -131,12 +131,12 @@ async function writeAll(handle: FileHandle, chunks: Uint8Array[], position: numb
   }
 }
 
-/** Replacing a link's target is what a user means, not replacing the link. */
+/** A user who names a link wants its target to be replaced, not the link. */
 async function followLinks(target: string): Promise<string> {
   return await realpath(target).catch(() => target)
 }
 
-/** Makes an empty file under the first free name: what is then renamed over it can only replace our own. */
+/** Makes an empty file under the first free name, so that the rename can only replace a file of ours. */
 async function reserve(target: string): Promise<string> {
   const { dir, base } = parse(target)
   const [, stem = base, extension = ''] = /^(.+?)((?:\.tar)?\.[^.]+)$/.exec(base) ?? []

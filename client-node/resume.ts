@@ -1,12 +1,12 @@
-// Decides what a download asks for next, and what an answer means for it. Pure: no I/O, no clock of its own.
+// Decides what a download requests next, and what an answer means for it. Pure: no I/O, no clock of its own.
 import { firstValue, strongEtag } from '#contracts/formats/http.ts'
 
-/** Where a download stands. */
+/** How far a download has come. */
 export interface Position {
   readonly receivedBytes: number
-  /** Strong validator the received bytes belong to; null if there is none, and nothing can be continued. */
+  /** The strong validator of the received bytes. Null if there is none, so that the download cannot be continued. */
   readonly etag: string | null
-  /** Size of the whole; null while the archive grows. */
+  /** Size of the whole archive; null while it grows. */
   readonly totalBytes: number | null
 }
 
@@ -15,21 +15,21 @@ export const START: Position = { receivedBytes: 0, etag: null, totalBytes: null 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 export type Verdict =
-  /** The body follows at `position`; at its clean end the archive is whole if `endProven`. */
+  /** The body goes on at `position`. If `endProven`, the archive is whole when the body ends cleanly. */
   | { kind: 'body'; position: Position; startsOver: boolean; endProven: boolean }
   /** Nothing is missing. */
   | { kind: 'whole' }
-  /** Asking again may help; `position` is where from. */
+  /** Asking again from `position` may help. */
   | { kind: 'again'; position: Position; reason: string; retryAfterMs: number }
   /** Asking again will not help. */
   | { kind: 'refused'; missing: boolean; reason: string }
 
-/** Largest position a range can name; as last position it means "and whatever follows" (RFC 8673 section 2.2). */
+/** The largest position of a range. As the last position it means "and all that follows" (RFC 8673 section 2.2). */
 const FOREVER = Number.MAX_SAFE_INTEGER
 
 /**
- * An open range ("bytes=N-") of a growing archive would be answered from byte 0, so as long as no total is known the last
- * position is FOREVER: a server takes it as "to the end" if the archive has been sealed in the meantime.
+ * A server answers an open range ("bytes=N-") of a growing archive from byte 0. So the last position is FOREVER as long
+ * as no total is known. If the archive was sealed meanwhile, the server takes that as "to the end".
  */
 export function requestHeaders({ receivedBytes, etag, totalBytes }: Position): Record<string, string> {
   if (receivedBytes === 0 || etag === null) return {}
@@ -68,7 +68,7 @@ function judgeFull({ receivedBytes }: Position, headers: ResponseHeaders): Verdi
   }
 }
 
-/** Bytes are appended only if they are exactly those that follow, of the very representation that was begun. */
+/** Accepts a part only if its bytes follow exactly those received, and belong to the same representation. */
 function judgePart(position: Position, headers: ResponseHeaders): Verdict {
   const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(firstValue(headers['content-range']) ?? '')
   const [first, last] = [Number(range?.[1]), Number(range?.[2])]
@@ -93,7 +93,7 @@ function judgePart(position: Position, headers: ResponseHeaders): Verdict {
   }
 }
 
-/** The cut came after the last byte and before the end of the message was seen. */
+/** If the cut came after the last byte but before the end of the message, there is nothing left to ask for. */
 function judgeUnsatisfied(position: Position, headers: ResponseHeaders): Verdict {
   const total = /^bytes \*\/(\d+)$/.exec(firstValue(headers['content-range']) ?? '')?.[1]
   const etag = strongEtag(firstValue(headers.etag))
@@ -101,7 +101,7 @@ function judgeUnsatisfied(position: Position, headers: ResponseHeaders): Verdict
   return { kind: 'again', position: START, reason: 'the range is beyond the end', retryAfterMs: 0 }
 }
 
-/** Without a length or chunks the end of the connection is the end of the body, and a cut looks just like it. */
+/** Without a length or chunks a body ends with its connection, and a cut looks just like that. */
 function isChunked(headers: ResponseHeaders): boolean {
   return /\bchunked\b/i.test(firstValue(headers['transfer-encoding']) ?? '')
 }
@@ -110,7 +110,7 @@ function readSize(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : null
 }
 
-/** Seconds or a date (RFC 9110 section 10.2.3); anything else asks for nothing. */
+/** Reads seconds or a date (RFC 9110 section 10.2.3). Returns 0 for anything else. */
 export function readRetryAfter(text: string | undefined, nowMs: number): number {
   if (text === undefined) return 0
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000

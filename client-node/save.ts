@@ -1,4 +1,4 @@
-// The whole way of one archive: submits, watches, downloads while it grows, checks. Owns the order of these, none of them.
+// Saves one archive: submits, watches, downloads while it grows, checks. Owns only the order of these steps.
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import type { AbortedEvent, AcceptedEvent, ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
@@ -8,9 +8,12 @@ import type { Stored, StoreOptions } from './store.ts'
 export interface SaveOptions
   extends Pick<StoreOptions, 'giveUpAfterMs' | 'idleTimeoutMs' | 'onEntry' | 'onCheck' | 'hashed'> {
   signal?: AbortSignal
-  /** A path, replaced once the archive is whole, or a stream. @default the archive's own name in the current directory */
+  /**
+   * A path, which is replaced once the archive is whole, or a stream.
+   * @default the archive's own name in the current directory
+   */
   output?: string | Writable
-  /** Every event, in order; the next one waits for what this returns. */
+  /** Called for every event, in order. The next event waits until it resolves. */
   onEvent?: (event: ArchiveEvent) => void | Promise<void>
   onDownload?: (progress: DownloadProgress) => void
 }
@@ -20,7 +23,7 @@ export interface SavedArchive extends Stored {
   complete: CompleteEvent
 }
 
-/** The archive ended without a result; `event` says why. */
+/** The archive ended without a result. `event` says why. */
 export class ArchiveAbortedError extends Error {
   override readonly name = 'ArchiveAbortedError'
   readonly event: AbortedEvent
@@ -31,14 +34,15 @@ export class ArchiveAbortedError extends Error {
   }
 }
 
-/** An archive that ended at once may be gone before its events are here, which say why: they are waited for. */
+/** An archive that ends at once may be gone before the event with the reason arrives, which is worth this wait. */
 const WHY_WITHIN_MS = 2_000
 
 export type Store = (accepted: AcceptedEvent, target: string | Writable, options: StoreOptions) => Promise<Stored>
 
 /**
- * Follows `watch` to its end while `store` downloads. Whichever fails first ends the other, and is what is thrown (but a
- * reason for a missing archive comes before its absence); both are at rest when this settles. Does not cancel the archive.
+ * Follows `watch` to its end while `store` downloads. The one that fails first ends the other, and its error is thrown.
+ * If the archive is missing, an event with the reason goes first. Both have ended when this settles. It does not cancel
+ * the archive.
  */
 export async function saveArchive(
   watch: (signal: AbortSignal) => AsyncIterable<ArchiveEvent>,
@@ -67,7 +71,7 @@ export async function saveArchive(
     storing.catch((error) => {
       const isMissing = error instanceof DownloadError && error.code === 'MISSING'
       if (!isMissing) ending.abort(error)
-      // Where an event has ended it by then, this does nothing more.
+      // Does nothing if an event has ended it by then.
       else setTimeout(() => ending.abort(error), WHY_WITHIN_MS).unref()
     })
   }
@@ -77,14 +81,14 @@ export async function saveArchive(
       await onEvent?.(event)
       if (event.type === 'accepted') {
         accepted ??= event
-        // Only a zip can be read while it grows; a tar is packed at the end.
+        // Only a zip can be read while it grows. A tar is packed at the end.
         if (storing === null && event.format === 'zip') start(event)
       }
       if (event.type === 'aborted') throw new ArchiveAbortedError(event)
       if (event.type === 'complete') complete.resolve(event)
     }
     isGrowing = false
-    if (accepted === null) throw new Error('the server told nothing of the archive')
+    if (accepted === null) throw new Error('the events ended before the archive was accepted')
     if (storing === null) start(accepted)
     return { ...(await storing!), accepted, complete: await complete.promise }
   } catch (error) {
@@ -96,7 +100,7 @@ export async function saveArchive(
   }
 }
 
-/** The name comes from the server: it must name a file here, and nothing else. */
+/** The name comes from the server, so it is cleaned: it must name a file in the current directory, and nothing else. */
 export function safeFileName({ name, format }: Pick<AcceptedEvent, 'name' | 'format'>): string {
   const cleaned = name
     .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}<>:"/\\|?*]/gu, '_')

@@ -1,4 +1,4 @@
-// From a URL to a file that is whole and checked, or to a stream. Owns the part file; replaces nothing by anything less.
+// Stores an archive from a URL as a whole and checked file, or sends it to a stream. Owns the part file.
 import { createHash, type Hash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -12,11 +12,11 @@ import { type ByteSink, DownloadError, type Downloaded, type DownloadOptions, do
 import { createPartFile, type PartFileOptions } from './part-file.ts'
 
 export interface StoreOptions extends DownloadOptions, CheckOptions, Partial<PartFileOptions> {
-  /** Awaited after the last byte: the archive must then have the size it tells, and the SHA-256 if it tells one. */
+  /** Awaited after the last byte. The archive must have this event's size and ETag, and its SHA-256 if there is one. */
   complete?: Promise<CompleteEvent>
-  /** A SHA-256 was asked for: what goes to a stream is hashed, too, and an archive without one is refused. @default false */
+  /** True if a SHA-256 was asked for: streams are then hashed too, and an archive without one fails. @default false */
   hashed?: boolean
-  /** Called once all bytes are there and the check begins. */
+  /** Called once all bytes are here and the check begins. */
   onCheck?: () => void
 }
 
@@ -26,9 +26,10 @@ export interface Stored extends Downloaded {
 }
 
 /**
- * To a path: what stands there is replaced (or another name taken, see `ifTaken`) once the archive is whole and every
- * checksum was right; until then, and after a failure, nothing has changed. To a stream, a device or a pipe: the bytes
- * go out as they come, only their number can be checked, and the stream is left open.
+ * If the target is a path, the file there is replaced (or another name is taken, see `ifTaken`) once the archive is
+ * whole and every checksum is right. Until then, and after a failure, nothing changes. If the target is a stream, a
+ * device or a pipe, bytes go out as they come. Only their number, and the SHA-256 if `hashed`, can be checked. A stream
+ * is left open.
  */
 export async function storeArchive(
   url: string,
@@ -61,7 +62,7 @@ export async function storeArchive(
   return { ...downloaded, path: await part.keep() }
 }
 
-/** Fails early where a path can never be written: it is a directory, or its directory is none. */
+/** Fails early if a path cannot be written, because it is a directory or its directory does not exist. */
 export async function assertWritable(path: string): Promise<void> {
   const there = await stat(path).catch(() => null)
   if (there?.isDirectory()) throw new DownloadError('NOT_WRITTEN', `${path} is a directory`)
@@ -76,7 +77,7 @@ async function storeToStream(
   dispatcher: Dispatcher,
   options: StoreOptions,
 ): Promise<Stored> {
-  // Without a listener a reader that goes away (EPIPE) would end the process between two writes.
+  // Without a listener, a reader that goes away between two writes (EPIPE) would end the process.
   const ignore = () => {}
   stream.on('error', ignore)
   try {
@@ -108,7 +109,7 @@ async function digestOf({ complete, hashed = false }: StoreOptions): Promise<str
   if (hashed && sha256 === null) {
     throw new DownloadError(
       'CORRUPT',
-      'a SHA-256 was asked for, and the server tells none: nothing vouches for the bytes',
+      'a SHA-256 was asked for, but the server reports none: the bytes cannot be checked',
     )
   }
   return sha256

@@ -1,5 +1,5 @@
-// One archive as this page lives it: submit, watch, cancel, come back after a refresh. Renders nothing; its state is
-// `fold` of the events, and what is new of it is told through `onChange`.
+// Runs one archive of this page: submit, watch, cancel, come back after a refresh. Its state is the `fold` of the
+// events, and changes go to `onChange`. Renders nothing.
 import type { ServerInfo } from '#contracts/api.ts'
 import type { CreateArchiveInput } from '#contracts/archive.ts'
 import { connect, newArchiveKey } from '#contracts/client.ts'
@@ -10,23 +10,23 @@ import { isGone, type Notice, noticeOfAbort, noticeOfError, noticeOfGone } from 
 import type { RememberedArchive } from './session.ts'
 
 export interface RunView {
-  /** Null until the server has told. */
+  /** Null until the server has answered. */
   readonly info: ServerInfo | null
   readonly stage: 'idle' | 'running' | 'cancelling' | 'over'
   readonly archive: ArchiveState
-  /** Why the server cannot be reached at the moment; null when it can. */
+  /** Why the server cannot be reached at the moment; null if it can. */
   readonly lost: string | null
   readonly notice: Notice | null
   readonly lines: readonly ConsoleLine[]
 }
 
 export interface ArchiveRunOptions {
-  /** The server, with its path prefix. */
+  /** The server's URL with its path prefix. */
   base: string
   onChange(view: RunView): void
-  /** Called with what must outlive a refresh, always before what it stands for is done. */
+  /** Called with what must outlive a refresh, always before the step that it describes. */
   remember(archive: RememberedArchive | null): void
-  /** Called once for an archive, when it is complete and was not cancelled meanwhile. */
+  /** Called once for an archive, when it is complete and nobody has pressed Cancel. */
   download(url: string, fileName: string): void
 }
 
@@ -106,7 +106,7 @@ export function createArchiveRun({ base, onChange, remember, download }: Archive
     if (event.type === 'accepted') {
       if (!remembered.accepted) keep({ ...remembered, accepted: true })
     } else if (event.type === 'aborted') {
-      // Who cancelled knows; every other end is worth showing again after a refresh.
+      // A person who cancelled knows about it. Any other end is worth showing again after a refresh.
       if (event.code === 'CANCELLED') keep(null)
       change({ stage: 'over', notice: noticeOfAbort(event) })
     } else if (event.type === 'complete') {
@@ -137,12 +137,12 @@ export function createArchiveRun({ base, onChange, remember, download }: Archive
       void follow(connection.createArchive({ ...manifest, archiveKey }, { signal }), signal)
     },
 
-    /** After a refresh. `manifest` is needed where the refresh came before the server had answered. */
+    /** Call it after a refresh. `manifest` is needed if the refresh came before the server had answered. */
     comeBack(archive: RememberedArchive, manifest: Manifest) {
       if (isBusy()) return
       const signal = begin(archive, appendLine([], { tone: 'plain', text: 'back at the archive from before' }))
       const { archiveKey, accepted } = archive
-      // The key makes it harmless to submit again what may have arrived.
+      // The manifest may have arrived already. The key makes it harmless to submit it again.
       const again = !accepted && manifest.entries.length > 0
       const events = again
         ? connection.createArchive({ ...manifest, archiveKey }, { signal })
@@ -155,7 +155,7 @@ export function createArchiveRun({ base, onChange, remember, download }: Archive
       const { archiveKey } = remembered
       change({ stage: 'cancelling', ...withLine({ tone: 'plain', text: 'cancelling' }) })
       if (view.archive.accepted === null) {
-        // Nothing to watch the end of yet. The manifest may still arrive, hence the call to the server all the same.
+        // There is no end to watch for yet. The server is called all the same, because the manifest may still arrive.
         watching?.abort()
         keep(null)
         change({ stage: 'idle', lost: null })
@@ -165,12 +165,12 @@ export function createArchiveRun({ base, onChange, remember, download }: Archive
       try {
         await connection.cancelArchive(archiveKey)
       } catch (error) {
-        // It is still being made, so back to that. Where it is over, the terminal event has said so.
+        // The archive is still being made, so the page goes back to that. If it were over, an event would have said so.
         if (isCancelling()) change({ stage: 'running', notice: noticeOfError(error) })
       }
     },
 
-    /** Stops watching; the archive goes on for as long as the server lets it. */
+    /** Stops watching. The archive goes on for as long as the server lets it. */
     close() {
       closed.abort()
       void connection.close()

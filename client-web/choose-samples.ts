@@ -1,11 +1,11 @@
-// Picks some of the server's samples at random. Pure: chance is passed in.
+// Picks some of the server's samples at random. Pure: the source of chance is passed in.
 
-/** Fewer would not look like a list; a server with fewer samples gives all it has. */
+/** Fewer samples would not look like a list. If a server has fewer, all of them are taken. */
 const FEWEST = 3
 
 /**
- * Some of `samples` in random order, none twice, and another number of them than `previousCount` wherever there is a
- * choice, so that two presses in a row never give the same list.
+ * Returns some of `samples` in random order, none twice. Their number differs from `previousCount` if that is possible,
+ * so that two presses in a row never give the same list.
  */
 export function chooseSamples(samples: readonly string[], previousCount: number, random = Math.random): string[] {
   const counts: number[] = []
@@ -16,7 +16,7 @@ export function chooseSamples(samples: readonly string[], previousCount: number,
   return shuffled(samples, random).slice(0, count)
 }
 
-/** Fisher and Yates: every order is equally likely. */
+/** Fisher-Yates: every order is equally likely. */
 function shuffled(samples: readonly string[], random: () => number): string[] {
   const deck = [...samples]
   for (let last = deck.length - 1; last > 0; last--) {

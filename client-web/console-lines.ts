@@ -1,11 +1,11 @@
-// What the console says of an event. Pure: event and the state before it in, a line or nothing out.
+// Writes the console's line for an event. Pure: event and the state before it in, a line or nothing out.
 import type { ArchiveEvent, ProgressEvent } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import type { ArchiveState } from '#contracts/state.ts'
 import { count, formatDuration, formatRate } from './format.ts'
 
 export interface ConsoleLine {
-  /** Counts up; lets the view keep a line's node. */
+  /** Counts up, so that the view can keep the node of a line. */
   readonly key: number
   readonly at: Date
   readonly tone: 'plain' | 'good' | 'bad'
@@ -14,7 +14,7 @@ export interface ConsoleLine {
 
 export type LineText = Pick<ConsoleLine, 'tone' | 'text'>
 
-/** Older lines leave when there are more: twenty thousand failures must not become twenty thousand nodes. */
+/** With more lines the oldest are dropped: twenty thousand failures must not become twenty thousand nodes. */
 export const MAX_LINES = 500
 
 export function appendLine(lines: readonly ConsoleLine[], line: LineText, at = new Date()): ConsoleLine[] {
@@ -22,7 +22,7 @@ export function appendLine(lines: readonly ConsoleLine[], line: LineText, at = n
   return [...lines.slice(-(MAX_LINES - 1)), { ...line, key, at }]
 }
 
-/** Null for progress that tells nothing new: several come each second, and the bar shows them all. */
+/** Null for progress with little news: several such events come each second, and the bar shows them all. */
 export function lineOf(event: ArchiveEvent, before: ArchiveState): LineText | null {
   switch (event.type) {
     case 'accepted':
@@ -46,7 +46,7 @@ export function lineOf(event: ArchiveEvent, before: ArchiveState): LineText | nu
   }
 }
 
-/** A line where the phase or the place in the queue changes, and for each tenth of the entries. */
+/** There is a line when the phase or the place in the queue changes, and for each tenth of the entries. */
 function progressLine(event: ProgressEvent, { progress: before }: ArchiveState): LineText | null {
   if (event.phase === 'queued') {
     if (before?.phase === 'queued' && before.queuePosition === event.queuePosition) return null

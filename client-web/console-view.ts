@@ -1,10 +1,10 @@
-// The console of events: a log with its newest line in view. Pure: lines in, template out; how it looks is here too.
+// Shows the console of events: a log with its newest line in view, and its styles. Pure: lines in, template out.
 import { css, html, type TemplateResult } from 'lit'
 import { guard } from 'lit/directives/guard.js'
 import { repeat } from 'lit/directives/repeat.js'
 import type { ConsoleLine } from './console-lines.ts'
 
-/** A log is a polite live region; only new lines are read out. Focusable, so that it can be scrolled by keyboard. */
+/** A log is a polite live region: only new lines are read out. It takes the focus, to be scrolled by keyboard. */
 export function consoleView(lines: readonly ConsoleLine[]): TemplateResult {
   return html`
     <div class="console" role="log" aria-live="polite" aria-relevant="additions" aria-label="Events" tabindex="0">
@@ -23,7 +23,7 @@ function lineView({ at, tone, text }: ConsoleLine): TemplateResult {
 }
 
 export const consoleStyles = css`
-  /* Reversed, a box scrolls from its end: it follows new lines by itself, unless the reader has scrolled back. */
+  /* A reversed box scrolls from its end. So it follows new lines by itself, unless the reader has scrolled back. */
   .console {
     display: flex;
     flex-direction: column-reverse;

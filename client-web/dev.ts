@@ -1,4 +1,4 @@
-// What `npm run dev` runs: the server, restarted as its files change, and Vite in front of it. Never part of a build.
+// `npm run dev` runs this: the server, restarted when its files change, and Vite in front of it. Never part of a build.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { ClientRequest } from 'node:http'
@@ -16,7 +16,7 @@ const server = spawn(
     cwd: join(import.meta.dirname, '..'),
     env: { ...process.env, SHEAF_PORT: port },
     stdio: 'inherit',
-    // Out of reach of the terminal's Ctrl-C, so that it gets each signal once, from here, and ends in good order.
+    // Detached from the terminal's Ctrl-C, so that the server gets each signal once, from here, and ends in good order.
     detached: true,
   },
 )
@@ -24,7 +24,7 @@ const serverEnded = once(server, 'exit')
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => server.kill())
 process.on('exit', () => server.kill())
 
-/** The server takes a call whose Origin is its own Host. In development the page's origin is Vite's. */
+/** The server takes calls from its own origin. In development the page's origin is Vite's, so it is replaced. */
 const proxy: ProxyOptions = {
   target,
   changeOrigin: true,

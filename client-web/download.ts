@@ -1,6 +1,6 @@
-// Hands a finished archive to the browser's own downloads, which stream to disk; no byte passes through this page.
+// Hands a finished archive to the browser's own downloads, which stream to disk. No byte passes through this page.
 
-/** As if the reader had pressed a download link. */
+/** Works as if a person had pressed a download link. */
 export function startDownload(url: string, fileName: string): void {
   const link = document.createElement('a')
   link.href = url

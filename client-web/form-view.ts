@@ -1,4 +1,4 @@
-// The form: list, samples, name, format, create, cancel. Pure: state in, template out; what is done there is told by calls.
+// Shows the form: list, samples, name, format, create, cancel. Pure: state in, template and calls out.
 import { html, nothing, type TemplateResult } from 'lit'
 import { live } from 'lit/directives/live.js'
 import type { ServerInfo } from '#contracts/api.ts'
@@ -14,7 +14,7 @@ export interface FormView {
   readonly stage: RunView['stage']
   /** The draft changed. */
   edit(part: Partial<Draft>): void
-  /** A field was left: a good moment to remember the draft. */
+  /** A field was left, which is a good moment to remember the draft. */
   settle(): void
   fill(): void
   create(): void
@@ -29,7 +29,7 @@ const compressions: readonly [Compression, string][] = [
 
 const PLACEHOLDER = 'https://example.org/one.png\nhttps://example.org/2.png\tfolder/two.png'
 
-/** What keeps the draft from being made; null if nothing does. The server has the last word all the same. */
+/** Why the draft cannot be made; null if it can. The server may still refuse it. */
 export function problemOf(entryCount: number, info: ServerInfo | null): string | null {
   if (entryCount === 0) return 'none yet'
   const max = info?.limits.maxEntries ?? Infinity
@@ -148,7 +148,7 @@ export function formView({ draft, entryCount, info, stage, ...on }: FormView): T
   `
 }
 
-/** An empty list is no mistake, only a beginning; so nothing is said against it. */
+/** An empty list is a beginning, not a mistake, so it is not shown as a problem. */
 function countView(entryCount: number, problem: string | null): TemplateResult {
   const shown = entryCount > 0 ? problem : null
   return html`

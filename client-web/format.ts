@@ -1,4 +1,4 @@
-// Numbers for people: rates, durations, time left. Pure; no words beyond units.
+// Formats numbers for people: rates, durations, time left. Pure; no words besides units.
 import type { Progress } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 
@@ -6,7 +6,7 @@ export function formatRate(bytesPerSecond: number): string {
   return `${formatBytes(bytesPerSecond)}/s`
 }
 
-/** Two units at most: "0.4 s", "12 s", "3 min 5 s", "1 h 20 min". */
+/** Uses at most two units: "0.4 s", "12 s", "3 min 5 s", "1 h 20 min". */
 export function formatDuration(ms: number): string {
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)
@@ -22,8 +22,8 @@ function joined(large: number, largeUnit: string, small: number, smallUnit: stri
 }
 
 /**
- * How long the fetching still takes at this rate; null if there is nothing to reckon with. `expectedBytes` only
- * covers entries whose origins have told a size, so those not begun are taken to be as large as the average of these.
+ * Estimates how long fetching still takes; null if too little is known. `expectedBytes` covers only entries whose
+ * origins have reported a size. Entries that have not begun are taken to have the average size of these.
  */
 export function timeLeftMs(progress: Progress): number | null {
   const { sealedEntries, failedEntries, totalEntries, receivedBytes, expectedBytes, bytesPerSecond, active } = progress
@@ -35,14 +35,14 @@ export function timeLeftMs(progress: Progress): number | null {
   return (bytesLeft / bytesPerSecond) * 1000
 }
 
-/** A guess must not look exact: whole seconds below a minute, then half minutes, then minutes. */
+/** An estimate must not look exact, so it has whole seconds below a minute, then half minutes, then minutes. */
 export function formatTimeLeft(ms: number): string {
   const stepMs = ms < 60_000 ? 1000 : ms < 600_000 ? 30_000 : 60_000
   const roundedMs = Math.max(1, Math.ceil(ms / stepMs)) * stepMs
   return `about ${roundedMs < 60_000 ? `${roundedMs / 1000} s` : formatDuration(roundedMs)}`
 }
 
-/** "1 entry", "2 entries". */
+/** For example "1 entry", "2 entries". */
 export function count(number: number, one: string, many: string): string {
   return `${number.toLocaleString('en')} ${number === 1 ? one : many}`
 }

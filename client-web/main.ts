@@ -1,4 +1,4 @@
-// Registers the element. What it does is in its own file.
+// Registers the page's element, which has a file of its own.
 import { SheafPage } from './sheaf-page.ts'
 
 customElements.define('sheaf-page', SheafPage)

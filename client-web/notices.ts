@@ -1,4 +1,4 @@
-// What the page says when something was refused or ended badly, and what to do then. Pure.
+// Writes what the page says when something was refused or ended badly, with advice what to do. Pure.
 import { RefusedError } from '#contracts/client.ts'
 import type { AbortedEvent } from '#contracts/events.ts'
 import type { AbortCode, RefusalCode } from '#contracts/failures.ts'
@@ -37,7 +37,7 @@ const abortAdvice: Record<AbortCode, string> = {
 export function noticeOfError(error: unknown): Notice {
   if (error instanceof RefusedError) {
     const { code, message } = error.refusal
-    // A newer server may know codes this page does not.
+    // A newer server may send codes that this page does not know.
     const advice: string | undefined = refusalAdvice[code]
     return { tone: 'bad', title: `Refused: ${message}`, advice: advice ?? 'Reload this page and try again.' }
   }
@@ -51,7 +51,7 @@ export function noticeOfAbort({ code, message }: AbortedEvent): Notice {
   return { tone, title: `No archive: ${message}`, advice: advice ?? 'Press Create to try again.' }
 }
 
-/** What a refresh or a reconnect wanted to come back to is not there any more: nobody's fault, and the list is kept. */
+/** The archive was gone when the page came back to it. That is nobody's fault, and the list is kept. */
 export const noticeOfGone: Notice = {
   tone: 'info',
   title: 'The archive is no longer on the server.',

@@ -1,4 +1,4 @@
-// Shows how far the archive is: what is happening, the bar, the numbers, what is under way. Pure: state in, template out.
+// Shows how far the archive has come: headline, bar, numbers, entries under way. Pure: state in, template out.
 import { html, nothing, type TemplateResult } from 'lit'
 import type { ActiveEntry, Progress } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
@@ -6,7 +6,7 @@ import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 import type { RunView } from './archive-run.ts'
 import { count, formatDuration, formatRate, formatTimeLeft, timeLeftMs } from './format.ts'
 
-/** `urlOf` names an entry by its place in the list, where the page still has the list. */
+/** `urlOf` returns the URL of an entry by its place in the list, if the page still has the list. */
 export function progressView(
   { archive, stage }: Pick<RunView, 'archive' | 'stage'>,
   urlOf: (index: number) => string | undefined,
@@ -87,7 +87,7 @@ function received({ receivedBytes, expectedBytes }: Progress): string {
   return expectedBytes === null || expectedBytes <= receivedBytes ? soFar : `${soFar} of ${formatBytes(expectedBytes)}`
 }
 
-/** Closed at first: it changes several times a second. */
+/** The list is closed at first, because it changes several times a second. */
 function activeView(active: readonly ActiveEntry[], urlOf: (index: number) => string | undefined): TemplateResult {
   return html`
     <details class="active">
@@ -110,7 +110,7 @@ function activeView(active: readonly ActiveEntry[], urlOf: (index: number) => st
   `
 }
 
-/** Finished parts of entries under way, so that the bar also moves within large ones. In entries. */
+/** Sums the finished fractions of entries under way, so that the bar also moves within large entries. */
 function partsUnderWay(progress: Progress | null): number {
   let entries = 0
   for (const { receivedBytes, sizeBytes } of progress?.active ?? []) {

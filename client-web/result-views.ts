@@ -1,11 +1,11 @@
-// Shows what came of it: notices, the link to the archive, the entries that failed. Pure: state in, template out.
+// Shows the outcome: notices, the link to the archive, the entries that failed. Pure: state in, template out.
 import { html, nothing, type TemplateResult } from 'lit'
 import type { CompleteEvent, FileFailedEvent } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import { count } from './format.ts'
 import type { Notice } from './notices.ts'
 
-/** More rows than a person reads; the others are counted. */
+/** Nobody reads more rows than this. Further failures are only counted. */
 const MAX_FAILURES_SHOWN = 200
 
 export function noticeView({ tone, title, advice }: Notice): TemplateResult {
@@ -21,7 +21,7 @@ export function lostView(reason: string): TemplateResult {
   return html`
     <div class="notice bad lost" role="alert">
       <strong>Waiting for the server: ${reason}.</strong>
-      <span>It is tried again by itself; nothing is lost.</span>
+      <span>The page tries again by itself. Nothing is lost.</span>
     </div>
   `
 }

@@ -1,23 +1,23 @@
-// What the page remembers over a refresh: the draft, and which archive is being made. Talks to no server.
+// Remembers over a refresh what the page needs: the draft, and which archive is being made. Talks to no server.
 //
-// Kept in sessionStorage on purpose. It belongs to one tab and outlives a refresh, so two tabs make two archives
-// without overwriting each other's key; and it goes with its tab, just as the server winds down a build nobody watches.
+// It is kept in sessionStorage on purpose. That belongs to one tab, so two tabs make two archives and do not overwrite
+// each other's key. It ends with its tab, just as the server ends a build that nobody watches.
 import type { ArchiveFormat, ArchiveKey, Compression } from '#contracts/archive.ts'
 
 export interface Draft {
   readonly list: string
   readonly name: string
   readonly format: ArchiveFormat
-  /** Of a zip; kept while another format is chosen. */
+  /** Applies to a zip. It is kept while another format is chosen. */
   readonly compression: Compression
   readonly report: boolean
 }
 
 export interface RememberedArchive {
   readonly archiveKey: ArchiveKey
-  /** The server has the manifest, so watching is enough to come back. */
+  /** True if the server has the manifest. To come back, the page then only has to watch. */
   readonly accepted: boolean
-  /** It was handed to the browser once, and is not again without being asked. */
+  /** True if the browser has begun the download once. It does not begin again unless a person asks. */
   readonly downloadStarted: boolean
 }
 
@@ -36,7 +36,7 @@ export const emptyDraft: Draft = { list: '', name: '', format: 'zip', compressio
 const formats: readonly ArchiveFormat[] = ['zip', 'tar', 'tar.gz']
 const compressions: readonly Compression[] = ['store', 'auto', 'deflate']
 
-/** `storage` is null if the browser keeps none; then a refresh forgets. Servers at other paths have other sessions. */
+/** `storage` is null if the browser has none; a refresh then forgets. Servers at other paths have other sessions. */
 export function createSessionStore(storage: Pick<Storage, 'getItem' | 'setItem'> | null, base: string): SessionStore {
   const place = `sheaf ${base}`
   return {
@@ -60,7 +60,7 @@ export function createSessionStore(storage: Pick<Storage, 'getItem' | 'setItem'>
   }
 }
 
-/** Even to look at it may be forbidden, by settings against tracking. */
+/** Settings against tracking may forbid even to read `sessionStorage`. */
 export function tabStorage(): Storage | null {
   try {
     return globalThis.sessionStorage
@@ -69,7 +69,7 @@ export function tabStorage(): Storage | null {
   }
 }
 
-/** Stored by this or another version of the page, so nothing of it is taken on trust. */
+/** Another version of the page may have stored it, so each field is checked. */
 function sessionFrom(stored: unknown): Session {
   const { draft, archive } = fieldsOf(stored)
   const { list, name, format, compression, report } = fieldsOf(draft)

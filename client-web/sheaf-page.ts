@@ -1,4 +1,4 @@
-// The page's one element: holds the draft and joins the views. What an archive goes through is in archive-run.ts.
+// The page's one element: holds the draft and joins the views. The course of an archive is in archive-run.ts.
 import { html, LitElement, nothing } from 'lit'
 import { urlOf } from '#contracts/archive.ts'
 import { type ArchiveRun, createArchiveRun, idleView, type Manifest, type RunView } from './archive-run.ts'
@@ -16,7 +16,7 @@ export class SheafPage extends LitElement {
   static override styles = [pageStyles, consoleStyles]
   static override properties = { base: {}, _view: { state: true }, _draft: { state: true } }
 
-  /** Where the server is, with its path prefix; read when the element is connected. @default the document's folder */
+  /** The server's URL with its path prefix. It is read when the element is connected. @default the document's folder */
   declare base: string
   declare private _view: RunView
   declare private _draft: Draft
@@ -35,7 +35,7 @@ export class SheafPage extends LitElement {
 
   override connectedCallback() {
     super.connectedCallback()
-    // A text still being typed has told nobody of its change when the page goes.
+    // A field that is still focused has not fired "change" when the page goes.
     addEventListener('pagehide', this.#save)
     this.#open()
   }
@@ -65,7 +65,7 @@ export class SheafPage extends LitElement {
     if (archive !== null) this.#run.comeBack(archive, this.#manifest())
   }
 
-  /** At once, but no more than once a frame: thousands of events may come together. A hidden page has no frames. */
+  /** Shows at once, but at most once a frame: thousands of events may come together. A hidden page has no frames. */
   #show = (view: RunView) => {
     this.#newestView = view
     if (this.#frame !== null) return

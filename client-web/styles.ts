@@ -1,4 +1,4 @@
-// How the element looks, light and dark. No fonts, images or sheets from elsewhere.
+// The element's styles, light and dark. No fonts, images or sheets from elsewhere.
 import { css } from 'lit'
 
 export const pageStyles = css`

@@ -1,4 +1,4 @@
-// How the page is built. Relative asset URLs, so that it works behind any path prefix.
+// Configures the build of the page. Asset URLs are relative, so that it works behind any path prefix.
 import { defineConfig } from 'vite'
 
 export default defineConfig({
@@ -7,10 +7,10 @@ export default defineConfig({
   build: {
     outDir: 'dist',
     emptyOutDir: true,
-    // The first with light-dark() of CSS.
+    // The first versions that have light-dark() in CSS.
     target: ['chrome123', 'firefox120', 'safari17.5'],
     modulePreload: false,
-    // The policy the server sends would allow data: images, but a file of its own can be cached.
+    // No assets are inlined. The server's policy would allow data: images, but a file can be cached.
     assetsInlineLimit: 0,
   },
 })

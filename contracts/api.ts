@@ -59,9 +59,7 @@ export interface PlannedEntry {
   failure: Omit<NonNullable<EntryStatus['failure']>, 'attempts'> | null
 }
 
-/**
- * What an archive would be, as far as that is known without fetching. It is a prediction: origins may answer otherwise.
- */
+/** What an archive would be, as far as that is known without fetching. It is a prediction: a GET may differ. */
 export interface ArchivePlan {
   /** File name of the archive, extension included. */
   name: string
@@ -94,9 +92,7 @@ export interface ServerInfo {
 
 /** Every method may throw `Refusal`. Anything else that is thrown is a bug, and is masked from clients. */
 export interface ArchiveApi {
-  /**
-   * The manifest is durable when this resolves. The same key and manifest give the same answer again, and one archive.
-   */
+  /** The manifest is durable when this resolves. The same key and manifest again give the same answer and archive. */
   submit(input: CreateArchiveInput, caller: Caller): Promise<AcceptedEvent>
   /** Yields past events, then live ones. Ends after a terminal event, or when `signal` aborts. */
   watch(input: WatchArchiveInput, caller: Caller, signal: AbortSignal): AsyncIterable<NumberedEvent>

@@ -17,7 +17,7 @@ export const archiveKeySchema = z
   .regex(/^[A-Za-z0-9_-]{22,128}$/, 'an archive key is 22 to 128 characters of base64url, at least 128 random bits')
 
 /**
- * Public: 128 bits in base64url that the server derives from principal and key. Names the archive in hrefs and logs.
+ * Public: 128 bits in base64url, derived by the server from principal and key. Hrefs and logs name the archive by it.
  */
 export type ArchiveId = string
 export const archiveIdSchema = z.string().regex(/^[A-Za-z0-9_-]{22}$/)
@@ -109,9 +109,7 @@ export const createArchiveInputSchema = z.object({
   format: archiveFormatSchema.optional(),
   /** Only a zip may have another one than "store". @default "store" */
   compression: compressionSchema.optional(),
-  /**
-   * Adds `REPORT_NAME` as the last member. It has the outcome of each entry; URLs lose their queries. @default false
-   */
+  /** Adds `REPORT_NAME` as the last member: the outcome of each entry, with URLs without queries. @default false */
   report: z.boolean().optional(),
   /** `complete` then has the digest of the whole archive, which costs one more reading of it. @default none */
   checksum: z.literal('sha-256').optional(),

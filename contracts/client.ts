@@ -157,10 +157,7 @@ export function connect({ url, giveUpAfterMs = Infinity, onConnectionChange }: C
     }
   }
 
-  /**
-   * Yields the events from the beginning or after `lastEventId`, up to the terminal one, through any number of
-   * reconnects.
-   */
+  /** Like `follow`, from the beginning if there is no `lastEventId`. */
   function watchArchive(archiveKey: ArchiveKey, options: WatchOptions = {}): AsyncGenerator<ArchiveEvent> {
     return follow(watching(archiveKey), options)
   }

@@ -1,5 +1,4 @@
-// The procedures of sheaf over an injected ArchiveApi. The only file that imports @trpc/server; clients import its
-// type.
+// The procedures of sheaf over an injected ArchiveApi. Only this file imports @trpc/server; clients import its type.
 import { initTRPC, TRPCError, tracked } from '@trpc/server'
 import { ZodError } from 'zod'
 import type { ArchiveApi, Caller, NumberedEvent } from './api.ts'
@@ -20,9 +19,7 @@ export interface RouterContext {
   caller: Caller
   /** The protocol that the client named; null if it named none. */
   protocol: string | null
-  /**
-   * False for a GET, which a mere link or picture can send: it may read and watch, but not start or change anything.
-   */
+  /** False for a GET, which a mere link or picture can send: it may read and watch, but start or change nothing. */
   mayAct: boolean
   /** Aborts when the connection is gone. tRPC does not report that to a query over a websocket. */
   gone: AbortSignal
@@ -123,9 +120,7 @@ async function* numbered(events: AsyncIterable<NumberedEvent>, ctx: RouterContex
   }
 }
 
-/**
- * Calls only while the client is there and reads. A client that has left needs no answer, and that is not a failure.
- */
+/** Calls only while the client is there and reads. A client that has left needs no answer; that is not a failure. */
 async function whileThere<T>(
   ctx: RouterContext,
   signal: AbortSignal,

@@ -9,10 +9,7 @@ export const transformer = {
   deserialize: (message: SuperJSONResult): unknown => superjson.deserialize(message, { inPlace: true }),
 }
 
-/**
- * The key of what is wrong with an input. It is a symbol: JSON cannot have one, and tRPC keeps it when it copies
- * objects.
- */
+/** The key of what is wrong with an input. JSON cannot have a symbol, and tRPC keeps it when it copies objects. */
 export const UNFIT = Symbol('unfit')
 
 /**

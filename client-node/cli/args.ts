@@ -1,4 +1,4 @@
-// Reads a command line into a command. Pure: touches neither process nor files; wrong use becomes a UsageError.
+// Reads a command line into a command. Pure: touches neither process nor files. Wrong use is a UsageError.
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { type ArchiveFormat, archiveFormatSchema, type Compression, compressionSchema } from '#contracts/archive.ts'
 import { formatOfFileName } from '../format.ts'
@@ -14,14 +14,14 @@ export interface GetCommand {
   urls: string[]
   /** Files to read URLs from; "-" is standard input. */
   lists: string[]
-  /** Where the archive goes; "-" is standard output, null the archive's own name in the current directory. */
+  /** File of the archive. "-" is standard output; null is the archive's own name in the current directory. */
   output: string | null
   name: string | undefined
   format: ArchiveFormat
   compression: Compression
-  /** With a report inside. */
+  /** Adds a report to the archive. */
   report: boolean
-  /** Has the server tell the archive's SHA-256, and checks it. */
+  /** Asks the server for the archive's SHA-256, and checks it. */
   checksum: 'sha-256' | undefined
   onEntryFailure: 'skip' | 'abort'
   json: boolean
@@ -30,24 +30,24 @@ export interface GetCommand {
 
 export interface PlanCommand extends Pick<GetCommand, 'server' | 'urls' | 'lists' | 'name' | 'format' | 'json'> {
   command: 'plan'
-  /** Have the server ask every origin. */
+  /** The server asks every origin. */
   head: boolean
 }
 
 export interface StressCommand {
   command: 'stress'
   server: string
-  /** A list of URLs; null takes the samples the server offers. */
+  /** A list of URLs; null takes the samples that the server offers. */
   input: string | null
   clients: number
   rounds: number
   /** Entries of each archive. */
   urls: number
-  /** Some clients send the same key twice at once. */
+  /** Some clients send the same key twice at the same time. */
   double: boolean
   /** Share of the clients that leave midway, 0 to 1. */
   leave: number
-  /** The same seed makes the same choices; null draws one. */
+  /** The same seed makes the same choices. Null draws a seed. */
   seed: number | null
 }
 
@@ -60,7 +60,7 @@ export type Command =
   | { command: 'help'; topic: Topic | null }
   | { command: 'version' }
 
-/** The command line asks for something that does not exist or contradicts itself: exit code 2. */
+/** The command line contradicts itself, or asks for something that does not exist. The exit code is 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly topic: Topic | null
@@ -80,7 +80,7 @@ export interface Environment {
   readonly SHEAF_SERVER?: string | undefined
 }
 
-/** `argv` is what follows the name of the program. */
+/** `argv` holds the arguments after the name of the program. */
 export function parseCommandLine(argv: readonly string[], environment: Environment = {}): Command {
   const [first, ...rest] = argv
   if (first === undefined) throw new UsageError('a command is missing')
@@ -105,7 +105,7 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
     case 'info': {
       const { values, positionals } = parse(topic, rest, { ...common, json: { type: 'boolean' } })
       if (values.help) return { command: 'help', topic }
-      if (positionals.length > 0) throw new UsageError(`nothing is to be done with "${positionals[0]}"`, topic)
+      if (positionals.length > 0) throw new UsageError(`unexpected argument "${positionals[0]}"`, topic)
       return { command: 'info', server: serverOf(values.server, environment, topic), json: values.json ?? false }
     }
     default:
@@ -197,7 +197,7 @@ function parseStress(argv: string[], environment: Environment): Command {
     seed: { type: 'string' },
   })
   if (values.help) return { command: 'help', topic }
-  if (positionals.length > 0) throw new UsageError(`nothing is to be done with "${positionals[0]}"`, topic)
+  if (positionals.length > 0) throw new UsageError(`unexpected argument "${positionals[0]}"`, topic)
   const leave = Number(values.leave ?? 0)
   if (!(leave >= 0 && leave <= 1)) throw new UsageError('--leave is a fraction from 0 to 1', topic)
   return {
@@ -218,7 +218,7 @@ function parse<T extends ParseArgsOptionsConfig>(topic: Topic, args: string[], o
     return parseArgs({ args, options, allowPositionals: true, strict: true })
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
-    // Node's own hint after the first sentence speaks of "--", which helps nobody who mistyped an option.
+    // Node's hint after the first sentence is about "--", which does not help with a mistyped option.
     throw new UsageError(error.message.split('. ')[0] ?? error.message, topic)
   }
 }
@@ -226,7 +226,7 @@ function parse<T extends ParseArgsOptionsConfig>(topic: Topic, args: string[], o
 function asTopic(text: string): Topic {
   const topic = topics.find((known) => known === text)
   if (topic !== undefined) return topic
-  const hint = /^https?:/i.test(text) ? `did you mean "sheaf get ${text}"?` : `there are ${topics.join(', ')}`
+  const hint = /^https?:/i.test(text) ? `did you mean "sheaf get ${text}"?` : `the commands are ${topics.join(', ')}`
   throw new UsageError(`no command "${text}": ${hint}`)
 }
 

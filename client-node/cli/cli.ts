@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command `sheaf`: signals, exit codes, and which command runs. Everything else is in the files it imports.
+// The command `sheaf`: handles signals and exit codes, and runs the command that was asked for.
 import { readFile } from 'node:fs/promises'
 import { createSheafClient } from '../client.ts'
 import { ArchiveAbortedError } from '../save.ts'
@@ -10,7 +10,7 @@ import { ListError } from './list.ts'
 import { runPlan } from './plan.ts'
 import { abortedLine, infoLines, printable } from './render.ts'
 
-/** The user, or whoever reads our output, wants no more of it. */
+/** The user interrupted the command, or the reader of its output has closed it. */
 class Interrupted extends Error {
   override readonly name = 'Interrupted'
   readonly exitCode: number
@@ -21,9 +21,9 @@ class Interrupted extends Error {
   }
 }
 
-/** 128 and the number of the signal, as shells have it. */
+/** 128 plus the number of the signal, as in shells. */
 const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
-/** What is still open after the last word, such as a socket to a server that is gone, is not waited for longer. */
+/** The process ends this long after the command, even if e.g. a socket to a server that is gone is still open. */
 const LINGER_MS = 2_000
 
 async function run(command: Command, terminal: Terminal): Promise<number> {
@@ -61,7 +61,7 @@ async function run(command: Command, terminal: Terminal): Promise<number> {
   }
 }
 
-/** A pipe gets the text as it is, a terminal only what cannot harm it. */
+/** A pipe gets the text as it is. A terminal gets it with escapes for characters that could harm it. */
 function forStream(stream: { isTTY?: boolean }, text: string): string {
   return stream.isTTY ? printable(text) : text
 }
@@ -78,7 +78,7 @@ function complain(error: unknown): number {
   }
   if (error instanceof UsageError) {
     const help = error.topic === null ? 'sheaf --help' : `sheaf ${error.topic} --help`
-    console.error(`sheaf: ${printable(error.message)}\n("${help}" says more)`)
+    console.error(`sheaf: ${printable(error.message)}\n(see "${help}")`)
     return 2
   }
   const text = error instanceof ArchiveAbortedError ? abortedLine(error.event) : messageOf(error)
@@ -98,7 +98,7 @@ async function main(): Promise<void> {
       ending.abort(new Interrupted(name, exitCode))
     })
   }
-  // A reader that has seen enough (`| head`) is no fault of ours to complain of, and nobody is left to do the work for.
+  // A reader may close the pipe when it has enough (`| head`). That is not an error, but nobody needs the rest.
   process.stdout.on('error', () => ending.abort(new Interrupted('standard output is closed', 1)))
   process.stderr.on('error', () => {})
 

@@ -1,12 +1,12 @@
-// Shows progress on a stream while something goes on: one line drawn again and again, or now and then a line. Owns the timer.
+// Shows progress on a stream, either as one line that is drawn again, or as a new line now and then. Owns the timer.
 import type { WriteStream } from 'node:tty'
 import { stripVTControlCharacters } from 'node:util'
-import { doneFraction, isWorthALine, progressBar, progressLine, type Told, type View } from './render.ts'
+import { doneFraction, isWorthALine, progressBar, progressLine, type Reported, type View } from './render.ts'
 
 export interface Display extends Disposable {
-  /** A line that stays, above the bar. */
+  /** Prints a line that stays, above the bar. */
   note(line: string): void
-  /** Takes the bar away and shows no more. */
+  /** Removes the bar and shows no more progress. */
   end(): void
 }
 
@@ -15,7 +15,7 @@ export type DisplayMode = 'bar' | 'lines' | 'silent'
 const REDRAW_MS = 100
 const LOOK_MS = 250
 
-/** A terminal can draw a line again, unless it says that it is dumb. */
+/** A terminal can draw a line again, unless $TERM is "dumb". */
 export function displayModeOf(stream: { isTTY?: boolean }, wanted: boolean, term: string | undefined): DisplayMode {
   if (!wanted) return 'silent'
   return stream.isTTY && term !== 'dumb' ? 'bar' : 'lines'
@@ -23,14 +23,14 @@ export function displayModeOf(stream: { isTTY?: boolean }, wanted: boolean, term
 
 export function createDisplay(stream: NodeJS.WritableStream, mode: DisplayMode, view: () => View): Display {
   let drawn = ''
-  let told: Told = { decile: 0, atMs: 0 }
+  let reported: Reported = { decile: 0, atMs: 0 }
 
   const erase = () => {
     if (drawn !== '') stream.write('\r\x1b[K')
     drawn = ''
   }
   const draw = () => {
-    // One column stays free, or some terminals wrap the line and cannot draw it again.
+    // One column stays free, because some terminals would wrap the line and could not draw it again.
     const next = progressBar(view(), columnsOf(stream) - 1)
     if (next === drawn) return
     stream.write(`\r${next}\x1b[K`)
@@ -39,8 +39,8 @@ export function createDisplay(stream: NodeJS.WritableStream, mode: DisplayMode, 
   const look = () => {
     const now = view()
     const next = { decile: Math.floor(doneFraction(now) * 10), atMs: now.elapsedMs }
-    if (!isWorthALine(told, next)) return
-    told = next
+    if (!isWorthALine(reported, next)) return
+    reported = next
     stream.write(`${progressLine(now)}\n`)
   }
 
@@ -53,7 +53,7 @@ export function createDisplay(stream: NodeJS.WritableStream, mode: DisplayMode, 
   return {
     note(line) {
       erase()
-      // Colours are of use only if there is a terminal.
+      // Only a terminal can show colours.
       stream.write(`${mode === 'bar' ? line : stripVTControlCharacters(line)}\n`)
     },
     end,

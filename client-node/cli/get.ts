@@ -1,4 +1,4 @@
-// The get command: from the command to a file, an exit code, and what a person or a program is told meanwhile.
+// The get command: saves an archive, shows progress to a person or a program, and returns the exit code.
 import { styleText } from 'node:util'
 import type { EntryInput } from '#contracts/archive.ts'
 import { newArchiveKey, RefusedError } from '#contracts/client.ts'
@@ -19,16 +19,16 @@ export interface Terminal {
   stderr: NodeJS.WriteStream
   /** $TERM */
   term: string | undefined
-  /** Aborts when the user wants an end. */
+  /** Aborts when the user interrupts the command. */
   signal: AbortSignal
 }
 
-/** A server that is gone for longer will hardly come back while the user waits. */
+/** A server that is gone for longer will probably not come back while the user waits. */
 export const GIVE_UP_AFTER_MS = 60_000
-/** For the last call, which only spares the server work. */
+/** Timeout of the last call. It is short because that call only saves the server work. */
 const CANCEL_TIMEOUT_MS = 5_000
 
-/** Resolves to the exit code, or throws what ended it. */
+/** Resolves to the exit code, or throws the error that ended the command. */
 export async function runGet(command: GetCommand, terminal: Terminal): Promise<number> {
   const { stdout, stderr, signal } = terminal
   const output = await resolveOutput(command, terminal)
@@ -52,7 +52,7 @@ export async function runGet(command: GetCommand, terminal: Terminal): Promise<n
       lost = reason
     },
   })
-  // Without this first question, a server that is not there would be waited for as one that is restarted.
+  // This call fails at once if there is no server. Without it the client would wait, as for a server that restarts.
   await client.serverInfo({ signal })
 
   const wanted = !command.quiet && !command.json
@@ -98,7 +98,7 @@ export async function runGet(command: GetCommand, terminal: Terminal): Promise<n
 async function resolveOutput({ output }: GetCommand, { stdout }: Terminal) {
   if (output === null) return undefined
   if (output === '-') {
-    if (stdout.isTTY) throw new UsageError('standard output is a terminal: no place for an archive', 'get')
+    if (stdout.isTTY) throw new UsageError('standard output is a terminal, which cannot take an archive', 'get')
     return stdout
   }
   try {
@@ -120,12 +120,12 @@ export async function readEntries(
   return entries
 }
 
-/** Nobody will come for this archive any more. If the server cannot be told, it finds out by itself. */
+/** Nobody needs this archive any more. If the call fails, the server ends the archive itself, as nobody watches it. */
 async function cancelQuietly(client: SheafClient, archiveKey: string): Promise<void> {
   await client.cancelArchive(archiveKey, { signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS) }).catch(() => {})
 }
 
-/** Resolves when the line is out: a slow reader slows the events down instead of filling memory. */
+/** Resolves when the line is written, so that a slow reader slows the events down instead of filling memory. */
 export function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(`${line}\n`, (error) => (error ? reject(error) : resolve()))

@@ -30,15 +30,15 @@ Has the server fetch all URLs into one archive, and downloads it while it grows.
                          A .json file holds an array of URLs or of { "url": ..., "name": ... }.
   -o, --output FILE      write the archive there. A file of that name is replaced, but only by an archive that
                          is whole and checked. Default: the archive's own name in the current directory, with
-                         a number where that name is taken.
+                         a number if that name is taken.
                          "-" writes to standard output as it comes: then only the size can be checked.
   -n, --name NAME        what the server calls the archive, without extension
-  -f, --format FORMAT    zip, tar or tar.gz (default: as FILE is called, else zip)
-  -c, --compress HOW     how entries stand in a zip. store: as they are (default); deflate: compressed where that makes
+  -f, --format FORMAT    zip, tar or tar.gz (default: by the name of FILE, else zip)
+  -c, --compress HOW     how a zip holds its entries. store: as they are (default); deflate: compressed if that makes
                          them smaller; auto: the same, but pictures, films and archives are left as they are
-      --report           add sheaf-report.json as the last entry: what became of each URL
-      --sha256           have the server tell the archive's SHA-256, and check what was saved against it
-      --on-failure WHAT  skip: leave out what cannot be fetched (default); abort: then make no archive at all
+      --report           add sheaf-report.json as the last entry, with the outcome of each URL
+      --sha256           ask the server for the archive's SHA-256, and check the saved bytes against it
+      --on-failure WHAT  skip: leave out what cannot be fetched (default); abort: make no archive if a URL fails
       --json             print each event as one line of JSON on standard output, and nothing else there
   -q, --quiet            print nothing but errors
 ${server}
@@ -47,16 +47,17 @@ Ctrl-C cancels the archive at the server too, and leaves no file behind; a secon
 `,
   plan: `Usage: sheaf plan [URL...] [-i LIST] [options]
 
-Says what an archive of these URLs would hold: each entry's name and size, or why it would not be in it. Nothing is
+Says what an archive of these URLs would hold: each entry's name and size, or why it would be left out. Nothing is
 fetched and no archive is made. It is a prediction: the server asks each URL by HEAD, and a GET may be answered otherwise.
 
   -i, --input LIST       read URLs from a file, "-" for standard input, as "sheaf get" does
   -n, --name NAME        what the archive would be called, without extension
   -f, --format FORMAT    zip, tar or tar.gz (default: zip)
-      --no-head          ask nobody: names as the URLs have them, no sizes, and only what the URLs show to be wrong
+      --no-head          do not ask the origins: names come from the URLs, there are no sizes, and only faults in the
+                         URLs themselves are found
       --json             print the whole plan as JSON
 ${server}
-Exit codes: 0 nothing speaks against any URL; 3 some would not be in the archive; 1 there is no answer; 2 wrong use.
+Exit codes: 0 every URL would be in the archive; 3 some would not; 1 there is no answer; 2 wrong use.
 `,
   echo: `Usage: sheaf echo TEXT
 
@@ -65,22 +66,22 @@ Sends the text to the server, which logs it and sends it back.
 ${server}`,
   info: `Usage: sheaf info [--json]
 
-      --json             print all the server says, as JSON
+      --json             print the server's whole answer as JSON
 ${server}`,
   stress: `Usage: sheaf stress [options]
 
 Runs many clients at once, round after round, each with its own random choice of URLs, and checks every entry of
 every archive against its checksum and against the source fetched directly.
 
-  -i, --input LIST       choose from this list (default: the samples the server offers)
+  -i, --input LIST       choose from this list (default: the samples that the server offers)
       --clients N        clients at the same time (default 10)
       --rounds N         rounds, one after the other (default 3)
       --urls N           entries of each archive (default 20)
-      --double           some send the same key twice at once, and must get identical archives
-      --leave FRACTION   so many of the clients leave midway (default 0)
+      --double           some clients send the same key twice at once, and must get identical archives
+      --leave FRACTION   this share of the clients leaves midway, 0 to 1 (default 0)
       --seed N           make the same choices again
 ${server}
-Exit codes: 0 all is well; 1 a wrong byte, at once; 3 some archives could not be had; 2 wrong use.
+Exit codes: 0 all is well; 1 a wrong byte, which ends the run; 3 some clients got no archive; 2 wrong use.
 `,
 }
 

@@ -1,9 +1,9 @@
-// Bytes per second over the last few seconds. Pure: is given the time.
+// Measures bytes per second over the last few seconds. Pure: the caller passes the time.
 
 export interface RateMeter {
-  /** `totalBytes` is what had come by then, not what came since; less than before means a new start. */
+  /** `totalBytes` is the count so far, not the increase. If it falls, the download has started over. */
   add(atMs: number, totalBytes: number): void
-  /** Null until there is enough to tell. */
+  /** Null until the samples span enough time. */
   rate(nowMs: number): number | null
 }
 

@@ -1,26 +1,26 @@
-// Turns events and states into lines of text: what a person sees. Pure: knows no terminal but its width, and no clock.
+// Turns events and states into lines of text for a person. Pure: knows the terminal's width only, and no clock.
 import type { ArchivePlan, ServerInfo } from '#contracts/api.ts'
 import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 
-/** All a progress display shows. Times in ms since the archive was asked for. */
+/** Everything that a progress display shows. Times count from the request for the archive. */
 export interface View {
   readonly state: ArchiveState
-  /** Bytes of the archive that are here. */
+  /** Bytes of the archive that the client has. */
   readonly downloadedBytes: number
   readonly elapsedMs: number
-  /** Of the archive, by the client, of late; null while it cannot be said. */
+  /** The client's download rate over the last seconds; null while it is not known. */
   readonly downloadBytesPerSecond: number | null
   /** Why there is no connection; null while there is one. */
   readonly lost: string | null
-  /** All bytes are here and are being checked. */
+  /** True while the downloaded archive is checked. */
   readonly checking: boolean
 }
 
 /**
- * Text from elsewhere must not move the cursor, change colours or reorder a line: control and format characters (bidi
- * among them), lone surrogates and line separators are shown as escapes.
+ * Text from elsewhere must not move the cursor, change colours or reorder a line. So control and format characters
+ * (bidi among them), lone surrogates and line separators become escapes.
  */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
@@ -38,7 +38,7 @@ export function formatDuration(ms: number): string {
 
 type FailureShown = Pick<FileFailedEvent, 'url' | 'message' | 'code' | 'attempts' | 'httpStatus'>
 
-/** "https://a.example/x.png: the origin answered with an error status 404 (HTTP_STATUS, 3 attempts)" */
+/** For example "https://a.example/x.png: the origin answered with an error status 404 (HTTP_STATUS, 3 attempts)". */
 export function failureLine({ url, message, code, attempts, httpStatus }: FailureShown): string {
   const status = httpStatus === null ? '' : ` ${httpStatus}`
   const tries = attempts > 1 ? `, ${attempts} attempts` : ''
@@ -49,7 +49,7 @@ export function abortedLine({ code, message, retryable }: AbortedEvent): string 
   return `no archive: ${printable(message)} (${printable(code)}${retryable ? ', trying again may help' : ''})`
 }
 
-/** 0 to 1. An archive is done when its entries are settled and its bytes are here, whichever is later. */
+/** From 0 to 1. An archive is done when its entries are settled and all its bytes are downloaded. */
 export function doneFraction({ state, downloadedBytes }: View): number {
   const settled = settledFraction(state)
   if (state.terminal?.type !== 'complete') return Math.min(settled, 0.999)
@@ -67,7 +67,7 @@ function label({ state: { accepted, progress, terminal }, lost, checking }: View
   return phase === 'queued' && queuePosition !== null ? `queued, ${queuePosition} before` : phase
 }
 
-/** Null if it would be a guess. */
+/** Returns null if it would be a mere guess. */
 export function timeLeftMs(view: View): number | null {
   const { state, downloadedBytes, downloadBytesPerSecond, elapsedMs, checking } = view
   if (checking || state.progress?.phase === 'packing') return null
@@ -79,7 +79,7 @@ export function timeLeftMs(view: View): number | null {
   if (fraction < 0.02 || elapsedMs < 1000) return null
   const byEntries = (elapsedMs * (1 - fraction)) / fraction
   const { receivedBytes = 0, expectedBytes = null, bytesPerSecond = 0 } = state.progress ?? {}
-  // Large bodies late in the list are known by their bytes before their entries settle: the slower estimate holds.
+  // Bytes show large bodies late in the list long before their entries settle, so the longer estimate is taken.
   if (expectedBytes === null || bytesPerSecond <= 0) return byEntries
   return Math.max(byEntries, ((expectedBytes - receivedBytes) / bytesPerSecond) * 1000)
 }
@@ -100,7 +100,7 @@ function factsOf(view: View): Facts {
   const complete = terminal?.type === 'complete' ? terminal : null
   const total = accepted?.totalEntries ?? progress?.totalEntries ?? 0
   const settled = complete ? total : (progress?.sealedEntries ?? 0) + (progress?.failedEntries ?? 0)
-  // While the server packs it receives nothing: its rate is that of a time gone by.
+  // While the server packs it receives nothing, so its last rate is out of date.
   const serverRate = progress?.phase === 'fetching' ? progress.bytesPerSecond : null
   const rate = complete ? downloadBytesPerSecond : serverRate
   const left = timeLeftMs(view)
@@ -118,7 +118,7 @@ function factsOf(view: View): Facts {
 const MAX_BAR = 40
 const MIN_BAR = 10
 
-/** One line of at most `width` columns: what matters least goes first where there is not room for all, the bar before it. */
+/** Returns a line of at most `width` columns. If it is too long, the bar goes first, then what matters least. */
 export function progressBar(view: View, width: number): string {
   const { label, percent, entries, bytes, rate, left, failed } = factsOf(view)
   const byWorth = [
@@ -136,24 +136,24 @@ export function progressBar(view: View, width: number): string {
   return [parts[0], `[${bar}]`, ...parts.slice(1)].join('  ')
 }
 
-/** The same where lines cannot be drawn again: in a log or a pipe. */
+/** The same facts as a line for a log or a pipe, which cannot draw a line again. */
 export function progressLine(view: View): string {
   const { label, percent, entries, bytes, rate, left, failed } = factsOf(view)
   return [label, percent, `${entries} entries`, bytes, rate, left, failed].filter((part) => part !== null).join(', ')
 }
 
-export interface Told {
+export interface Reported {
   readonly decile: number
   readonly atMs: number
 }
 
-/** Every 10 %, but no more than one line a second; and every 5 seconds. */
-export function isWorthALine(told: Told, { decile, atMs }: Told): boolean {
-  const silentMs = atMs - told.atMs
-  return silentMs >= 5000 || (decile > told.decile && silentMs >= 1000)
+/** There is a line every 5 seconds, and at every 10 % if the last line is at least a second old. */
+export function isWorthALine(reported: Reported, { decile, atMs }: Reported): boolean {
+  const silentMs = atMs - reported.atMs
+  return silentMs >= 5000 || (decile > reported.decile && silentMs >= 1000)
 }
 
-/** "out.zip: 97 of 100 entries, 1.2 GiB in 0:12 (102.4 MiB/s), 3 failed" */
+/** For example "out.zip: 97 of 100 entries, 1.2 GiB in 0:12 (102.4 MiB/s), 3 failed". */
 export function summaryLine(path: string | null, sizeBytes: number, { state, elapsedMs }: View): string {
   const failed = state.failures.length
   const total = state.accepted?.totalEntries ?? 0
@@ -180,7 +180,7 @@ export function infoLines(
   ]
 }
 
-/** A row for each entry, numbered from 1, and a last line for all: `urls` are those of the manifest. */
+/** A row for each entry, numbered from 1, and a last line for all. `urls` are those of the manifest. */
 export function planLines(
   { name, entries, predictedBytes }: ArchivePlan,
   urls: readonly string[],

@@ -1,4 +1,4 @@
-// What the clients of a stress run do, and how the outcome is told. Pure: the same seed plans the same run.
+// Plans what the clients of a stress run do, and formats the outcome. Pure: the same seed plans the same run.
 import type { EntryInput } from '#contracts/archive.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import type { StressCommand } from './args.ts'
@@ -6,11 +6,11 @@ import type { StressCommand } from './args.ts'
 /** One client in one round. */
 export interface Visit {
   readonly entries: EntryInput[]
-  /** Sends the same key a second time at once, from a second connection. */
+  /** The client sends the same key a second time at once, over a second connection. */
   readonly double: boolean
-  /** Leaves when this share of the entries is settled; null stays. */
+  /** The client leaves when this share of the entries is settled. Null: it stays. */
   readonly leaveAt: number | null
-  /** Says so when it leaves, instead of just being gone. */
+  /** A client that leaves cancels the archive first, instead of just going. */
   readonly cancels: boolean
 }
 
@@ -19,7 +19,7 @@ export type Outcome =
   | { kind: 'left'; requests: number }
   | { kind: 'failed'; requests: number; message: string }
 
-/** One list of visits for each round. */
+/** Returns a list of visits for each round. */
 export function planRounds(list: readonly EntryInput[], command: StressCommand, seed: number): Visit[][] {
   const random = createRandom(seed)
   const { rounds, clients, urls, double, leave } = command
@@ -33,7 +33,7 @@ export function planRounds(list: readonly EntryInput[], command: StressCommand, 
   )
 }
 
-/** mulberry32: 32 bits of state are plenty for choosing URLs. */
+/** This is mulberry32. Its 32 bits of state are enough for choosing URLs. */
 export function createRandom(seed: number): () => number {
   let state = seed | 0
   return () => {
@@ -44,7 +44,7 @@ export function createRandom(seed: number): () => number {
   }
 }
 
-/** Nearest rank; null of nothing. */
+/** Uses the nearest rank. Returns null if there are no values. */
 export function percentile(values: readonly number[], share: number): number | null {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? null
@@ -70,7 +70,7 @@ export function tableRow(round: string, outcomes: readonly Outcome[]): string[] 
   ]
 }
 
-/** Right-aligned under the columns, which are at least so wide that a run's rows line up as they come. */
+/** Aligns cells to the right. Columns have a least width, so that rows line up although they are printed one by one. */
 export function tableLine(cells: readonly string[]): string {
   return cells.map((cell, index) => cell.padStart(Math.max(columns[index]?.length ?? 0, 9))).join('  ')
 }

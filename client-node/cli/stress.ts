@@ -1,4 +1,4 @@
-// Runs many clients at once against one server and checks every byte they get. Owns its temporary files; plans nothing.
+// Runs many clients at once against one server and checks every byte that they get. Owns its temporary files.
 import { randomInt } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -22,10 +22,10 @@ interface Checksum {
   sizeBytes: number
 }
 
-/** By URL; null if the source could not be had directly. */
+/** The checksum of each URL's source; null if it could not be fetched directly. */
 type Sources = ReadonlyMap<string, Checksum | null>
 
-/** Something that a server must never do; it ends the run. */
+/** The server sent a wrong byte, which it must never do. This ends the run. */
 class WrongByteError extends Error {
   override readonly name = 'WrongByteError'
 }
@@ -34,14 +34,14 @@ const GIVE_UP_AFTER_MS = 60_000
 const SOURCE_TIMEOUT_MS = 60_000
 const SOURCES_AT_ONCE = 8
 
-/** Resolves to the exit code: 0 all is well, 3 some archives could not be had; throws at the first wrong byte. */
+/** Resolves to the exit code: 0 if all is well, 3 if some clients got no archive. Throws at the first wrong byte. */
 export async function runStress(command: StressCommand, { stdin, stdout, signal }: Terminal): Promise<number> {
   const list = await readEntries(command, stdin, signal)
   const seed = command.seed ?? randomInt(1, 2 ** 32)
   const rounds = planRounds(list, command, seed)
   const sources = await fetchSources(rounds.flat(), signal)
   const reachable = sources.values().filter((source) => source !== null)
-  await writeLine(stdout, `seed ${seed}; ${[...reachable].length} of ${sources.size} sources can be compared with`)
+  await writeLine(stdout, `seed ${seed}; ${[...reachable].length} of ${sources.size} sources can be compared`)
   await writeLine(stdout, tableLine(columns))
 
   await using temp = await createTempDirectory()
@@ -69,7 +69,7 @@ async function readEntries({ server, input }: StressCommand, stdin: Terminal['st
   return list
 }
 
-/** The first wrong byte ends all others of its round. */
+/** The first wrong byte ends all other visits of its round. */
 async function runRound(server: string, visits: Visit[], sources: Sources, directory: string, signal: AbortSignal) {
   const ending = new AbortController()
   const scope = AbortSignal.any([signal, ending.signal])
@@ -150,7 +150,7 @@ async function runVisit(server: string, visit: Visit, sources: Sources, path: st
   }
 }
 
-/** Entries stand in the order of the manifest, so the n-th sealed one is the n-th that did not fail. */
+/** Entries are in the order of the manifest, so the n-th sealed entry is the n-th that did not fail. */
 function compare(wanted: readonly EntryInput[], sealed: readonly DirectoryEntry[], sources: Sources): void {
   if (wanted.length !== sealed.length) {
     throw new WrongByteError(`${sealed.length} entries in the archive, and ${wanted.length} that did not fail`)
@@ -160,8 +160,8 @@ function compare(wanted: readonly EntryInput[], sealed: readonly DirectoryEntry[
     const source = sources.get(url)
     const found = sealed[index]!
     if (!source || (found.crc32 === source.crc32 && found.sizeBytes === source.sizeBytes)) continue
-    const told = (it: Checksum) => `${it.sizeBytes} bytes with checksum ${it.crc32.toString(16)}`
-    throw new WrongByteError(`"${found.name}" of ${url} has ${told(found)}, its source has ${told(source)}`)
+    const reported = (it: Checksum) => `${it.sizeBytes} bytes with checksum ${it.crc32.toString(16)}`
+    throw new WrongByteError(`"${found.name}" of ${url} has ${reported(found)}, its source has ${reported(source)}`)
   }
 }
 
@@ -171,13 +171,13 @@ async function compareFiles(a: string, b: string, etagOfA: string | null, etagOf
   if (!same || etagOfA !== etagOfB) throw new WrongByteError('the same key sent twice gave two different archives')
 }
 
-/** Each distinct URL once, straight from its origin. */
+/** Fetches each distinct URL once, directly from its origin. */
 async function fetchSources(visits: readonly Visit[], signal: AbortSignal): Promise<Sources> {
   const urls = new Set(visits.flatMap(({ entries }) => entries.map(urlOf)))
   const sources = new Map<string, Checksum | null>()
   const waiting = urls.values()
   const fetchSome = async () => {
-    // One iterator for all of them: each takes what none has taken.
+    // All loops share one iterator, so each takes a URL that no other has taken.
     for (const url of waiting) sources.set(url, await fetchSource(url, signal))
   }
   await Promise.all(Array.from({ length: SOURCES_AT_ONCE }, fetchSome))

@@ -7,8 +7,8 @@ export class TarStructureError extends Error {
 }
 
 /**
- * Resolves to exactly `length` bytes from `offset`, or to fewer at the end of the file. An offset never lies before the
- * end of the bytes read last, so that a stream can be read too.
+ * Resolves to exactly `length` bytes from `offset`, or to fewer at the end of the file. Offsets never go back to bytes
+ * that were read before, so that a stream can be read too.
  */
 type ReadBytes = (offset: number, length: number) => Promise<Uint8Array>
 

@@ -117,9 +117,7 @@ export async function* readDirectory(read: ReadBytes, sizeBytes: number): AsyncG
     return at + length <= chunkAt + chunk.length
   }
 
-  /**
-   * Length of the header at `at`; null if more of the directory must be fetched first. Throws if no header fits there.
-   */
+  /** Length of the header at `at`; null if more of the directory must be fetched first. Throws if none fits there. */
   function headerBytes(): number | null {
     if (!isThere(CENTRAL_HEADER_BYTES)) return null
     const from = at - chunkAt
@@ -199,9 +197,7 @@ async function findDirectory(read: ReadBytes, sizeBytes: number): Promise<Direct
   return { entries, offset, end }
 }
 
-/**
- * Reads the records of 4.3.14 and 4.3.15. If a classic field is not all ones, both records must have the same value.
- */
+/** Reads the records of 4.3.14 and 4.3.15. A classic field that is not all ones must have the same value in both. */
 async function readZip64End(
   read: ReadBytes,
   zip64At: number,

@@ -1,5 +1,4 @@
-// Serves the built page from memory, under a strict policy. It is small, and a client that does not read it holds no
-// file.
+// Serves the built page from memory, as it is small, under a strict policy. A client that does not read holds no file.
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

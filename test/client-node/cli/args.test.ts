@@ -152,7 +152,7 @@ describe('a command line', () => {
     [['plan', URL_A, '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['plan', URL_A, '-o', 'out.zip'], "Unknown option '-o'"],
     [['echo'], 'the text is missing'],
-    [['info', 'now'], 'nothing is to be done with "now"'],
+    [['info', 'now'], 'unexpected argument "now"'],
     [['stress', '--clients', '0'], '--clients is a whole number from 1'],
     [['stress', '--rounds', '1.5'], '--rounds is a whole number'],
     [['stress', '--leave', '1.1'], '--leave is a fraction'],
