@@ -36,7 +36,7 @@ export function openEnvelope(envelope: unknown): unknown {
   return json
 }
 
-const NOT_NATIVE = { [UNFIT]: 'meta: values are those of JSON, and need none' }
+const NOT_NATIVE = { [UNFIT]: 'meta: values must be plain JSON, which needs no meta' }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -98,7 +98,6 @@ export function screenMessages(client: ScreenedSocket, req: IncomingMessage, opt
   let unfinishedSinceMs: number | null = null
   /** The ids of the calls in the message that was decoded last. */
   let begun: unknown[] = []
-  /** The id to answer to if that message was refused. */
   let refusedId: string | number | null = null
 
   const mayGoOn = () => calls.size < CALLS_AT_A_TIME && client.bufferedAmount <= BACKLOG_BYTES
