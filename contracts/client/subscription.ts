@@ -71,7 +71,7 @@ export async function* subscribe(open: Open, options: SubscriptionOptions): Asyn
   }
 }
 
-/** Events that wait for their reader, in order. Of progress events that follow each other only the last is kept. */
+/** Events that wait for their reader, in order. If progress events follow each other, only the last is kept. */
 export class EventQueue {
   readonly #waiting: NumberedEvent[] = []
   #end: { readonly error: unknown } | null = null

@@ -7,7 +7,7 @@ export interface FrameMeter {
   readonly unfinishedBytes: number
   /** Bytes of whole messages and control frames that `take` was not yet called for. */
   readonly wholeBytes: number
-  /** Call it when a whole message or control frame with this payload has been handled. */
+  /** Call it when ws has emitted a whole message or control frame with a payload of this size. */
   take(payloadBytes: number): void
   /** Takes the next bytes of the connection. */
   feed(chunk: Uint8Array): void
