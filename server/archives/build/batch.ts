@@ -1,4 +1,4 @@
-// Decides what of an archive can be journalled now, and in which bytes and facts. No I/O.
+// Decides what the next write of an archive holds: the bytes for the log and the facts for the journal. No I/O.
 import type { ArchiveFormat } from '#contracts/archive.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Fact } from '../../ports/journal.ts'
@@ -8,25 +8,25 @@ import { LogBytes } from '../bytes/log-bytes.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 import { type Entry, inLog } from './entry.ts'
 import type { EntryTable, WholeEntry } from './entry-table.ts'
-import type { Sealer } from './sealer.ts'
+import type { BodyInLog, Sealer } from './sealer.ts'
 
-/** One write and one transaction take in at most this much. */
+/** Limits of one write and one transaction. They are checked before a body is added, so the last body may pass them. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
 const MAX_BATCH_FACTS = 1_000
-/** UTF-16 units of names: what it costs to clean them is some 40 ns each, and up to 300 for what is made to be dear. */
+/** Limit in UTF-16 units. Cleaning a name takes about 40 ns for each unit, and up to 300 ns for a malicious name. */
 const MAX_BATCH_NAMES = 128 * 1024
-/** Whole bodies wait this long in memory for their turn; then they are written, so that a crash does not lose them. */
+/** How long a whole body may wait in memory for its turn. Then it is written, so that a crash does not lose it. */
 const SPILL_AFTER_MS = 500
 
 export interface Batch {
   readonly facts: Fact[]
-  /** What the log grows by. To be released once this is over, well or badly. */
+  /** The bytes to append to the log. The caller releases them after the write, even if it failed. */
   readonly log: LogBytes
-  /** What the archive grows by once the batch is durable. */
+  /** The extents to add to the archive once the batch is durable. */
   readonly extents: GrowingExtent[]
-  /** Of the bodies in it, as they were received. */
+  /** Total size of its bodies as they were received, before any deflating. */
   bodyBytes: number
-  /** Length of the names given in it. */
+  /** Total length of the proposed names in it, in UTF-16 units. */
   nameLength: number
   sealedEntries: number
   failedEntries: number
@@ -34,13 +34,13 @@ export interface Batch {
 
 export type LogEnd = Pick<SpoolWriter, 'log' | 'logBytes'>
 
-/** Which of the bodies that wait in memory are written though their turn has not come. */
+/** Which bodies in memory are written before their turn. */
 export type Spill = 'none' | 'overdue' | 'all'
 
 export interface Batcher {
-  /** Every entry is sealed or failed, and in a batch. */
+  /** Whether every entry is sealed or failed, and was part of a batch. */
   readonly isDone: boolean
-  /** The batch will begin at the end of the log. There may be more than one batch takes. */
+  /** Makes the batch that is appended at `end`. If it is full, there may be more for another batch. */
   next(end: LogEnd, spill: Spill): Batch
 }
 
@@ -53,7 +53,7 @@ export interface BatcherOptions {
 }
 
 export function createBatcher({ entries, format, sealer, staging, clock }: BatcherOptions): Batcher {
-  /** First entry that is not sealed, and not failed and journalled. */
+  /** Index of the first entry that is neither sealed nor journalled as failed. */
   let head = 0
 
   function addSealable(batch: Batch, { log, logBytes }: LogEnd): void {
@@ -66,22 +66,21 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
         continue
       }
       if ((entry.state !== 'whole' && entry.state !== 'spooled') || isFull(batch)) return
-      const { sizeBytes, crc32 } = entry.state === 'whole' ? entry.body : entry.at
-      const { deflated } = entry.state === 'whole' ? entry : entry.at
-      const { modifiedMs, proposedName } = entry.facts
-      const body = { index: head, sizeBytes, crc32, deflated, modifiedMs, proposedName }
-      const at = entry.state === 'whole' ? null : entry.at
-      const placed = sealer.place(body, log, logBytes + batch.log.bytes, at, batch.log.allocate)
+      const header = { log, offset: logBytes + batch.log.bytes, allocate: batch.log.allocate }
+      const placed =
+        entry.state === 'whole'
+          ? sealer.placeInLog(bodyOf(head, entry), header)
+          : sealer.placeSpooled({ ...entry.at, ...entry.facts, index: head }, header)
       if (entry.state === 'whole') takeMemory(batch, entry)
       if (format === 'zip') for (const extent of placed.extents) appendExtent(batch.extents, extent)
-      batch.nameLength += proposedName.length
+      batch.nameLength += entry.facts.proposedName.length
       batch.facts.push(placed.fact)
       batch.sealedEntries++
       entries.seal(head)
     }
   }
 
-  /** Failures are told at once, and parts that are whole would survive a crash: neither waits for its turn. */
+  /** Adds what need not wait for its turn: failures, for the client to see, and whole parts, to survive a crash. */
   function addNews(batch: Batch): void {
     const hasRoom = () => !isFull(batch)
     for (const index of entries.takeNews(hasRoom)) {
@@ -99,7 +98,7 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
     batch.failedEntries++
   }
 
-  /** Bodies that have waited long for their turn go to the log where it stands, and become an extent later. */
+  /** Appends bodies that have waited for long to the log. They get their place in the archive when their turn comes. */
   function addSpills(batch: Batch, { log, logBytes }: LogEnd, spill: Spill): void {
     const since = spill === 'all' ? Infinity : clock.monotonicMs() - SPILL_AFTER_MS
     for (const index of entries.waiting()) {
@@ -139,6 +138,12 @@ export function createBatcher({ entries, format, sealer, staging, clock }: Batch
       return batch
     },
   }
+}
+
+function bodyOf(index: number, { body, deflated, facts }: WholeEntry): BodyInLog {
+  const { sizeBytes, crc32 } = body
+  const { modifiedMs, proposedName } = facts
+  return { index, sizeBytes, crc32, deflated, modifiedMs, proposedName }
 }
 
 function isFull({ log, facts, nameLength }: Batch): boolean {

@@ -1,4 +1,4 @@
-// What happens when all entries are in: the archive is closed in its format, and checked as a stranger would.
+// Closes an archive when all entries are in, and reads it back to check it, as a program that knows only the format would.
 import { createHash } from 'node:crypto'
 import { readDirectory } from '#contracts/formats/zip.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -27,15 +27,15 @@ export interface Sealing extends Closing {
   readonly failedEntries: number
   readonly clock: Clock
   readonly retentionMs: number
-  /** All bytes of the archive can be read now, though they are not checked. */
+  /** Called when all bytes of the archive can be read. They are not checked yet. */
   closed(): void
-  /** Resolves when nothing is on its way to the spool any more. */
+  /** Resolves when no other work on the spool is under way. */
   settled(): Promise<void>
 }
 
 type ArchiveSealedFact = Extract<Fact, { type: 'archive-sealed' }>
 
-/** Closes the archive, makes it outlive the machine and checks it. Returns what is to be journalled. */
+/** Closes, syncs and checks the archive. Returns the fact to journal. */
 export async function sealArchive(sealing: Sealing): Promise<ArchiveSealedFact> {
   const { record, writer, layout, clock, sealedEntries, failedEntries, retentionMs } = sealing
   await closeArchive(sealing)
@@ -57,7 +57,7 @@ export async function sealArchive(sealing: Sealing): Promise<ArchiveSealedFact> 
   }
 }
 
-/** Adds the report if there shall be one, then what makes an archive of the entries: a zip's directory, or a whole tar. */
+/** Adds the report if it was asked for. Then it writes the directory of a zip, or packs the whole tar. */
 export async function closeArchive(closing: Closing): Promise<void> {
   const { record, spool, writer, sealer, layout, signal } = closing
   if (record.report) await addReport(closing)
@@ -79,7 +79,10 @@ async function addReport({ record, journal, writer, sealer, layout }: Closing): 
     sizeBytes += piece.length
     checksum = crc32(piece, checksum)
   }
-  const { header, extents } = sealer.placeReport({ sizeBytes, crc32: checksum }, writer.log, writer.logBytes)
+  const { header, extents } = sealer.placeReport(
+    { sizeBytes, crc32: checksum },
+    { log: writer.log, offset: writer.logBytes },
+  )
   await writer.appendLog(header === null ? pieces : [header, ...pieces])
   if (header !== null) for (const extent of extents) layout.add(extent)
 }
@@ -87,7 +90,7 @@ async function addReport({ record, journal, writer, sealer, layout }: Closing): 
 const HASHED_AT_A_TIME_BYTES = 1024 * 1024
 
 /**
- * Reads a zip's directory or a tar's headers back, and the whole archive where its digest was asked for.
+ * Reads a zip's directory or a tar's headers back. If a digest was asked for, it reads the whole archive.
  * @returns the SHA-256 in hexadecimal, or null
  * @throws if the archive has other members than were placed
  */

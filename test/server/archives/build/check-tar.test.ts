@@ -28,8 +28,9 @@ async function closed(format: 'tar' | 'tar.gz') {
   for (const [index, body] of bodies.entries()) {
     const at = { file: LOG, offset: writer.logBytes }
     await writer.appendLog([body])
-    const { name, ...whole } = { ...wholeBody(index), name: `${index}.bin` }
-    sealer.place({ ...whole, sizeBytes: body.length, crc32: crc32(body), proposedName: name }, writer.log, 0, at)
+    const measured = { sizeBytes: body.length, crc32: crc32(body) }
+    const whole = { ...wholeBody(index), ...measured, ...at, proposedName: `${index}.bin` }
+    sealer.placeSpooled(whole, { log: writer.log, offset: 0 })
   }
   const layout = createLayout()
   const abort = new AbortController()
