@@ -1,18 +1,18 @@
-// Who is still there: counts watchers and downloads of an archive, and says when nobody has been there for too long.
+// Counts the watchers and downloads of each archive, and reports when nobody has attended an archive for too long.
 import type { ArchiveId } from '#contracts/archive.ts'
 
 export interface Attendance extends Disposable {
-  /** Somebody is there until the result is disposed. */
+  /** Counts one watcher or download, until the result is disposed. */
   attend(archiveId: ArchiveId): Disposable
-  /** Somebody was there just now; also starts the time for a new archive. */
+  /** Starts `abandonMs` anew if nobody attends the archive. A new archive needs this to be abandoned at all. */
   touch(archiveId: ArchiveId): void
-  /** Whether somebody is there. */
+  /** Whether somebody watches or downloads the archive now. */
   attended(archiveId: ArchiveId): boolean
 }
 
 export interface AttendanceOptions {
   abandonMs: number
-  /** Nobody has been there for `abandonMs`. */
+  /** Called when nobody has attended the archive for `abandonMs`. */
   abandoned(archiveId: ArchiveId): void
 }
 
@@ -26,7 +26,7 @@ export function createAttendance({ abandonMs, abandoned }: AttendanceOptions): A
 
   function startTimer(archiveId: ArchiveId, presence: Presence): void {
     if (presence.timer !== null) clearTimeout(presence.timer)
-    // Whoever leaves after the end is nobody's business any more.
+    // After this attendance is disposed, a watcher that leaves must not start a timer.
     if (presences.get(archiveId) !== presence) return
     presence.timer = setTimeout(() => {
       presences.delete(archiveId)
@@ -49,14 +49,12 @@ export function createAttendance({ abandonMs, abandoned }: AttendanceOptions): A
       presence.count++
       if (presence.timer !== null) clearTimeout(presence.timer)
       presence.timer = null
-      let there = true
-      return {
-        [Symbol.dispose]() {
-          if (!there) return
-          there = false
-          if (--presence.count === 0) startTimer(archiveId, presence)
-        },
-      }
+      // A stack runs this once, even if it is disposed again.
+      const stay = new DisposableStack()
+      stay.defer(() => {
+        if (--presence.count === 0) startTimer(archiveId, presence)
+      })
+      return stay
     },
     touch(archiveId) {
       const presence = presenceOf(archiveId)
