@@ -1,13 +1,13 @@
-// The moment in which what arrives together is gathered into one write: each write and each commit has a price of its own.
+// Waits a moment before each write, so that entries which arrive together share one write and one commit. Writes nothing.
 
 export interface BatchDelay {
-  /** Resolves in a later turn of the loop: as soon as it is enough, or after some milliseconds. */
+  /** Resolves in a later turn of the event loop, as soon as `isEnough` says so, or after `MAX_MS`. */
   wait(): Promise<void>
-  /** To be called when it may have become enough. */
+  /** The caller calls this when `isEnough` may have become true. */
   look(): void
 }
 
-/** Nobody notices so much; at full speed, it is what makes batches of hundreds of small entries. */
+/** Too short to notice, and long enough to gather hundreds of small entries at full speed. */
 const MAX_MS = 10
 
 export function createBatchDelay(isEnough: () => boolean): BatchDelay {

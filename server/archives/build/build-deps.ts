@@ -1,4 +1,4 @@
-// What a build is made with, for all builds of a client the same, and what it shows of itself.
+// The types of what a build needs from outside, and of the snapshot that it shows.
 import type { Progress } from '#contracts/events.ts'
 import type { Fetcher } from '../../fetch/fetcher.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -11,7 +11,7 @@ export interface BuildLimits {
   readonly maxArchiveBytes: number
   readonly archiveTimeoutMs: number
   readonly retentionMs: number
-  /** Of what became of an archive that was aborted. */
+  /** How long the outcome of an aborted archive is kept. */
   readonly abortedRetentionMs: number
 }
 
@@ -24,16 +24,17 @@ export interface BuildDeps {
   readonly clock: Clock
   readonly log: Log
   readonly limits: BuildLimits
-  /** Whose archive it is, by address: what clients share out is counted by it. */
+  /** Address of the client for which the archive is built. Shares are counted by it. */
   readonly client: string
 }
 
-/** Where the build stands, and the last fact that is reflected in it. */
+/** The progress of a build at one moment. */
 export interface Snapshot {
-  /** Of `news`. */
+  /** The version of `news` at that moment. */
   readonly version: number
+  /** The last fact that the progress reflects. */
   readonly seq: number
   readonly progress: Progress
-  /** The progress as JSON, to compare by. */
+  /** The progress as JSON, so that two snapshots are quick to compare. */
   readonly text: string
 }

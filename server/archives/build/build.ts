@@ -1,4 +1,4 @@
-// Builds one archive: the only writer of its log and its journal. Entries go in as they settle, facts and bytes come out.
+// Builds one archive. It is the only writer of the archive's log and journal, and turns settled entries into bytes and facts.
 import type { EntryInput } from '#contracts/archive.ts'
 import type { AbortCode } from '#contracts/failures.ts'
 import { describe } from '../../lib/log.ts'
@@ -20,28 +20,29 @@ import { ProgressReport } from './progress-report.ts'
 import { sealArchive } from './seal-archive.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
-/** How often progress is told at most, and how often waiting bodies and limits are looked at. */
+/** How often progress is reported at most, and how often limits and waiting bodies are checked. */
 const TICK_MS = 250
+/** A write of this size is not delayed, because it is large enough to be worth its price. */
 const GATHERED_BYTES = 1024 * 1024
 
 export class Build {
   readonly archiveId: string
   readonly record: ArchiveRecord
   readonly layout = createLayout()
-  /** The file that the archive is appended to. */
+  /** The spool file that the build appends to. */
   log = LOG
-  /** What the frontier has just moved by. */
+  /** The bytes that the frontier has just passed, while they are still in memory. */
   readonly recentWrites = createRecentWrites()
-  /** Passed when the frontier moves, and at the end. */
+  /** Notified when the frontier moves, and when the build ends. */
   readonly frontier = createWake()
   readonly entries: EntryTable
   readonly report: ProgressReport
-  /** Of the last fact in the journal. */
+  /** Number of the last fact in the journal. */
   lastSeq: number
-  /** Readers that began under another one must not go on. */
+  /** Changes when sealed bytes are lost. A reader that began under another generation must stop. */
   generation: number
   readonly #over = Promise.withResolvers<void>()
-  /** Settles when the build is over, however that came. */
+  /** Resolves when the build is over, whatever the outcome. */
   readonly ended = this.#over.promise
   outcome: 'sealed' | 'aborted' | 'stopped' | null = null
 
@@ -50,7 +51,7 @@ export class Build {
   #batcher: Batcher | null = null
   #intake: Intake | null = null
   readonly #work = createWake()
-  /** What is large, or the last there will be, need not wait for company. */
+  /** A large batch need not wait for more, and neither does the last one. */
   readonly #batchDelay = createBatchDelay(
     () => this.#ending !== null || !this.#intake?.isBusy || this.#intake.unwrittenBytes >= GATHERED_BYTES,
   )
@@ -70,32 +71,32 @@ export class Build {
     this.#sealer = createSealer(record)
   }
 
-  /** Ends the build without a result. Resolves when nothing is left of it: true if it was this call that ended it. */
+  /** Ends the build and removes its bytes. Resolves when it is over: true if this call ended it. */
   async abort(code: AbortCode): Promise<boolean> {
     const first = this.#end({ outcome: 'aborted', code })
     await this.ended
     return first && this.outcome === 'aborted'
   }
 
-  /** Stops where it stands; the next start of the process continues. */
+  /** Stops the build and keeps its bytes, so that a later build can continue. */
   async stop(): Promise<void> {
     this.#end({ outcome: 'stopped' })
     await this.ended
   }
 
-  /** False if it is over, or about to be. */
+  /** Asks the build to end. False if it is over already, or about to be. */
   #end(ending: Ending): boolean {
     if (this.outcome !== null || this.#ending !== null) return false
     this.#ending = ending
     this.#batchDelay.look()
     this.#endingSoon.abort()
     this.#work.notify()
-    // Nothing would ever end a build that still waits for its turn.
+    // A build that still waits for its turn is run here, because only `run` ends it.
     if (this.#startedMs === null) void this.run([])
     return true
   }
 
-  /** Resolves when the build is over, never rejects; only the first call counts. */
+  /** Resolves when the build is over, and never rejects. Only the first call starts anything. */
   async run(manifest: readonly EntryInput[]): Promise<void> {
     const { clock } = this.#deps
     if (this.#startedMs !== null) return this.ended
@@ -123,7 +124,7 @@ export class Build {
     this.report.news.notify()
   }
 
-  /** Opens the spool, and takes over what an earlier process left. */
+  /** Opens the spool and recovers what an earlier build left. */
   async #open(): Promise<SpoolWriter> {
     const { writer, sealer } = await openArchive({
       ...this.#deps,
@@ -141,7 +142,7 @@ export class Build {
     return writer
   }
 
-  /** What readers may have seen is lost: what comes has another ETag. */
+  /** Starts a new generation, because bytes are lost that readers may have seen. The archive gets another ETag. */
   async #rewind(): Promise<void> {
     this.generation++
     this.layout.clear()
@@ -171,7 +172,7 @@ export class Build {
     this.#batchDelay.look()
   }
 
-  /** Until every entry is settled and journalled, or an end was asked for. */
+  /** Writes batches until every entry is settled and journalled, or the build is asked to end. */
   async #takeIn(writer: SpoolWriter): Promise<void> {
     const batcher = this.#batcher!
     while (this.#ending === null) {
@@ -207,7 +208,7 @@ export class Build {
     this.lastSeq += facts.length
   }
 
-  /** Closes the archive, makes it outlive the machine, checks it, and says so. */
+  /** Closes the archive, syncs and checks it, and journals that it is sealed. */
   async #seal(writer: SpoolWriter): Promise<void> {
     const { sealedEntries, failedEntries } = this.entries
     if (sealedEntries === 0) return void this.#end({ outcome: 'aborted', code: 'NO_ENTRIES' })
@@ -220,7 +221,7 @@ export class Build {
       retentionMs: limits.retentionMs,
       signal: this.#endingSoon.signal,
       closed: () => this.frontier.notify(),
-      // The parts of entries that failed may still be on their way out.
+      // The removal of the parts of failed entries may still be under way.
       settled: async () => this.#intake?.close(false),
     })
     if (this.#ending !== null) return
@@ -229,7 +230,7 @@ export class Build {
     log.info('archive sealed', { archive: this.archiveId, bytes: layout.readableBytes, ...counts })
   }
 
-  /** Lets go of everything, each whatever became of the others, and does what the ending asks for. */
+  /** Releases everything and does what the ending asks for. Each step runs even if another one fails. */
   async #wind(writer: SpoolWriter | null): Promise<void> {
     const ending = this.outcome === null ? this.#ending : null
     const isStopped = ending?.outcome === 'stopped'
@@ -250,7 +251,7 @@ export class Build {
     this.report.follow(null)
   }
 
-  /** Before the process ends: whole bodies go to the spool, so that the next one need not fetch them. */
+  /** Writes whole bodies to the spool before the build stops, so that the next one need not fetch them. */
   async #checkpoint(writer: SpoolWriter): Promise<void> {
     for (let batch: Batch | undefined; ; await this.#commit(batch, writer)) {
       batch = this.#batcher?.next(writer, 'all')
@@ -262,7 +263,7 @@ export class Build {
     const { spool, clock, limits, log } = this.#deps
     const fact = { type: 'aborted', code, expiresAtMs: clock.wallMs() + limits.abortedRetentionMs } as const
     const remove = () => spool.remove(this.archiveId)
-    // Without that fact the archive shall go on from its bytes: only a full disk is a reason to remove them before it.
+    // Without the fact a later build continues from these bytes, so they are removed after it, unless the disk is full.
     await makingRoom(() => this.#append([fact]), remove)
     this.outcome = 'aborted'
     log.info('archive aborted', { archive: this.archiveId, code })

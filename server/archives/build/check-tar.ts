@@ -5,7 +5,7 @@ import { readForward, readTar } from '#contracts/formats/tar.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface TarCheck {
-  /** Fills the target from the archive's `offset` on; resolves to how much there was. */
+  /** Fills `target` with the archive's bytes from `offset` on. Resolves to the number of bytes. */
   fill(offset: number, target: Uint8Array): Promise<number>
   readonly sizeBytes: number
   readonly gzip: boolean
@@ -15,7 +15,7 @@ export interface TarCheck {
 
 const PIECE_BYTES = 256 * 1024
 
-/** @throws if the archive is no sound tar of exactly these members in this order; the reason of the signal once it aborts */
+/** @throws if the archive is not a sound tar of exactly these members in this order, or the signal's reason if it aborts */
 export async function checkTar(check: TarCheck): Promise<void> {
   if (!check.gzip) {
     return await compare(check, async (offset, length) => {
@@ -45,7 +45,7 @@ async function compare({ members, signal }: TarCheck, read: Parameters<typeof re
   if (count !== members.length) throw new Error(`${members.length} members placed, ${count} in the tar`)
 }
 
-/** To its end, as only there gzip tells its own checksum. Returning early leaves nothing running. */
+/** Inflates to the very end, because gzip has its checksum there. A caller that returns early leaves nothing running. */
 async function* inflated({ fill, sizeBytes, signal }: TarCheck): AsyncGenerator<Uint8Array, void> {
   const gunzip = createGunzip({ chunkSize: PIECE_BYTES, rejectGarbageAfterEnd: true })
   const pieces = async function* () {

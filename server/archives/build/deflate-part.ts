@@ -1,4 +1,4 @@
-// Deflates a body that lies in a part: into another part, which takes its place where that is smaller. Touches no journal.
+// Deflates the body in a part into another part, and keeps the smaller of the two. Touches no journal.
 import type { SpoolReader, SpoolWriter } from '../../ports/spool.ts'
 import type { Deflater, Turn } from '../../zip/deflate.ts'
 import type { SpooledBody } from './entry.ts'
@@ -12,14 +12,14 @@ export interface DeflatePartOptions {
   turn: Turn
 }
 
-/** So much of a body says if the rest is worth the time: encrypted and compressed bytes do not shrink anywhere. */
+/** How much of a body is deflated first, as a sample. Encrypted or compressed bytes do not shrink, so the rest is spared. */
 const SAMPLE_BYTES = 1024 * 1024
-/** Less than this much smaller, of a hundred: not worth it. */
+/** If the sample shrinks by less, deflating the rest is not worth its time. */
 const MIN_GAIN_PERCENT = 2
 
 /**
- * Resolves to where the body lies now; the part that is not needed any more is removed.
- * @throws if the turn's signal aborts; both parts may be there then
+ * Resolves to where the body lies now. The part that is not needed any more is removed.
+ * @throws if the turn's signal aborts; then both parts may be left
  */
 export async function deflatePart(
   raw: SpooledBody,

@@ -1,11 +1,11 @@
-// How a build ends before it is sealed, and which errors mean which end. Only what is known to be hopeless is an abort.
+// Maps errors to the way in which a build ends before it is sealed. An error aborts unless the archive can be continued.
 import type { AbortCode } from '#contracts/failures.ts'
 import { StaleSeqError } from '../../ports/journal.ts'
 import { NoSpaceError } from '../../ports/no-space.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 import { UnknownFactError } from './recover.ts'
 
-/** Of what is stopped nothing is deleted: it can be gone on with. `gaveWay`: journal and spool are somebody else's now. */
+/** A stopped build deletes nothing, so that another can continue. `gaveWay`: another builder owns journal and spool now. */
 export type Ending =
   | { readonly outcome: 'aborted'; readonly code: AbortCode }
   | { readonly outcome: 'stopped'; readonly gaveWay?: boolean }

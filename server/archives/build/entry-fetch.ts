@@ -1,4 +1,4 @@
-// One entry while it is fetched: takes its body in, and tells its host what became of it. One object for each entry under way.
+// One entry while it is fetched: receives its body and reports the outcome to its host. Each entry under way has one object.
 import type { BodySink } from '../../fetch/body-sink.ts'
 import type { EntryFetch, EntryRequest, FetchOutcome } from '../../fetch/fetcher.ts'
 import type { Received } from '../../fetch/range-resume.ts'
@@ -12,16 +12,16 @@ import type { StagingMemory } from '../bytes/staging-memory.ts'
 export interface EntryFetchHost {
   readonly spool: SpoolWriter
   readonly staging: StagingMemory
-  /** The spool failed. */
+  /** Called when the spool failed. */
   failed(error: unknown): void
-  /** A large body has grown, and could be gone on with from here. */
+  /** Called when a large body has grown. After a crash it can be continued from this checkpoint. */
   grown(entry: FetchingEntry, checkpoint: BodyCheckpoint): void
-  /** The body is void; another one may follow. */
+  /** Called when the body is not valid any more. Another one may follow. */
   dropped(body: StagedBody): void
   ended(entry: FetchingEntry, outcome: FetchOutcome): void
 }
 
-/** What an earlier process left of a body. */
+/** The part of a body that an earlier process left. */
 export interface Before {
   readonly part: PartWriter
   readonly fact: BegunFact
@@ -33,10 +33,10 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
   readonly url: URL
   readonly received: Received | null
   body: StagedBody | null
-  /** Of the body; null if it could not be gone on with. */
+  /** The ETag of the body. Null if it has none under which the body could be continued. */
   etag: string | null
   announcedBytes: number | null
-  /** Set once it is asked for. */
+  /** Null until the lane has taken the request. */
   fetch: EntryFetch | null = null
   readonly #host: EntryFetchHost
 

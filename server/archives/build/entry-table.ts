@@ -1,4 +1,4 @@
-// The entries of an archive while it is built: the one owner of where each of them stands, and of the totals.
+// Owns the state of each entry of an archive while it is built, and the totals. Does no I/O.
 import type { BegunFact, EntryFact, Fact } from '../../ports/journal.ts'
 import { type Entry, PENDING, SEALED, type SpooledBody, type WholeFacts } from './entry.ts'
 import type { FetchingEntry } from './entry-fetch.ts'
@@ -8,17 +8,17 @@ type FailedFact = Extract<Fact, { type: 'entry-failed' }>
 export type WholeEntry = Extract<Entry, { state: 'whole' }>
 
 /**
- * pending -> fetching -> whole -> (spooled) -> sealed, or failed. Each method is one transition and throws if the entry
- * stands somewhere else. A body that is received into a part goes from fetching to spooled.
+ * pending -> fetching -> whole -> (spooled) -> sealed, or failed. Each method is one transition, and throws if the entry is in
+ * another state. A body that is received into a part goes from fetching to spooled.
  */
 export class EntryTable {
   readonly #entries: Entry[]
   readonly #changed: () => void
-  /** Whole bodies in memory, in the order they came. */
+  /** Entries with a whole body in memory, in the order they became whole. */
   readonly #waiting = new Set<number>()
-  /** Failed, or whole in a part: to be journalled although their turn has not come. */
+  /** Entries to journal before their turn: those that failed, or whose part is whole. */
   readonly #news = new Set<number>()
-  /** What large bodies have grown to, by index. */
+  /** The latest checkpoints of large bodies, by index. */
   readonly #growing = new Map<number, BegunFact>()
   #wholeBytes = 0
   #sealedEntries = 0
@@ -38,28 +38,28 @@ export class EntryTable {
     return this.#entries[index] ?? PENDING
   }
 
-  /** Of all bodies that are whole: in memory, in the spool or sealed. */
+  /** Total size of all whole bodies: in memory, in the spool or sealed. */
   get wholeBytes(): number {
     return this.#wholeBytes
   }
 
-  /** Journalled as sealed. */
+  /** Number of entries that are journalled as sealed. */
   get sealedEntries(): number {
     return this.#sealedEntries
   }
 
-  /** Journalled as failed. */
+  /** Number of entries that are journalled as failed. */
   get failedEntries(): number {
     return this.#failedEntries
   }
 
-  // What becomes of an entry.
+  // The transitions of an entry.
 
   begin(entry: FetchingEntry): void {
     this.#move(entry.index, ['pending', 'begun'], entry)
   }
 
-  /** A body could be gone on with from here after a crash. Ignored once the entry is settled. */
+  /** Notes a checkpoint from which the body can be continued after a crash. Ignored if the entry is settled. */
   grow(fact: BegunFact): void {
     const { state } = this.at(fact.index)
     if (state !== 'fetching' && state !== 'begun' && state !== 'pending') return
@@ -67,7 +67,7 @@ export class EntryTable {
     this.#changed()
   }
 
-  /** Its body is whole and waits in memory. */
+  /** The body is whole and waits in memory. */
   hold(index: number, whole: Omit<WholeEntry, 'state'>): void {
     this.#move(index, ['fetching'], { state: 'whole', ...whole })
     this.#wholeBytes += whole.body.sizeBytes
@@ -75,7 +75,7 @@ export class EntryTable {
     this.#settled(index)
   }
 
-  /** Its body is whole and lies in a part. */
+  /** The body is whole and lies in a part. */
   store(index: number, at: SpooledBody, facts: WholeFacts): void {
     this.#move(index, ['fetching'], { state: 'spooled', at, facts, journalled: false })
     this.#wholeBytes += at.sizeBytes
@@ -89,34 +89,34 @@ export class EntryTable {
     this.#settled(fact.index)
   }
 
-  /** Its body leaves memory for the spool before its turn, in the batch that is being made. */
+  /** The batch that is being made writes the body to the spool before its turn. */
   spill(index: number, at: SpooledBody): void {
     const { facts } = this.#expect(index, ['whole']) as WholeEntry
     this.#waiting.delete(index)
     this.#entries[index] = { state: 'spooled', at, facts, journalled: true }
   }
 
-  /** It takes its place in the archive, in the batch that is being made. */
+  /** The batch that is being made gives the entry its place in the archive. */
   seal(index: number): void {
     this.#waiting.delete(index)
     this.#move(index, ['whole', 'spooled'], SEALED)
   }
 
-  /** It has to be fetched again: what there was of its body is lost or given up. */
+  /** The entry has to be fetched again, because its body is lost or was given up. */
   reset(index: number): void {
     const before = this.at(index)
     this.#move(index, ['fetching', 'begun', 'spooled'], PENDING)
     if (before.state === 'spooled') this.#wholeBytes -= before.at.sizeBytes
   }
 
-  // What goes into the journal.
+  // What the journal has to be given.
 
-  /** Whole bodies are waiting in memory. */
+  /** Whether whole bodies wait in memory. */
   get hasWaiting(): boolean {
     return this.#waiting.size > 0
   }
 
-  /** By index, in the order they came. */
+  /** Indices of entries whose whole body waits in memory, in the order they became whole. */
   waiting(): Iterable<number> {
     return this.#waiting
   }
@@ -125,7 +125,7 @@ export class EntryTable {
     return this.#news.size > 0
   }
 
-  /** Entries to journal before their turn, as long as there is room for more of them. */
+  /** Takes entries that are journalled before their turn, as long as there is room for more. */
   *takeNews(hasRoom: () => boolean): Generator<number, void> {
     for (const index of this.#news) {
       if (!hasRoom()) return
@@ -134,6 +134,7 @@ export class EntryTable {
     }
   }
 
+  /** Takes checkpoints of bodies under way, as long as there is room for more. */
   *takeGrown(hasRoom: () => boolean): Generator<BegunFact, void> {
     for (const [index, fact] of this.#growing) {
       if (!hasRoom()) return
@@ -142,14 +143,14 @@ export class EntryTable {
     }
   }
 
-  /** True the first time: from then on it counts as journalled. */
+  /** Marks the entry as journalled. True if it was not marked before. */
   journal(entry: Extract<Entry, { journalled: boolean }>): boolean {
     if (entry.journalled) return false
     entry.journalled = true
     return true
   }
 
-  /** A batch with so many entries is in the journal. */
+  /** Counts a batch that is in the journal now. */
   committed({
     sealedEntries,
     failedEntries,
@@ -161,7 +162,7 @@ export class EntryTable {
     this.#failedEntries += failedEntries
   }
 
-  /** Gives the memory of all that waits back, when nothing will be written any more. */
+  /** Releases the memory of all waiting bodies, when nothing will be written any more. */
   releaseMemory(): void {
     for (const index of this.#waiting) {
       const entry = this.at(index)
@@ -170,9 +171,9 @@ export class EntryTable {
     this.#waiting.clear()
   }
 
-  // What an earlier process left.
+  // Recovery of what an earlier process left.
 
-  /** The journal says so; the later fact about an entry replaces the earlier one. */
+  /** Sets the entry to what the fact says. A later fact about the same entry replaces an earlier one. */
   restore(fact: EntryFact): void {
     const before = this.at(fact.index)
     if (before.state === 'spooled') this.#wholeBytes -= before.at.sizeBytes
@@ -182,7 +183,7 @@ export class EntryTable {
     if (fact.type === 'entry-failed') this.#failedEntries++
   }
 
-  /** Sealed bytes were lost: all but the failures begins anew. */
+  /** Makes all entries pending except those that failed, because sealed bytes were lost. */
   rewind(): void {
     for (const [index, { state }] of this.#entries.entries()) if (state !== 'failed') this.#entries[index] = PENDING
     this.#wholeBytes = 0

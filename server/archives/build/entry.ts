@@ -1,9 +1,9 @@
-// One entry while its archive is built: where it stands, and where its body is.
+// The states of one entry while its archive is built, and where its body lies in each of them.
 import type { BegunFact, Fact, Measured, WholeBody } from '../../ports/journal.ts'
 import type { StagedBody } from '../bytes/staged-body.ts'
 import type { FetchingEntry } from './entry-fetch.ts'
 
-/** What a whole body is archived with. */
+/** Name and date with which a whole body is archived. */
 export interface WholeFacts {
   readonly proposedName: string
   readonly modifiedMs: number | null
@@ -11,10 +11,10 @@ export interface WholeFacts {
 
 export type Entry =
   | { readonly state: 'pending' }
-  /** Of an earlier process, to be gone on with. */
+  /** An earlier process received a part of the body, to be continued. */
   | { readonly state: 'begun'; readonly fact: BegunFact }
   | FetchingEntry
-  /** Received whole, waiting in memory. */
+  /** The body is whole and waits in memory. */
   | {
       readonly state: 'whole'
       readonly body: StagedBody
@@ -22,14 +22,14 @@ export type Entry =
       readonly sinceMs: number
       readonly facts: WholeFacts
     }
-  /** Received whole and written to the spool. `journalled`: a crash would not lose it. */
+  /** The body is whole and in the spool. If it is `journalled`, a crash does not lose it. */
   | { readonly state: 'spooled'; readonly at: SpooledBody; readonly facts: WholeFacts; journalled: boolean }
   | { readonly state: 'failed'; readonly fact: Extract<Fact, { type: 'entry-failed' }>; journalled: boolean }
   | { readonly state: 'sealed' }
 
 export type SpooledBody = Pick<WholeBody, 'file' | 'offset' | 'sizeBytes' | 'crc32' | 'deflated'>
 
-/** What of the body lies in memory or spool: it deflated, or as it is. */
+/** Size and CRC of the bytes in memory or spool, which are the body deflated or as it was received. */
 export function heldBytes({ sizeBytes, crc32, deflated }: Measured & { readonly deflated: Measured | null }): Measured {
   return deflated ?? { sizeBytes, crc32 }
 }
@@ -37,7 +37,7 @@ export function heldBytes({ sizeBytes, crc32, deflated }: Measured & { readonly 
 export const PENDING: Entry = { state: 'pending' }
 export const SEALED: Entry = { state: 'sealed' }
 
-/** A body that just went to the log at `offset`. */
+/** Where a body lies that is written to the log `file` at `offset`. */
 export function inLog(
   { body, deflated }: Extract<Entry, { state: 'whole' }>,
   file: string,

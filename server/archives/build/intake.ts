@@ -1,4 +1,4 @@
-// Brings an archive's entries in: starts fetches in manifest order and moves each entry from pending to whole or failed.
+// Fetches an archive's entries in manifest order, and moves each one from pending to whole or failed. Journals nothing.
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { ActiveEntry } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../../fetch/fetcher.ts'
@@ -17,44 +17,44 @@ import type { WholeFacts } from './entry.ts'
 import { type Before, type EntryFetchHost, FetchingEntry } from './entry-fetch.ts'
 import type { EntryTable } from './entry-table.ts'
 
-/** Fetches that are queued or under way at a time; the budget decides how many of them really run. */
+/** How many fetches are queued or under way at the same time. The budget decides how many of them really run. */
 const LOOKAHEAD = 256
-/** Whole bodies waiting in memory to be written: above this, no new fetch starts. */
+/** If whole bodies that wait to be written take more memory than this, no new fetch starts. */
 const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
 export interface IntakeOptions {
   record: ArchiveRecord
   client: string
   manifest: readonly EntryInput[]
-  /** One for each of the manifest; those that are pending are fetched. */
+  /** One entry for each of the manifest. Those that are pending or begun are fetched. */
   entries: EntryTable
   fetcher: Fetcher
   staging: StagingMemory
   deflater: Deflater
   spool: SpoolWriter
-  /** A reader of what is in the spool. */
+  /** Opens a reader of the archive's spool. */
   reader(): SpoolReader
   clock: Clock
   log: Log
-  /** The spool failed. */
+  /** Called when the spool failed. */
   failed(error: unknown): void
 }
 
 export interface Intake {
-  /** Some entries are under way, or will be. */
+  /** Whether any entry is queued or under way. */
   readonly isBusy: boolean
-  /** Of whole bodies that wait in memory. */
+  /** Total size of the whole bodies that wait in memory. */
   readonly unwrittenBytes: number
-  /** Bytes of the bodies under way. */
+  /** What was received of the bodies under way. */
   readonly receivedBytes: number
-  /** What the bodies under way come to, as far as known. */
+  /** Total size of the bodies under way, as far as it is known. */
   readonly expectedBytes: number
   active(max: number): ActiveEntry[]
-  /** Bytes of a whole body left memory: there may be room for more fetches. */
+  /** Reports that so many bytes of whole bodies were written. There may be room for more fetches then. */
   written(bytes: number): void
   /**
-   * Stops all fetches; resolves once nothing is under way. Of bodies that are not whole, those that a later process can go
-   * on with are kept and told as begun, if `keep` asks for that; all others are dropped.
+   * Stops all fetches, and resolves once nothing is under way. With `keep`, bodies that a later process can continue stay in
+   * their parts and are reported as begun. All other bodies that are not whole are discarded.
    */
   close(keep: boolean): Promise<void>
 }
@@ -93,7 +93,7 @@ export function createIntake(options: IntakeOptions): Intake {
     else start(index, url, null)
   }
 
-  /** Continues what an earlier process has begun. */
+  /** Continues a body that an earlier process has begun. */
   async function goOn(index: number, url: URL, fact: BegunFact): Promise<void> {
     const part = await spool.reopenPart(fact.file, fact.receivedBytes)
     if (closed) return part.close()
@@ -110,7 +110,7 @@ export function createIntake(options: IntakeOptions): Intake {
     spool,
     staging,
     failed: options.failed,
-    grown: tellBegun,
+    grown: reportBegun,
     dropped: drop,
     ended(entry, outcome) {
       const { index, url, body } = entry
@@ -121,7 +121,7 @@ export function createIntake(options: IntakeOptions): Intake {
     },
   }
 
-  function tellBegun({ index, etag, announcedBytes }: FetchingEntry, checkpoint: BodyCheckpoint): void {
+  function reportBegun({ index, etag, announcedBytes }: FetchingEntry, checkpoint: BodyCheckpoint): void {
     if (etag !== null) entries.grow({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
   }
 
@@ -177,7 +177,7 @@ export function createIntake(options: IntakeOptions): Intake {
   async function keepBody(entry: FetchingEntry, body: StagedBody): Promise<void> {
     const checkpoint = await body.keep()
     if (checkpoint === null) await body.discard()
-    else tellBegun(entry, checkpoint)
+    else reportBegun(entry, checkpoint)
   }
 
   function drop(body: StagedBody | null): void {
@@ -201,7 +201,7 @@ export function createIntake(options: IntakeOptions): Intake {
       const entry = entries.at(index)
       if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
       const { attempt, receivedBytes, sizeBytes } = entry.fetch
-      // Between its last byte and its being whole, only the body itself knows its size.
+      // Between the last byte and the whole body, only the body itself knows how much was received.
       yield { index, attempt, sizeBytes, receivedBytes: Math.max(receivedBytes, entry.body?.sizeBytes ?? 0) }
     }
   }
@@ -244,10 +244,10 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 }
 
-/** Of the longest form of a date, and some room for how others write it. */
+/** Longer than any usual form of a date. A limit bounds the time that parsing takes. */
 const MAX_DATE_LENGTH = 64
 
-/** HTTP-date, RFC 9110 section 5.6.7; null if it is none. */
+/** Parses an HTTP-date (RFC 9110 section 5.6.7). Null if the text is not a date. */
 function parseHttpDate(text: string | null): number | null {
   const ms = text === null || text.length > MAX_DATE_LENGTH ? Number.NaN : Date.parse(text)
   return Number.isNaN(ms) ? null : ms

@@ -1,7 +1,7 @@
-// What counts of an entry is the latest fact about it.
+// Reads the latest fact about each entry, which is the one that counts.
 import type { EntryFact, Journal, Stored } from '../../ports/journal.ts'
 
-/** By index, of the entries from `from` up to, but without, `to`. */
+/** The latest facts by index, for the entries from `from` up to but excluding `to`. */
 export async function latestFacts(
   journal: Pick<Journal, 'entryFacts'>,
   archiveId: string,

@@ -1,4 +1,4 @@
-// Takes an archive over from whoever built it before: its files, and its entries as far as their bytes are sound.
+// Opens an archive for its builder: takes its files over, and recovers the entries whose bytes are still sound.
 import type { Log } from '../../lib/log.ts'
 import { type ArchiveRecord, StaleSeqError } from '../../ports/journal.ts'
 import type { Keep, SpoolWriter } from '../../ports/spool.ts'
@@ -8,23 +8,23 @@ import type { BuildJournal, BuildSpool } from './patience.ts'
 import { recoverEntries, verifySealed, verifyStaged } from './recover.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 
-/** What the builder gives, and what it is told on the way. */
+/** What the builder provides, with the callbacks that report progress to it. */
 export interface Opening {
   readonly record: ArchiveRecord
-  /** Where the journal stands, as the builder believes. */
+  /** Number of the last fact, as far as the builder knows. */
   lastSeq(): number
   readonly layout: Layout
   readonly journal: BuildJournal
   readonly spool: BuildSpool
   readonly log: Log
   readonly signal: AbortSignal
-  /** All pending; filled with what is recovered. */
+  /** All entries are pending at first, and are set to what is recovered. */
   readonly entries: EntryTable
-  /** The entries are as the journal has them; not a byte of them has been looked at. */
+  /** Called when the entries are as the journal has them. Their bytes are not checked yet. */
   recovered(): void
-  /** More of the layout is checked. */
+  /** Called when more of the layout is checked. */
   progressed(): void
-  /** What readers may have seen is lost. Resolves once the journal says so, and the layout is empty. */
+  /** Called when bytes are lost that readers may have seen. Resolves once that is journalled and the layout is empty. */
   rewind(): Promise<void>
 }
 
@@ -33,7 +33,7 @@ export interface Opened {
   readonly sealer: Sealer
 }
 
-/** Of an archive that has nothing yet, or whose bytes were lost. */
+/** Keeps no file: the archive has no bytes yet, or lost them. */
 const NOTHING: Keep = new Map()
 
 export async function openArchive(opening: Opening): Promise<Opened> {
@@ -60,7 +60,7 @@ export async function openArchive(opening: Opening): Promise<Opened> {
   return { writer, sealer }
 }
 
-/** Everything but the failures begins anew. */
+/** Starts again with everything except the failures. */
 async function rewind(opening: Opening): Promise<Opened> {
   opening.log.warn('sealed bytes were lost; fetching again', { archive: opening.record.archiveId })
   await opening.rewind()
@@ -74,12 +74,13 @@ async function openEmpty(opening: Opening): Promise<Opened> {
   return { writer, sealer: createSealer(opening.record) }
 }
 
-/** The archive's files as one's own: whoever has gone on with it meanwhile is not harmed. */
+/** Discards left-overs only after the journal shows that no other builder has continued the archive meanwhile. */
 async function openWriter({ journal, spool, record, lastSeq }: Opening, keep: Keep): Promise<SpoolWriter> {
   const writer = await spool.writer(record.archiveId, keep)
   try {
     const found = await journal.get(record.archiveId)
-    if (found?.lastSeq !== lastSeq() || found.swept) throw new StaleSeqError('another builder has gone on')
+    if (found?.lastSeq !== lastSeq() || found.swept)
+      throw new StaleSeqError('another builder has continued the archive')
     await writer.discardRest()
     return writer
   } catch (error) {

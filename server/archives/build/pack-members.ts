@@ -1,4 +1,4 @@
-// Packs an archive's sealed bodies into one part of its spool, for the formats that archiver writes.
+// Packs an archive's sealed bodies into one part of its spool, for tar and tar.gz.
 import { Readable } from 'node:stream'
 import type { Extent } from '../../ports/journal.ts'
 import type { SpoolReader, SpoolWriter } from '../../ports/spool.ts'
@@ -7,7 +7,7 @@ import type { Sealer } from './sealer.ts'
 
 const READ_BYTES = 256 * 1024
 
-/** Takes over the reader. @returns where the packed archive lies */
+/** Closes the reader at the end. @returns where the packed archive lies */
 export async function packMembers(
   reader: SpoolReader,
   writer: SpoolWriter,
@@ -30,7 +30,7 @@ export async function packMembers(
   return { file: part.file, offset: 0, length }
 }
 
-/** A range of a spool file, a piece at a time; each has memory of its own. */
+/** Reads a range of a spool file piece by piece. Each piece has its own memory. */
 export async function* piecesOf(reader: SpoolReader, file: string, offset: number, sizeBytes: number) {
   for (let done = 0; done < sizeBytes; ) {
     const target = Buffer.allocUnsafe(Math.min(READ_BYTES, sizeBytes - done))

@@ -1,4 +1,4 @@
-// Has a build wait while journal or spool cannot: it tries again for a while, and what it was doing goes on if that helps.
+// Lets a build wait while journal or spool is unavailable: each call is tried again for a while. Other errors pass at once.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../lib/clock.ts'
 import { describe, type Log } from '../../lib/log.ts'
@@ -6,19 +6,19 @@ import type { Journal } from '../../ports/journal.ts'
 import type { PartWriter, Spool, SpoolReader, SpoolWriter } from '../../ports/spool.ts'
 import { UnavailableError } from '../../ports/unavailable.ts'
 
-/** After so long it is no hiccup: the build stops where it stands, and is begun again later. */
+/** An outage of this length is not a hiccup any more, so the build stops and is continued later. */
 const PATIENCE_MS = 60_000
 const FIRST_WAIT_MS = 200
 const MAX_WAIT_MS = 5_000
 
-/** Does the work, again and again while it ends as an `UnavailableError`. */
+/** Does the work, and tries it again as long as it fails with an `UnavailableError`. */
 type Persist = <T>(work: () => Promise<T>) => Promise<T>
 
 interface PersistOptions {
   clock: Clock
-  /** Nothing is waited for any more once it aborts. */
+  /** Ends all waiting when it aborts. */
   signal: AbortSignal
-  /** The first of a row of failures. */
+  /** Called with the first failure of each call. */
   waiting(error: UnavailableError): void
 }
 
@@ -39,7 +39,7 @@ function createPersist({ clock, signal, waiting }: PersistOptions): Persist {
   }
 }
 
-/** Doubling, with jitter: all builds wait for the same disk, and shall not come back to it at once. */
+/** Doubles with each attempt. Jitter keeps builds that wait for the same disk from coming back at the same moment. */
 function waitMs(attempt: number): number {
   return Math.min(FIRST_WAIT_MS * 2 ** attempt, MAX_WAIT_MS) * (0.5 + Math.random() / 2)
 }
@@ -51,7 +51,7 @@ interface Patients {
   readonly log: Log
 }
 
-/** The same, but journal and spool are asked again while they cannot answer, until `signal` aborts. */
+/** The same dependencies, but calls of journal and spool are tried again while they are unavailable, until `signal` aborts. */
 export function patient<D extends Patients>(deps: D, archiveId: string, signal: AbortSignal): D {
   const { journal, spool, clock, log } = deps
   const waiting = (error: unknown) => log.warn('build waits', { archive: archiveId, error: describe(error) })
@@ -59,7 +59,7 @@ export function patient<D extends Patients>(deps: D, archiveId: string, signal: 
   return { ...deps, journal: patientJournal(journal, persist), spool: patientSpool(spool, persist) }
 }
 
-/** What a build asks of its journal. */
+/** The part of the journal that a build uses. */
 export type BuildJournal = Pick<Journal, 'get' | 'manifest' | 'append' | 'facts' | 'entryFacts'>
 
 function patientJournal(journal: BuildJournal, persist: Persist): BuildJournal {
@@ -72,7 +72,7 @@ function patientJournal(journal: BuildJournal, persist: Persist): BuildJournal {
   }
 }
 
-/** What a build asks of its spool. */
+/** The part of the spool that a build uses. */
 export type BuildSpool = Pick<Spool, 'writer' | 'reader' | 'remove'>
 
 function patientSpool(spool: BuildSpool, persist: Persist): BuildSpool {
@@ -83,7 +83,7 @@ function patientSpool(spool: BuildSpool, persist: Persist): BuildSpool {
   }
 }
 
-/** A write that failed may be made again: it goes to the same place. */
+/** A write that failed can be tried again, because it goes to the same offset. */
 function patientWriter(writer: SpoolWriter, persist: Persist): SpoolWriter {
   return {
     log: writer.log,

@@ -1,4 +1,4 @@
-// How far a build is, as clients are told: the phase, what has come in, how fast, and when there is something new to say.
+// Makes the progress that clients see: phase, counts, bytes and speed. Decides when there is something new to report.
 import type { ActiveEntry, Progress } from '#contracts/events.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { Layout } from '../bytes/layout.ts'
@@ -6,27 +6,27 @@ import type { Snapshot } from './build-deps.ts'
 import type { EntryTable } from './entry-table.ts'
 import { createRate } from './rate.ts'
 
-/** What is being fetched just now. */
+/** The entries that are being fetched now. */
 export interface UnderWay {
   readonly receivedBytes: number
   readonly expectedBytes: number
   active(max: number): ActiveEntry[]
 }
 
-/** Most entries under way that a report names. */
+/** A report names at most so many entries under way, so that it stays small. */
 const MAX_ACTIVE = 32
 
 export class ProgressReport {
-  /** Passed when there is something new to tell, some times a second; at the end at once. */
+  /** Notified some times a second if there is news, and at once when the phase changes or the build ends. */
   readonly news = createWake()
-  /** Archives before it in the queue. */
+  /** How many archives are before this one in the queue. */
   queuePosition: number | null = 0
   readonly #entries: EntryTable
   readonly #layout: Layout
   readonly #rate = createRate()
   #phase: Progress['phase'] = 'queued'
   #underWay: UnderWay | null = null
-  /** Something has changed since the last tick. */
+  /** Whether something has changed since the last tick. */
   #dirty = true
   #snapshot: Snapshot | null = null
 
@@ -41,29 +41,29 @@ export class ProgressReport {
     this.news.notify()
   }
 
-  /** From now on these entries are under way. */
+  /** Sets where the entries under way are read from. */
   follow(underWay: UnderWay | null): void {
     this.#underWay = underWay
   }
 
-  /** To be told with the next tick. */
+  /** Notes a change, which the next tick reports. */
   changed(): void {
     this.#dirty = true
   }
 
-  /** Bytes of whole bodies, and of those under way. */
+  /** Bytes received so far, of whole bodies and of those under way. */
   get receivedBytes(): number {
     return this.#entries.wholeBytes + (this.#underWay?.receivedBytes ?? 0)
   }
 
-  /** To be called some times a second. */
+  /** The build calls this some times a second. */
   tick(nowMs: number): void {
     this.#rate.sample(nowMs, this.receivedBytes)
     if (this.#dirty || this.receivedBytes > this.#entries.wholeBytes) this.news.notify()
     this.#dirty = false
   }
 
-  /** The same object until there is news, however many ask. */
+  /** Returns the same object until there is news, so that many watchers share one snapshot. */
   snapshot(seq: number): Snapshot {
     const { version } = this.news
     const known = this.#snapshot

@@ -1,11 +1,11 @@
-// Bytes a second over the last few seconds. Fed with absolute counts; no clock of its own.
+// Measures bytes per second over the last few seconds, from total counts. Has no clock of its own.
 
 const WINDOW_MS = 3_000
 
 export interface Rate {
   sample(nowMs: number, bytes: number): void
   readonly bytesPerSecond: number
-  /** Kept for that. */
+  /** How many samples are kept, which must stay bounded. */
   readonly sampleCount: number
 }
 

@@ -1,4 +1,4 @@
-// Reads an archive's facts after a restart into the entries its builder goes on with. Trusts no byte it did not check.
+// Recovers the entries of an archive from its facts after a restart. Trusts no byte of the spool that it did not check.
 import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from '../../lib/crc32.ts'
 import type { Fact, SealedFact } from '../../ports/journal.ts'
@@ -11,23 +11,23 @@ import type { BuildJournal } from './patience.ts'
 import type { Sealer } from './sealer.ts'
 
 export interface Recovered {
-  /** In the order they were sealed, which is the manifest's. */
+  /** In the order of sealing, which is the order of the manifest. */
   readonly sealed: SealedFact[]
-  /** What the journal vouches for: the rest of the spool is left-overs. */
+  /** What the journal needs of each spool file. Everything else in the spool can be removed. */
   readonly keep: Keep
 }
 
 const PAGE = 2_000
 const SCRATCH_BYTES = 256 * 1024
-/** Readers are told of what is checked after so many entries. */
+/** After so many checked entries readers are notified and other work gets a turn. */
 const ENTRIES_A_TIME = 100
 
-/** The journal holds what only a later version understands: this one must not go on with the archive. */
+/** The journal holds a fact of a later version, so this version must not continue the archive. */
 export class UnknownFactError extends Error {
   override readonly name = 'UnknownFactError'
 }
 
-/** Fills the table with what the journal says; nothing is read from the spool yet. */
+/** Fills the table with what the journal says. Reads nothing from the spool. */
 export async function recoverEntries(
   journal: Pick<BuildJournal, 'facts'>,
   archiveId: string,
@@ -85,12 +85,12 @@ export interface Verification {
   readonly sealer: Sealer
   readonly layout: Layout
   readonly reader: SpoolReader
-  /** More of the layout is checked, and open to readers. */
+  /** Called when more of the layout is checked and can be read. */
   readonly progressed: () => void
   readonly signal: AbortSignal
 }
 
-/** Checks headers and bodies of what was sealed, and lays it out. False if a byte is not what it was. */
+/** Checks the headers and bodies of all sealed entries and adds them to the layout. False if any byte has changed. */
 export async function verifySealed(verification: Verification): Promise<boolean> {
   const { sealed, sealer, layout, reader, progressed, signal } = verification
   const scratch = Buffer.allocUnsafe(SCRATCH_BYTES)
@@ -103,18 +103,18 @@ export async function verifySealed(verification: Verification): Promise<boolean>
       if (bytes !== header.length || !found.equals(header)) return false
     }
     if (!(await bytesMatch(reader, fact, scratch))) return false
-    // Without headers there is no archive yet, only bodies to pack one from.
+    // A format without headers has no layout yet, only bodies that are packed at the end.
     if (header !== null) for (const extent of extents) layout.add(extent)
     if (count % ENTRIES_A_TIME > 0) continue
     progressed()
-    // Of bodies without bytes nothing is read, which would give others their turn.
+    // Empty bodies are checked without a read, so without this pause others would not get a turn.
     await breathe()
   }
   progressed()
   return true
 }
 
-/** Checks what waits for its turn, whole or begun; what is lost becomes pending again, and its part goes. */
+/** Checks the bodies that are whole or begun. If bytes of one are lost, its part is removed and it becomes pending again. */
 export async function verifyStaged(
   entries: EntryTable,
   reader: SpoolReader,
@@ -137,7 +137,7 @@ function begunBytes({ file, receivedBytes, crc32 }: Extract<Fact, { type: 'entry
   return { file, offset: 0, sizeBytes: receivedBytes, crc32, deflated: null }
 }
 
-/** 0 if the file is gone. What cannot be read for now is not gone. */
+/** Reads, or returns 0 if the file is gone. A file that is unavailable for now is not gone, so that error is thrown. */
 function readIfThere(reader: SpoolReader, file: string, offset: number, target: Uint8Array): Promise<number> {
   return reader.read(file, offset, target).catch((error) => {
     if (error instanceof UnavailableError) throw error
@@ -145,7 +145,7 @@ function readIfThere(reader: SpoolReader, file: string, offset: number, target: 
   })
 }
 
-/** Whether the spool still holds exactly these bytes. Reads in pieces into `scratch`. */
+/** Whether the spool still holds exactly these bytes. `scratch` is the memory for reading. */
 export async function bytesMatch(reader: SpoolReader, body: SpooledBody, scratch: Uint8Array): Promise<boolean> {
   const held = heldBytes(body)
   let crc = 0

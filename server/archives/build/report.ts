@@ -1,4 +1,4 @@
-// The report inside an archive: what became of each entry, as JSON, one line each. The same responses give the same bytes.
+// Makes the report inside an archive: JSON with a line for the outcome of each entry. The same responses give the same bytes.
 import { REPORT_NAME, urlOf } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
 import { parseSource, withoutQuery } from '../../fetch/source.ts'
@@ -8,7 +8,7 @@ import type { BuildJournal } from './patience.ts'
 
 const PAGE = 1_000
 
-/** The report's bytes, in pieces. Times, attempts and queries are left out: they differ from run to run, or are secret. */
+/** The report in pieces. It leaves out times and attempts, which differ from run to run, and queries, which may be secret. */
 export async function reportOf(journal: BuildJournal, { archiveId, name, format }: ArchiveRecord): Promise<Buffer[]> {
   const manifest = await journal.manifest(archiveId)
   const head = { report: REPORT_NAME, version: 1, archive: name, format, totalEntries: manifest.length }
@@ -18,7 +18,7 @@ export async function reportOf(journal: BuildJournal, { archiveId, name, format 
     const latest = await latestFacts(journal, archiveId, from, to)
     let lines = ''
     for (let index = from; index < to; index++) {
-      const line = JSON.stringify({ index, url: toldUrl(urlOf(manifest[index]!)), ...outcomeOf(latest.get(index)) })
+      const line = JSON.stringify({ index, url: reportedUrl(urlOf(manifest[index]!)), ...outcomeOf(latest.get(index)) })
       lines += index + 1 < manifest.length ? `${line},\n` : `${line}\n`
     }
     pieces.push(Buffer.from(lines))
@@ -27,8 +27,8 @@ export async function reportOf(journal: BuildJournal, { archiveId, name, format 
   return pieces
 }
 
-/** Null for what is no URL that could be fetched: it may hold a password or anything else. */
-function toldUrl(text: string): string | null {
+/** Null if the text is not a URL that could be fetched, because it may hold a password. */
+function reportedUrl(text: string): string | null {
   const url = parseSource(text)
   return url === null ? null : withoutQuery(url)
 }
