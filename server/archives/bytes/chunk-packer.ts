@@ -1,4 +1,4 @@
-// Gathers the small chunks of one body in memory of its own: what comes one after the other becomes one buffer.
+// Copies the small chunks of one body into blocks, so that chunks which follow each other become one buffer.
 import type { Lease } from '../../lib/blocks.ts'
 import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 
@@ -6,7 +6,7 @@ export class ChunkPacker {
   readonly #staging: StagingMemory
   #block: StagingBlock | null = null
   #usedBytes = 0
-  /** What was appended last, if it lies in this block. */
+  /** The buffer that was appended last, if it lies in this block. */
   #last: Buffer | null = null
   #lastStart = 0
 
@@ -14,7 +14,10 @@ export class ChunkPacker {
     this.#staging = staging
   }
 
-  /** Appends to `chunks`, and to `leases` what keeps the memory; `soonBytes` is what is to be expected, this chunk included. */
+  /**
+   * Appends the chunk to `chunks`, and the lease of any new block to `leases`.
+   * @param soonBytes how many bytes are expected soon, this chunk included
+   */
   pack(chunk: Buffer, soonBytes: number, chunks: Buffer[], leases: Lease[]): void {
     for (let from = 0; from < chunk.length; ) {
       if (this.#block === null || this.#usedBytes === this.#block.memory.length) {
@@ -24,7 +27,7 @@ export class ChunkPacker {
         this.#last = null
       }
       const { memory } = this.#block
-      // Not where a chunk that is not copied came after it.
+      // The last buffer cannot grow if a chunk that was not copied came after it.
       const grows = this.#last !== null && chunks.at(-1) === this.#last
       if (!grows) this.#lastStart = this.#usedBytes
       const bytes = chunk.copy(memory, this.#usedBytes, from)

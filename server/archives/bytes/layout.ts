@@ -1,20 +1,22 @@
-// Where the bytes of an archive lie: extents in archive order, up to the frontier. Knows no files, only their names.
+// Maps positions in an archive to spool files: extents in archive order, up to the frontier. Opens no file.
 import type { Extent } from '../../ports/journal.ts'
 
 export interface Layout {
   readonly extents: readonly Extent[]
-  /** End of the readable bytes: the sum of all extents. */
+  /** End of the readable bytes, which is the sum of all extents. */
   readonly readableBytes: number
   add(extent: Extent): void
-  /** What lies at `position`: file, offset there, and how many bytes follow in one piece. Null at the frontier. */
+  /** Returns the file and offset of `position`, and how many bytes follow in one piece. Null at the frontier. */
   locate(position: number): Extent | null
-  /** Forgets everything. */
   clear(): void
 }
 
 export type GrowingExtent = { -readonly [Key in keyof Extent]: Extent[Key] }
 
-/** What follows on in the same file makes the last extent longer: most archives come down to very few. True: it is a new one. */
+/**
+ * Appends an extent, or makes the last one longer if the new one follows it in the same file, which keeps their number small.
+ * @returns whether it is a new extent
+ */
 export function appendExtent(extents: GrowingExtent[], { file, offset, length }: Extent): boolean {
   if (length === 0) return false
   const last = extents.at(-1)
@@ -63,7 +65,7 @@ export function createLayout(initial: readonly Extent[] = []): Layout {
   return layout
 }
 
-/** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
+/** Fills `target` with the bytes from `position` on, up to the frontier. Resolves to the number of bytes. */
 export async function readLayout(
   layout: Layout,
   read: (file: string, offset: number, target: Uint8Array) => Promise<number> | number,

@@ -1,26 +1,26 @@
-// What one write appends to the log: headers and small bodies side by side in memory of its own, large ones where they lie.
+// Gathers the buffers of one write to the log. Headers and small bodies are copied into blocks, large bodies are not copied.
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
 import { WORTHWHILE_BYTES } from './recent-write.ts'
 import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 
-/** Blocks double: what is put side by side may be a few headers between large bodies, or a thousand small bodies. */
+/** Blocks double in size, because a write may hold a few headers between large bodies or a thousand small bodies. */
 const FIRST_BLOCK_BYTES = 4 * 1024
 const MAX_BLOCK_BYTES = 64 * 1024
 /**
- * Smaller bodies are copied: many small buffers cost more to write, and to hand on, than to copy. It is twice
- * WORTHWHILE_BYTES, because a body that is not copied adds two buffers (header and body), whose average must stay above it.
+ * Smaller bodies are copied, because writing and sending many small buffers costs more than copying them. The limit is twice
+ * WORTHWHILE_BYTES: a body that is not copied adds two buffers, header and body, and their average must stay above it.
  */
 const COPIED_BODY_BYTES = 2 * WORTHWHILE_BYTES
 
 export class LogBytes implements Lease {
   readonly #staging: StagingMemory
-  /** In order; all of it only after `close`. */
+  /** The buffers in order. They are complete only after `close`. */
   readonly buffers: Uint8Array[] = []
   bytes = 0
   readonly #leases: Lease[] = []
   #reservedBytes = 0
   #block: StagingBlock | null = null
-  /** Of the block: what is to become a buffer. */
+  /** The range of the block that becomes the next buffer. */
   #start = 0
   #end = 0
 
@@ -28,7 +28,7 @@ export class LogBytes implements Lease {
     this.#staging = staging
   }
 
-  /** Memory for what comes next, in one piece, to be filled at once. */
+  /** Returns memory for the next bytes, in one piece. The caller fills it before it does anything else. */
   readonly allocate = (bytes: number): Buffer => {
     if (this.#room < bytes) this.#turn(bytes)
     const start = this.#end
@@ -37,7 +37,7 @@ export class LogBytes implements Lease {
     return this.#block!.memory.subarray(start, this.#end)
   }
 
-  /** `over` is called once the memory of these buffers is not needed any more: perhaps at once. */
+  /** Calls `over` once the memory of these buffers is not needed any more. That is at once if they are copied. */
   append(buffers: readonly Uint8Array[], over: () => void): void {
     let bytes = 0
     for (const { length } of buffers) bytes += length
@@ -77,7 +77,7 @@ export class LogBytes implements Lease {
     if (lease !== null) this.#leases.push(lease)
   }
 
-  /** Ends what was put side by side so far. */
+  /** Makes one buffer of what was copied since the last one. */
   close(): void {
     if (this.#block === null || this.#start === this.#end) return
     this.buffers.push(this.#block.memory.subarray(this.#start, this.#end))

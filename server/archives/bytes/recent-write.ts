@@ -1,16 +1,16 @@
-// A write to the log that is in memory still, for the moment after it: whoever waits at the frontier is given it.
+// Keeps the last write to the log in memory for a moment, so that readers who wait at the frontier need not read the spool.
 import type { Lease } from '../../lib/blocks.ts'
 
-/** Kept by who made it, and by each that holds it or takes of it, until they release it. */
+/** Its memory is kept until its maker and everybody who holds or took some of it have released it. */
 export interface RecentWrite extends Lease {
-  /** What lies from `offset` of the log on, at most so many bytes; null if that is not in the piece. */
+  /** Returns the bytes from `offset` of the log on, at most `maxBytes`. Null if the write does not hold that offset. */
   take(offset: number, maxBytes: number): RecentBytes | null
   hold(): Lease
-  /** Taken is quicker than read. */
+  /** Whether sending its buffers is quicker than a read from the spool. */
   readonly isWorthwhile: boolean
 }
 
-/** The last piece, for one turn of the loop: by then who waits at the frontier has taken it, and all others read the log. */
+/** Offers the last write for one turn of the loop. By then the readers at the frontier have taken it; others read the log. */
 export interface RecentWrites {
   readonly current: RecentWrite | null
   offer(write: RecentWrite): void
@@ -34,18 +34,21 @@ export function createRecentWrites(): RecentWrites {
   }
 }
 
-/** In order, without a gap; they stay as they are until they are released. */
+/** Buffers in order and without a gap. They do not change until they are released. */
 export interface RecentBytes extends Lease {
   readonly buffers: readonly Uint8Array[]
   readonly bytes: number
-  /** Of the whole piece: all of it is kept until then. */
+  /** Size of the whole write, because all of it stays in memory until the release. */
   readonly heldBytes: number
 }
 
 /** Below this average size, one read from the spool is cheaper than many small socket writes. */
 export const WORTHWHILE_BYTES = 32 * 1024
 
-/** `buffers` lie from `begin` of the log on. `over` is called once nobody holds them any more. */
+/**
+ * @param begin where the buffers lie in the log
+ * @param over called once nobody holds the buffers any more
+ */
 export function createRecentWrite(begin: number, buffers: readonly Uint8Array[], over: () => void): RecentWrite {
   const heldBytes = buffers.reduce((sum, { length }) => sum + length, 0)
   let holds = 0

@@ -1,46 +1,46 @@
-// Holds bodies until they are whole: small ones in memory within one budget, all others in parts of the spool.
+// Holds a body until it is whole: in memory if it is small and the budget has room, otherwise in a part of the spool.
 import { type Lease, releaseAll } from '../../lib/blocks.ts'
 import { crc32 } from '../../lib/crc32.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
 import { ChunkPacker } from './chunk-packer.ts'
 import type { StagingMemory } from './staging-memory.ts'
 
-/** Bodies up to this may wait in memory; larger ones would crowd out many others. */
+/** Bodies up to this size may wait in memory. A larger one would take the room of many others. */
 export const SMALL_BODY_BYTES = 2 * 1024 * 1024
-/** A part's queue: above this the origin is paused until the disk has caught up. */
+/** If a part's queue is longer than this, the origin is paused until the disk has caught up. */
 const PART_QUEUE_BYTES = 1024 * 1024
 
 /**
- * A chunk is a view into a larger buffer and keeps all of it alive. It is copied if that would pin much more than it uses:
- * any chunk below 4 KiB, chunks without a lease that fill less than half of their buffer, and chunks with a lease of bodies
- * below 32 KiB. What is pinned is bounded: memory with leases by the pool it comes from, other memory by twice what the
- * staging budget and the queues of parts count.
+ * A chunk is a view into a larger buffer and keeps all of it alive. It is copied if it would keep much more than it uses. That
+ * is so for any chunk below 4 KiB, for a chunk without a lease that fills less than half of its buffer, and for a chunk with a
+ * lease if its body is below 32 KiB. Kept memory is bounded: if it has a lease, by the pool it comes from, otherwise by twice
+ * what the staging budget and the queues of parts count.
  */
 const COPIED_BODY_BYTES = 32 * 1024
 const COPIED_CHUNK_BYTES = 4 * 1024
-/** Memory taken at a time for the small chunks of a larger body. */
+/** How much memory is taken at a time for the small chunks of a larger body. */
 const COPIED_BLOCK_BYTES = 8 * 1024
 
 export interface StagedBodyOptions {
   readonly spool: SpoolWriter
   readonly staging: StagingMemory
-  /** The archive cannot go on. */
+  /** Called if the spool fails, so that the archive cannot continue. */
   spoolFailed(error: unknown): void
-  /** So much lies in the part now; called now and then while a large body grows. */
+  /** Called now and then while a large body grows, with what its part holds by then. */
   grown?(checkpoint: BodyCheckpoint): void
 }
 
 export interface BodyCheckpoint {
   readonly file: string
   readonly receivedBytes: number
-  /** Of these bytes. */
+  /** CRC of the received bytes. */
   readonly crc32: number
 }
 
-/** So much of a large body may have to be fetched again after a crash. */
+/** Bytes of a large body between two checkpoints. About this much of it may have to be fetched again after a crash. */
 const CHECKPOINT_BYTES = 16 * 1024 * 1024
 
-/** One body under way, used once. Either `memory` or `part` holds it. */
+/** One body under way. Either `memory` or `part` holds it. It is used once. */
 export class StagedBody {
   readonly #options: StagedBodyOptions
   sizeBytes = 0
@@ -48,34 +48,34 @@ export class StagedBody {
   memory: Buffer[] = []
   part: PartWriter | null = null
   readonly #announcedBytes: number
-  /** Of `memory`, later of what waits for the part; never of both. */
+  /** The leases of `memory`, or later of the queue for the part, but never of both. */
   #leases: Lease[] = []
   #packer: ChunkPacker | null = null
   #reservedBytes = 0
   #toPart = false
-  /** For the part; `queuedBytes` counts the batch being written too. */
+  /** Chunks that wait for the part. `queuedBytes` also counts the batch that is being written. */
   #queue: Buffer[] = []
   #queuedBytes = 0
   #writing: Promise<void> | null = null
   #broken = false
   #isDropped = false
   #resume: (() => void) | null = null
-  /** What the part holds. */
+  /** What the part holds by now. */
   #written: BodyCheckpoint | null = null
-  #toldBytes = 0
+  #reportedBytes = 0
 
-  /** `announcedBytes` is what the origin says its size is; null if it does not. */
+  /** `announcedBytes` is the size that the origin announced, or null if it announced none. */
   constructor(announcedBytes: number | null, options: StagedBodyOptions) {
     this.#options = options
     this.#announcedBytes = announcedBytes ?? 0
     if (announcedBytes !== null) this.#toPart = announcedBytes > SMALL_BODY_BYTES || !this.#reserve(announcedBytes)
   }
 
-  /** Goes on with a part that holds these bytes already. */
+  /** Continues a part that already holds these bytes. */
   static continued(part: PartWriter, written: BodyCheckpoint, options: StagedBodyOptions): StagedBody {
     const body = new StagedBody(Number.POSITIVE_INFINITY, options)
     body.part = part
-    body.sizeBytes = body.#toldBytes = written.receivedBytes
+    body.sizeBytes = body.#reportedBytes = written.receivedBytes
     body.crc32 = written.crc32
     body.#written = written
     return body
@@ -85,7 +85,10 @@ export class StagedBody {
     return this.#toPart
   }
 
-  /** Takes the lease over: it is released once the bytes are copied, in the part, or not wanted any more. */
+  /**
+   * Takes the lease over, and releases it once the bytes are copied, in the part, or not needed.
+   * @returns false if the origin has to pause until `whenReady` calls back
+   */
   write(chunk: Buffer, lease: Lease | null = null): boolean {
     if (this.#isDropped || this.#broken || chunk.length === 0) {
       lease?.release()
@@ -115,7 +118,7 @@ export class StagedBody {
     return Math.max(this.#announcedBytes, this.sizeBytes) < COPIED_BODY_BYTES
   }
 
-  /** How much memory to take: this chunk and what will likely follow. Without a Content-Length the body is assumed to double. */
+  /** Estimates this chunk and what follows it. A body without a Content-Length is assumed to double. */
   #expectedBytes(chunk: Buffer): number {
     const total = this.#announcedBytes > 0 ? this.#announcedBytes : 2 * this.sizeBytes - chunk.length
     const restBytes = total - this.sizeBytes + chunk.length
@@ -127,7 +130,7 @@ export class StagedBody {
     this.#queue = this.memory
     this.#queuedBytes = this.memory.reduce((sum, { length }) => sum + length, 0)
     this.memory = []
-    this.#giveBack()
+    this.#releaseReservation()
   }
 
   whenReady(resume: () => void): void {
@@ -135,16 +138,16 @@ export class StagedBody {
     else this.#resume = resume
   }
 
-  /** Resolves once everything written is in the part; at once for a body in memory. Rejects if the spool failed. */
+  /** Resolves once everything is in the part, or at once for a body in memory. Rejects if the spool failed. */
   async whole(): Promise<void> {
-    // An empty body that was announced as a part has none yet.
+    // An empty body that was meant for a part has written nothing, so its part must still be created.
     if (this.#toPart && this.part === null && !this.#broken) this.#startDrain()
     while (this.#writing !== null) await this.#writing
     if (this.#broken) throw new Error('the spool did not take the body')
     await this.part?.close()
   }
 
-  /** Stops here and keeps the part; answers what it holds, null for a body in memory or with nothing written. */
+  /** Stops and keeps the part. Resolves to what it holds, or null if nothing is in a part. */
   async keep(): Promise<BodyCheckpoint | null> {
     this.#resume = null
     while (this.#writing !== null) await this.#writing
@@ -153,18 +156,18 @@ export class StagedBody {
     return this.#written
   }
 
-  /** The same body in another form, of no more bytes: it stays within what was reserved. */
+  /** Replaces the body by its deflated form. That is not larger, so it stays within the reservation. */
   replaceMemory(bytes: Buffer): void {
     this.memory = [bytes]
     this.#releaseLeases()
   }
 
-  /** Once its bytes are elsewhere. */
+  /** Releases the memory, once the bytes are elsewhere or not needed. */
   releaseMemory(): void {
     this.memory = []
-    // Those of a body on its way to its part belong to the queue.
+    // If the body goes to a part, the leases belong to the queue.
     if (!this.#toPart) this.#releaseLeases()
-    this.#giveBack()
+    this.#releaseReservation()
   }
 
   async discard(): Promise<void> {
@@ -172,12 +175,12 @@ export class StagedBody {
     this.#resume = null
     this.releaseMemory()
     this.#dropQueue()
-    // The batch that is being written keeps its own leases until it is.
+    // The batch that is being written has its own leases, and releases them itself.
     while (this.#writing !== null) await this.#writing
     await this.part?.discard()
   }
 
-  #giveBack(): void {
+  #releaseReservation(): void {
     this.#options.staging.release(this.#reservedBytes)
     this.#reservedBytes = 0
   }
@@ -203,7 +206,7 @@ export class StagedBody {
   }
 
   #startDrain(): void {
-    // Noted as over in a turn of its own: a drain with nothing to do is over before it could be noted as begun.
+    // `finally` clears `#writing` in a later turn, because a drain with nothing to do ends before the assignment.
     this.#writing ??= this.#drain().finally(() => {
       this.#writing = null
       if (this.#queue.length > 0) this.#startDrain()
@@ -220,7 +223,7 @@ export class StagedBody {
         const after = { file: this.part.file, receivedBytes: this.sizeBytes, crc32: this.crc32 }
         this.#queue = []
         this.#leases = []
-        // Its memory goes with the batch: nothing more is copied into it.
+        // The packer's block belongs to the batch now, so nothing more may be copied into it.
         this.#packer = null
         try {
           await this.part.write(batch)
@@ -229,9 +232,9 @@ export class StagedBody {
         }
         this.#queuedBytes -= batchBytes
         this.#written = after
-        // Of one that is not wanted any more, nothing may be told: its entry has failed by now, or began anew.
-        if (!this.#isDropped && after.receivedBytes - this.#toldBytes >= CHECKPOINT_BYTES) {
-          this.#toldBytes = after.receivedBytes
+        // A dropped body must not be reported, because its entry has failed or was started again.
+        if (!this.#isDropped && after.receivedBytes - this.#reportedBytes >= CHECKPOINT_BYTES) {
+          this.#reportedBytes = after.receivedBytes
           this.#options.grown?.(after)
         }
         const resume = this.#resume

@@ -1,31 +1,31 @@
-// The memory of a process for bodies on their way to the log: how many bytes of them, and blocks that small ones are copied
-// into, first when they are received and then for the write.
+// Counts the memory of a process for bodies on their way to the log, and provides blocks for small bodies. A small body is
+// copied into a block when it is received, and into another one for the write.
 import { type Block, createBlockPool, type Lease } from '../../lib/blocks.ts'
 
-/** Large compared with the bodies that share it, so little is wasted at the end of each block. */
+/** A block is large compared with the bodies that share it, so little is wasted at its end. */
 const BLOCK_BYTES = 256 * 1024
 /**
- * One body that waits keeps the whole block it shares with others. So blocks have a limit of their own, beyond which small
- * bodies are copied into ordinary memory.
+ * A waiting body keeps the whole block that it shares with others. So blocks have their own limit. Beyond it small bodies are
+ * copied into ordinary memory.
  */
 const MAX_BLOCK_BYTES = 32 * 1024 * 1024
 
-/** Memory to copy into. It stays until the lease is released; without one, as long as anybody looks at it. */
+/** Memory to copy into. It is kept until the lease is released, or left to the garbage collector if there is no lease. */
 export interface StagingBlock {
   readonly memory: Buffer
   readonly lease: Lease | null
 }
 
 export interface StagingMemory extends Disposable {
-  /** Of what was reserved. */
+  /** How many bytes are reserved. */
   readonly usedBytes: number
-  /** Blocks that somebody needs; when all is quiet, that is at most the one that is being filled. */
+  /** How many blocks are in use. If nothing waits, that is at most the one that is being filled. */
   readonly liveBlocks: number
   tryReserve(bytes: number): boolean
-  /** Never refuses. For write buffers: they replace bodies that are counted already. */
+  /** Reserves beyond the limit too. It is for write buffers, which replace bodies that are counted already. */
   reserve(bytes: number): void
   release(bytes: number): void
-  /** Reserves nothing: whoever asks has. */
+  /** Returns memory that the caller has reserved. */
   allocate(bytes: number): StagingBlock
 }
 
@@ -62,7 +62,7 @@ export function createStagingMemory(maxBytes: number): StagingMemory {
     allocate(bytes) {
       if (bytes > BLOCK_BYTES / 4) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       if (block === null || filledBytes + bytes > BLOCK_BYTES) turn()
-      // Not from Node's own pool: one small piece would keep all that it shares it with.
+      // Node's own pool is avoided, because one small piece would keep all the memory that it shares.
       if (block === null) return { memory: Buffer.allocUnsafeSlow(bytes), lease: null }
       const memory = block.memory.subarray(filledBytes, filledBytes + bytes)
       filledBytes += bytes
