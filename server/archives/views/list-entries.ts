@@ -1,4 +1,4 @@
-// What became of each entry so far: one page of the manifest beside the journal and, while it builds, the build.
+// Makes one page of entry states from the manifest, the journal and, if the archive is being built, the build. Writes nothing.
 import type { EntryPage, EntryStatus } from '#contracts/api.ts'
 import { type EntryInput, type ListEntriesInput, urlOf } from '#contracts/archive.ts'
 import { entryFailures } from '#contracts/failures.ts'
@@ -6,11 +6,11 @@ import { cutEnd } from '../../lib/text.ts'
 import type { EntryFact, Journal, Stored } from '../../ports/journal.ts'
 import type { Build } from '../build/build.ts'
 import { latestFacts } from '../build/latest-facts.ts'
-import { MAX_TOLD_LENGTH } from './tail.ts'
+import { MAX_REPORTED_LENGTH } from './tail.ts'
 
-/** Of a page's JSON: it ends before it would be larger. */
+/** Limit of a page as JSON. The page ends before an entry that would pass it. */
 export const PAGE_BYTES = 256 * 1024
-/** What stands around the entries. */
+/** Room for the JSON around the entries. */
 const FRAME_BYTES = 100
 
 export async function pageOfEntries(
@@ -40,7 +40,7 @@ function statusOf(
   fact: Stored<EntryFact> | undefined,
   build: Build | null,
 ): EntryStatus {
-  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
+  const url = cutEnd(urlOf(input), MAX_REPORTED_LENGTH)
   const unknown = { index, url, name: null, sizeBytes: null, crc32: null, failure: null }
   if (fact?.type === 'entry-failed') {
     const { code, attempts, httpStatus } = fact
@@ -48,7 +48,7 @@ function statusOf(
     return { ...unknown, state: 'failed', failure: { code, message, retryable, attempts, httpStatus } }
   }
   const live = build?.entries.at(index)
-  // What was sealed or staged before a rewind is not any more.
+  // A fact from before a rewind does not count: the build has the entry in another state then.
   const isWhole = fact !== undefined && fact.type !== 'entry-begun'
   const stands = isWhole && (live === undefined || live.state === 'sealed' || live.state === 'spooled')
   if (stands && fact.type === 'entry-sealed') {

@@ -1,4 +1,4 @@
-// An archive being read: bytes up to the frontier, waiting there, and whether the end is a true one.
+// Reads an archive up to its frontier, waits there, and reports whether the end is the end of a whole archive. Writes nothing.
 import { createWake } from '../../lib/wake.ts'
 import type { ArchiveRecord } from '../../ports/journal.ts'
 import type { Spool } from '../../ports/spool.ts'
@@ -12,20 +12,20 @@ export interface ArchiveReading extends AsyncDisposable {
   readonly fileName: string
   readonly format: ArchiveRecord['format']
   readonly etag: string
-  /** Hexadecimal; null if it was not asked for, or the archive still grows. */
+  /** In hexadecimal. Null if it was not asked for, or if the archive still grows. */
   readonly sha256: string | null
-  /** Size of the whole archive; null while it grows. */
+  /** Size of the whole archive, or null while it grows. */
   readonly sizeBytes: number | null
   readonly readableBytes: number
-  /** Fills `target` from `position` on as far as the frontier allows; answers how many bytes. */
+  /** Fills `target` with the bytes from `position` on, up to the frontier. Resolves to the number of bytes. */
   read(position: number, target: Uint8Array): Promise<number>
-  /** What lies from `position` on, where the frontier has just moved past it; null if it is to be read. */
+  /** Takes the bytes from `position` on if they were written just now. Null if the caller has to read them. */
   takeRecent(position: number): RecentBytes | null
-  /** Waits at the frontier. 'failed': what was read will never become a whole archive. */
+  /** Waits at the frontier. 'failed' means that the bytes read so far will never become a whole archive. */
   wait(position: number, signal: AbortSignal): Promise<'readable' | 'end' | 'failed'>
 }
 
-/** So much behind the frontier of a build, what was written is still in the machine's memory. */
+/** Bytes this close to the frontier of a build are most likely still in the page cache. */
 const RECENT_BYTES = 32 * 1024 * 1024
 
 export interface OpenReadingOptions {
@@ -44,7 +44,7 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
   const frontier = build?.frontier ?? createWake()
   const reader = spool.reader(record.archiveId)
 
-  /** The bytes behind this reading are still those it began with. */
+  /** Whether the bytes are still those with which this reading began. */
   const valid = () => sealed !== null || build!.generation === generation
   const whole = () => sealed !== null || build!.outcome === 'sealed'
 
@@ -65,14 +65,14 @@ export function openReading({ record, build, spool, closed }: OpenReadingOptions
       const read = (...at: Parameters<typeof reader.read>) =>
         (isRecent ? reader.readRecent?.(...at) : null) ?? reader.read(...at)
       const bytes = await readLayout(layout, read, position, target)
-      // Read first, asked after: the bytes may have been replaced meanwhile.
-      if (!valid()) throw new Error('the archive was built anew')
+      // This is checked after the read, because the bytes may have been replaced during it.
+      if (!valid()) throw new Error('the archive was started again')
       return bytes
     },
     takeRecent(position) {
       const write = build?.recentWrites.current ?? null
       if (write === null || !valid()) return null
-      // What follows in the log need not follow in the archive: the body of a part may come between.
+      // Bytes that follow each other in the log need not do so in the archive: the body of a part may lie between them.
       const slice = layout.locate(position)
       return slice?.file === build!.log ? write.take(slice.offset, slice.length) : null
     },

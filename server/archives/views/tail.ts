@@ -1,4 +1,4 @@
-// The events of an archive: backfill from the journal, then live, one generator that loses and repeats nothing.
+// Generates the events of an archive, first from the journal and then live. It loses and repeats none. Writes nothing.
 import type { NumberedEvent } from '#contracts/api.ts'
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
@@ -11,15 +11,15 @@ import type { Build } from '../build/build.ts'
 import type { Snapshot } from '../build/build-deps.ts'
 
 const FAILURES_PAGE = 500
-/** A longer URL or name is cut where it is told: a failed list must not come back larger than it was sent. */
-export const MAX_TOLD_LENGTH = 2048
+/** A longer URL or name is cut in reports, so that a list of failures is not larger than the list that was sent. */
+export const MAX_REPORTED_LENGTH = 2048
 
 export interface TailOptions {
   journal: Journal
-  /** Where it is being built now; null when it is over, or was stopped. */
+  /** The build of the archive, or null if it is not being built. */
   buildOf(archiveId: string): Build | null
   archiveId: string
-  /** Cursor of the last event the client has; null: from the beginning. */
+  /** Cursor of the last event that the client has. Null asks for all events. */
   after: number | null
   signal: AbortSignal
 }
@@ -33,16 +33,16 @@ export async function* tail({
 }: TailOptions): AsyncGenerator<NumberedEvent> {
   let cursor = 0
   let isFirst = true
-  let told: Snapshot | null = null
-  /** Everything up to this fact was looked for in the journal. */
+  let reported: Snapshot | null = null
+  /** The journal was read up to this fact. */
   let readSeq = 0
   while (!signal.aborted) {
-    // The snapshot comes first: whatever is journalled after it is told by the next round.
+    // The snapshot is taken first. What is journalled after it is reported in the next round.
     const current = buildOf(archiveId)
     const build = current?.outcome === null ? current : null
     const seen = build?.report.news.version ?? 0
     const snapshot = build?.report.snapshot(build.lastSeq) ?? null
-    // A thousand watchers of one build must not ask the journal for what it cannot have.
+    // The journal is asked only if it can have new facts, because a build may have a thousand watchers.
     if (snapshot === null || snapshot.seq > readSeq) {
       const record = present(await journal.get(archiveId), 'the archive watched')
       if (isFirst) cursor = seqOf(after, record)
@@ -53,7 +53,7 @@ export async function* tail({
       }
       for (;;) {
         const failures = await journal.failures(archiveId, cursor, FAILURES_PAGE)
-        // Of the manifest no more is held while the client reads than is told of.
+        // While the client reads, only the inputs of this page are held, and not the whole manifest.
         const inputs = failures.length > 0 ? await inputsOf(journal, archiveId, failures) : []
         for (const [at, failure] of failures.entries()) {
           if (signal.aborted) return
@@ -69,8 +69,8 @@ export async function* tail({
       if (build === null || snapshot === null) throw new Refusal('SHUTTING_DOWN')
       readSeq = snapshot.seq
     }
-    if (snapshot.text !== told?.text) {
-      told = snapshot
+    if (snapshot.text !== reported?.text) {
+      reported = snapshot
       cursor = Math.max(cursor, snapshot.seq)
       yield { id: idOf(cursor, build!), event: progressEvent(snapshot.progress) }
     }
@@ -83,18 +83,18 @@ async function inputsOf(journal: Journal, archiveId: string, failures: readonly 
   return failures.map(({ index }) => manifest[index])
 }
 
-/** More facts than an archive has. */
+/** This is more than the number of facts that an archive can have. */
 const GENERATION_STEP = 1_000_000_000
 
 /**
- * The cursor of an event: the seq of the last fact in it, and in what is beyond any seq the generation. After a power failure
- * other facts may stand under the same seqs; they are of another generation then.
+ * The cursor of an event combines the generation and the seq of the last fact that it reflects. After a power failure other
+ * facts may have the same seqs, but they belong to another generation.
  */
 function idOf(seq: number, { generation }: Pick<ArchiveRecord, 'generation'>): string {
   return String((generation - 1) * GENERATION_STEP + seq)
 }
 
-/** 0 for a cursor that the archive never had, or has no more: then all is told anew. */
+/** Returns 0 for a cursor that the archive does not have, or not any more. Then all events are sent again. */
 function seqOf(after: number | null, { generation, lastSeq }: ArchiveRecord): number {
   const seq = (after ?? 0) - (generation - 1) * GENERATION_STEP
   return seq < 0 || seq > lastSeq ? 0 : seq
@@ -113,13 +113,13 @@ type FailedFact = Stored<Extract<Fact, { type: 'entry-failed' }>>
 
 export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, input: EntryInput): FileFailedEvent {
   const { publicMessage: message, retryable } = entryFailures[code]
-  const url = cutEnd(urlOf(input), MAX_TOLD_LENGTH)
+  const url = cutEnd(urlOf(input), MAX_REPORTED_LENGTH)
   const asked = nameOf(input)
-  const name = asked === null ? null : cutEnd(asked, MAX_TOLD_LENGTH)
+  const name = asked === null ? null : cutEnd(asked, MAX_REPORTED_LENGTH)
   return { type: 'file-failed', index, url, name, code, message, retryable, attempts, httpStatus }
 }
 
-/** Never stands for other bytes: another archive of the same id has another nonce, one that lost bytes another generation. */
+/** Never names other bytes: a new archive of the same id has another nonce, and one that lost bytes has another generation. */
 export function etagOf(record: Pick<ArchiveRecord, 'archiveId' | 'nonce' | 'generation'>): string {
   return `"${archiveAddress(record)}.${record.generation}"`
 }
