@@ -1,4 +1,4 @@
-// Which archives are let in, and how long they count: places of unfinished ones, bytes of all. Refuses; builds nothing.
+// Decides which archives are accepted. Counts the unfinished archives and the bytes of each client. Builds nothing.
 import type { ArchiveId } from '#contracts/archive.ts'
 import { Refusal } from '#contracts/failures.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -9,31 +9,31 @@ import type { SpoolRoom } from '../ports/spool.ts'
 import type { Excess, Holdings } from './holdings.ts'
 
 export interface AdmissionOptions {
-  /** Of unfinished archives, by client. */
+  /** One place for each unfinished archive, counted by client. */
   places: Quota
   holdings: Holdings
   journal: Journal
   spool: SpoolRoom
   clock: Clock
   log: Log
-  /** The archive has to end: its client takes more of the disk than it may. Resolves when its bytes are gone. */
+  /** Ends the archive, because its client takes more of the disk than it may. Resolves when its bytes are removed. */
   overdrawn(archiveId: ArchiveId): Promise<void>
 }
 
 export interface Admission extends AsyncDisposable {
-  /** Counts what an earlier process left. To be awaited before anything else. */
+  /** Counts the archives that an earlier process left. The caller awaits this before it calls anything else. */
   restore(): Promise<void>
   /**
-   * Takes a place for an archive that is about to be accepted, before anything is awaited. Disposing gives it back, unless
-   * the archive was accepted in between.
+   * Takes a place for an archive that is about to be accepted, without awaiting anything. Disposing the result releases the
+   * place, unless `accepted` was called in between.
    * @throws Refusal BUSY or NO_SPACE
    */
   reserve(archiveId: ArchiveId, client: string, manifestBytes: number, totalEntries: number): Disposable
-  /** The archive is in the journal. Idempotent. */
+  /** Reports that the journal has the archive. May be called again for the same archive. */
   accepted(record: ArchiveRecord): void
-  /** A build of the archive is over. If the archive has ended with it, its place is free, and it takes what it takes. */
+  /** Reports that a build is over. If the archive has ended too, this releases its place and counts its final size. */
   ended(archiveId: ArchiveId): Promise<void>
-  /** The archive is swept: it takes nothing any more. */
+  /** Reports that the archive was swept, so it takes no bytes any more. */
   swept(archiveId: ArchiveId): void
 }
 
@@ -43,20 +43,20 @@ interface Unfinished {
   isAccepted: boolean
 }
 
-/** How often bytes are looked at: a client gets this much further than it may. */
+/** How often the bytes are counted. A client can pass its limit by what it writes in this time. */
 const LOOK_EVERY_MS = 250
-/** The counts of a day may be so much too low after a crash. */
+/** How often the counts of a day are written to the journal. A crash loses what was counted since the last time. */
 const KEEP_EVERY_MS = 1_000
-/** What the facts about an entry will take of the journal, roughly; how much it was is known at the end. */
+/** An estimate of the journal bytes that the facts about one entry take. The true size is known when the archive ends. */
 const FACTS_BYTES_PER_ENTRY = 200
-/** Space comes back as archives expire, which is looked for every minute at most: sooner is hardly worth a call. */
+/** Space is released when archives expire. The sweeper looks for them once a minute at most, so sooner calls rarely help. */
 export const NO_SPACE_RETRY_MS = 10_000
 const DAY_MS = 86_400_000
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const { places, holdings, journal, spool, clock, log, overdrawn } = options
   const unfinished = new Map<ArchiveId, Unfinished>()
-  /** Clients of which an archive is being ended: its bytes are about to come back. */
+  /** Clients that have an archive being ended. Its bytes are about to be released, so no second archive is ended meanwhile. */
   const shrinking = new Set<string>()
   let keptMs = clock.monotonicMs()
   let keeping: Promise<void> = Promise.resolve()
@@ -105,7 +105,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       }
     },
     reserve(archiveId, client, manifestBytes, totalEntries) {
-      // Somebody else is about to accept the same archive.
+      // Another call is about to accept the same archive, and holds its place.
       if (unfinished.has(archiveId)) return { [Symbol.dispose]() {} }
       const journalBytes = manifestBytes + totalEntries * FACTS_BYTES_PER_ENTRY
       const excess = holdings.excessOf(client, journalBytes)
@@ -130,13 +130,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
         known.isAccepted = true
         return
       }
-      // Whoever reserved it failed to accept it, and somebody else has.
+      // The call that reserved the place failed to accept the archive, but another call accepted it.
       unfinished.set(archiveId, { client, place: places.hold(client), isAccepted: true })
       holdings.set(archiveId, client, { journalBytes })
     },
     async ended(archiveId) {
       const record = await journal.get(archiveId)
-      // Stopped where it stood: to be continued, by this process or the next.
+      // The build was stopped. This process or the next continues it, so it keeps its place.
       if (record !== null && !record.swept && record.terminal === null) return
       release(archiveId)
       if (record === null || record.swept) return holdings.remove(archiveId)

@@ -1,8 +1,8 @@
-// Lets pages of failures take turns, one archive after the other: each is parsed in a millisecond, for thousands of watchers.
+// Reads pages of failures in turns, one archive after the other: parsing one takes a millisecond, and thousands may watch.
 import { createTurns } from '../lib/turns.ts'
 import type { Journal } from '../ports/journal.ts'
 
-/** The same journal, but for that. */
+/** The same journal, except that `failures` waits for the turn of its archive. */
 export function withFairReads<J extends Pick<Journal, 'failures'>>(journal: J): J {
   const turns = createTurns()
   const failures: Journal['failures'] = async (archiveId, ...rest) => {

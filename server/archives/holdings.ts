@@ -1,16 +1,16 @@
-// What each client leaves on the disk: counts the bytes of journal and spool, and those of a day, against limits. No I/O.
+// Counts the bytes that each client holds in journal and spool, and writes in a day, and compares them with limits. No I/O.
 import type { ArchiveId } from '#contracts/archive.ts'
 
 export interface HoldingsLimits {
-  /** Bytes that the archives of one client may take at a time, journal included. */
+  /** Bytes that the archives of one client may take at the same time, in spool and journal. */
   readonly maxHeldBytesPerClient: number
-  /** Bytes that one client may have written in a day (UTC), whatever became of them. */
+  /** Bytes that one client may write in a day (UTC). Bytes that were removed again count too. */
   readonly maxBytesPerClientADay: number
-  /** Bytes of the manifests and facts of all archives together. */
+  /** Bytes that the manifests and facts of all archives may take together. */
   readonly maxJournalBytes: number
 }
 
-/** What one archive takes. */
+/** The bytes that one archive takes. */
 export interface Taken {
   readonly journalBytes: number
   readonly spoolBytes: number
@@ -23,29 +23,29 @@ export interface UsageRow {
   readonly bytes: number
 }
 
-/** What is used up: the client's share of the disk, its bytes of this day, or the journal. */
+/** The limit that is reached: the client's share of the disk, its bytes of this day, or the journal. */
 export type Excess = 'held' | 'day' | 'journal'
 
 export interface Holdings {
-  /** Of all archives. */
+  /** Journal bytes of all archives. */
   readonly journalBytes: number
-  /** What would be too much if the client left so much more in the journal; null if nothing would. */
+  /** The limit that the client would pass with `journalBytes` more in the journal; null if it would pass none. */
   excessOf(client: string, journalBytes: number): Excess | null
-  /** The client has more than it may, whatever it asks for. */
+  /** Whether the client is past one of its own limits already. */
   isOver(client: string): boolean
-  /** Counts an archive of an earlier process, whose bytes are not of this day. */
+  /** Counts an archive of an earlier process. Its bytes do not count for this day. */
   restore(archiveId: ArchiveId, client: string, taken: Taken): void
-  /** The archive takes so much now; what it grew by counts for the day. */
+  /** Sets what the archive takes now. Its growth counts for the day. */
   set(archiveId: ArchiveId, client: string, taken: Partial<Taken>): void
-  /** The archive takes nothing any more. */
+  /** Forgets the archive. What it wrote today still counts for the day. */
   remove(archiveId: ArchiveId): void
-  /** What the days' counts grew by since the last call, for the journal. */
+  /** Returns by how much the counts of each day grew since the last call. The caller writes that to the journal. */
   takeUsage(): UsageRow[]
 }
 
 /**
- * What the smallest archive takes besides its text: rows and their index entries, a folder, a file. Without it a client could
- * leave millions of archives behind that count for nothing.
+ * What an archive takes besides its text: rows, index entries, a folder and a file. Without this a client could leave millions
+ * of tiny archives that hardly count.
  */
 export const ARCHIVE_OVERHEAD_BYTES = 8 * 1024
 const DAY_MS = 86_400_000
@@ -62,7 +62,7 @@ const NOTHING: Taken = { journalBytes: 0, spoolBytes: 0 }
 export interface HoldingsOptions {
   limits: HoldingsLimits
   wallMs(): number
-  /** What earlier processes counted. */
+  /** The counts of earlier processes. */
   usage?: readonly UsageRow[]
 }
 
@@ -112,7 +112,7 @@ export function createHoldings({ limits, wallMs, usage = [] }: HoldingsOptions):
       const own = accountOf(client)
       if (usedToday(client) + added > limits.maxBytesPerClientADay) return 'day'
       if (own.heldBytes + added > limits.maxHeldBytesPerClient) return 'held'
-      // As with places: one client leaves a third to whoever comes later.
+      // As with places, one client alone may take two thirds, so that those who come later find room.
       const freeBytes = limits.maxJournalBytes - journalBytes - added
       return own.journalBytes + added > 2 * freeBytes ? 'journal' : null
     },

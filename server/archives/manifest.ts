@@ -1,4 +1,4 @@
-// Pure readings of what was asked: ids, hashes, file names. No I/O.
+// Derives ids, hashes and file names from what a client asked for. No I/O.
 import { createHash } from 'node:crypto'
 import {
   type ArchiveFormat,
@@ -13,7 +13,7 @@ import {
 import type { ArchiveRequest } from '../ports/journal.ts'
 import { cleanEntryName } from '../zip/entry-name.ts'
 
-/** The secret key becomes a public id: 128 bits of a SHA-256 over who asks and the key. */
+/** Turns the secret key into a public id: 128 bits of a SHA-256 over the principal and the key. */
 export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveId {
   return createHash('sha256')
     .update(JSON.stringify([principal, archiveKey]))
@@ -22,7 +22,7 @@ export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveI
     .toString('base64url')
 }
 
-/** What makes two submissions the same: everything that is asked for, and not how it was spelled. */
+/** Two submissions have the same hash if they ask for the same, even if they are spelled differently. */
 export const manifestHashOf = (input: CreateArchiveInput): string => hashOf(withDefaults(input))
 
 function hashOf({ entries, ...choices }: Manifest): string {
@@ -31,7 +31,7 @@ function hashOf({ entries, ...choices }: Manifest): string {
     .digest('base64url')
 }
 
-/** Whether the entries are those that were asked for, and the request as it was made. */
+/** Whether entries and request are still those that were submitted. */
 export function isIntact(request: ArchiveRequest, entries: EntryInput[]): boolean {
   const { name, format, compression, report, checksum, onEntryFailure, whenUnwatched, manifestHash } = request
   const choices = { name, format, compression, report, checksum, onEntryFailure, whenUnwatched }
@@ -53,7 +53,7 @@ export interface Manifest {
 export function withDefaults(input: CreateArchiveInput): Manifest {
   const { name = 'archive', format = 'zip', compression = 'store', report = false, checksum = null } = input
   const { onEntryFailure = 'skip', whenUnwatched = 'abort' } = input
-  // { url } and the bare url ask for the same.
+  // `{ url }` and the bare URL ask for the same, so both must hash alike.
   const entries = input.entries.map((entry) => {
     if (typeof entry === 'string') return entry
     return entry.name === undefined ? entry.url : { url: entry.url, name: entry.name }
@@ -62,16 +62,16 @@ export function withDefaults(input: CreateArchiveInput): Manifest {
   return { entries, name: fileName, format, compression, report, checksum, onEntryFailure, whenUnwatched }
 }
 
-/** One segment that is a safe file name everywhere, with the format's extension. */
+/** A file name that is safe on every system, with the extension of the format. */
 export function fileNameOf(name: string, format: ArchiveFormat): string {
   const extension = `.${format}`
   const stem = name.toLowerCase().endsWith(extension) ? name.slice(0, -extension.length) : name
   const cleaned = stem.trim() === '' ? 'archive' : cleanEntryName(stem.replaceAll(/[/\\]/g, '_'), 0)
-  // Cleaned once more, as its extension may have made it too long.
+  // The extension may have made the name too long, so it is cleaned once more.
   return cleanEntryName([...cleaned].slice(0, 100).join('') + extension, 0)
 }
 
-/** Roughly the size of the list as JSON in UTF-8: names and URLs exactly, punctuation about. */
+/** About the size of the list as JSON in UTF-8. Names and URLs are counted exactly, punctuation is estimated. */
 export function manifestBytes(entries: readonly EntryInput[]): number {
   let bytes = 2
   for (const entry of entries) bytes += Buffer.byteLength(urlOf(entry)) + Buffer.byteLength(nameOf(entry) ?? '') + 3

@@ -1,12 +1,12 @@
-// The manifests that were asked for last, parsed: a page of a list, or one more watcher, does not cost the parsing of all of it.
+// Keeps recently used manifests parsed, so that a page of entries or one more watcher does not parse a whole list again.
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { Journal } from '../ports/journal.ts'
 
-/** Of all that are kept. A larger one is kept alone, until the next. */
+/** Limit for all kept manifests together. A manifest above the limit is kept alone, until the next one is used. */
 export const MANIFESTS_BYTES = 32 * 1024 * 1024
-/** One that nobody has asked for meanwhile is let go. */
+/** All manifests are dropped if nobody has used any of them for this long. */
 const KEEP_MS = 30_000
-/** An entry costs this beside its texts. */
+/** Estimated memory of an entry besides its strings. */
 const ENTRY_BYTES = 64
 
 interface Kept {
@@ -21,12 +21,12 @@ export interface RecentManifestsOptions {
   keepMs?: number
 }
 
-/** The same journal, but for its manifests: whoever asks gets the same array, to be read only. */
+/** The same journal, except that all callers of `manifest` share one array. They must not change it. */
 export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept' | 'bury'>>(
   journal: J,
   { maxBytes = MANIFESTS_BYTES, keepMs = KEEP_MS }: RecentManifestsOptions = {},
 ): J {
-  /** Asked for longest ago first. */
+  /** In order of use: the one that was used longest ago comes first. */
   const kept = new Map<string, Kept>()
   let bytes = 0
   let timer: NodeJS.Timeout | null = null
@@ -38,7 +38,7 @@ export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept
     bytes -= dropped.bytes
   }
 
-  /** All of them, once nobody has asked for any: those in use are back at the price of being parsed again. */
+  /** Drops all of them after a while without use. If one is needed again, it is parsed again. */
   function dropLater(): void {
     if (timer !== null) {
       timer.refresh()
@@ -70,7 +70,7 @@ export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept
       kept.set(archiveId, found)
       return found.manifest
     }
-    // Two that ask at once wait for the same.
+    // The promise is kept, so two callers at the same time share one parse.
     return keep(archiveId, journal.manifest(archiveId))
   }
 
@@ -85,7 +85,7 @@ export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept
     const { archiveId } = request
     drop(archiveId)
     const accepted = await journal.accept(request, entries, ...rest)
-    // The first to ask is its build, in a moment.
+    // The build asks for it in a moment, so it need not be parsed.
     if (accepted.created && !kept.has(archiveId)) {
       dropLater()
       keep(archiveId, Promise.resolve([...entries]))
@@ -96,7 +96,7 @@ export function withRecentManifests<J extends Pick<Journal, 'manifest' | 'accept
     drop(archiveId)
     return journal.bury(archiveId, ...rest)
   }
-  // Not spread: a property of the journal may change.
+  // Inherits from the journal instead of copying it, because properties of the journal change.
   return Object.assign(Object.create(journal), { manifest, accept, bury }) as J
 }
 

@@ -1,4 +1,4 @@
-// The dry run: what would be in an archive, under which names, how large. Fetches no body, writes and keeps nothing.
+// The dry run: predicts the entries of an archive, their names and its size. Fetches no body, writes and keeps nothing.
 import { isIP } from 'node:net'
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchivePlan, Caller, PlannedEntry } from '#contracts/api.ts'
@@ -16,20 +16,20 @@ import { fileNameOf } from './manifest.ts'
 export interface PlannerOptions {
   probe: Probe
   policy: AddressPolicy
-  /** Plans under way, by client address; beyond it they are refused as BUSY. */
+  /** Limits the plans under way, by client address. Further plans are refused as BUSY. */
   plans: Quota
-  /** For asking all origins of one plan; below the 60 s that proxies wait for an answer. @default 45_000 */
+  /** Time to ask all origins of one plan. It is below the 60 s that proxies wait for an answer. @default 45_000 */
   deadlineMs?: number
 }
 
 export type Planner = (input: PlanArchiveInput, caller: Caller, signal: AbortSignal) => Promise<ArchivePlan>
 
 const DEADLINE_MS = 45_000
-/** So long names are found; then others have a turn. By time, as a name can cost some ten or a thousand microseconds. */
+/** How long names are made before other work gets a turn. Not a count, because one name takes 10 to 1000 microseconds. */
 const TURN_MS = 10
 
 export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }: PlannerOptions): Planner {
-  /** What may be asked for, or why not, without asking anybody: names are not resolved. */
+  /** The URL, or the reason why it may not be fetched. Host names are not resolved here, so only literals are judged. */
   function judge(input: EntryInput): URL | EntryFailureCode {
     const url = parseSource(urlOf(input))
     if (url === null) return 'BAD_URL'
@@ -84,13 +84,13 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
   }
 }
 
-/** What the manifest alone says. */
+/** What is known of an entry if its origin was not asked. */
 function factsOf(verdict: URL | EntryFailureCode): ProbeOutcome {
   if (typeof verdict === 'string') return { ok: false, code: verdict, httpStatus: null }
   return { ok: true, sizeBytes: null, finalUrl: verdict, contentType: null, contentDisposition: null }
 }
 
-/** Null if a size is not known, or if there would be no archive at all. */
+/** Null if a size is unknown, or if no entry is left, because then there is no archive. */
 function predict(planned: readonly PlannedEntry[]): number | null {
   const members: { name: string; sizeBytes: number }[] = []
   for (const { name, sizeBytes } of planned) {

@@ -1,4 +1,4 @@
-// Which archives build now: at most so many at a time, of each client its share; the others queue, in fair turns.
+// Decides which archives are built now: a limited number, with a share for each client. The others wait in fair turns.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ArchiveId } from '#contracts/archive.ts'
 import { describe } from '../lib/log.ts'
@@ -10,28 +10,28 @@ import { fairOrder } from './turns.ts'
 
 export interface RunnerOptions {
   deps: Omit<BuildDeps, 'client'>
-  /** Archives built at the same time, of a client that is alone; `seatsInAll` says what there is for others besides. */
+  /** How many archives of one client are built at the same time if no other client builds. See `seatsInAll`. */
   maxActive: number
-  /** Never more, whoever asks. @default `seatsInAll(maxActive)` */
+  /** How many archives of all clients are built at the same time. @default `seatsInAll(maxActive)` */
   maxInAll?: number
-  /** A build is over: the archive has ended, or was stopped where it stood. */
+  /** Called when a build is over: the archive has ended, or the build was stopped and can be continued. */
   ended?(build: Build): void
 }
 
-/** By `leavesRoom` a client takes at most two thirds of the seats that others leave: the first has what is set. */
+/** `leavesRoom` lets a client that is alone take two thirds of all seats, which is `maxActive` of these. */
 export const seatsInAll = (maxActive: number): number => Math.ceil((3 * maxActive) / 2)
 
 export interface Runner extends AsyncDisposable {
-  /** The build of this archive, queued or under way. */
+  /** The build of this archive if it is queued or under way, otherwise null. */
   get(archiveId: ArchiveId): Build | null
-  /** Builds the archive, unless that is under way. `client` is whose turn it takes. */
+  /** Queues a build, or returns the one that is queued or under way. The build takes a turn of `client`. */
   add(record: ArchiveRecord, client?: string): Build
 }
 
 interface Seat {
   readonly build: Build
   readonly client: string
-  /** Tries to start it. */
+  /** How often the build could not be started. */
   failures: number
 }
 
@@ -42,15 +42,15 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
   const seats = new Map<ArchiveId, Seat>()
   const running = new Set<Seat>()
   const runningOf = new Map<string, number>()
-  /** In the order of their turns. */
+  /** Waiting builds, in the order of their turns. */
   let queue: Seat[] = []
-  /** Of builds that could not be started. */
+  /** Builds that could not be started and wait to be tried again. */
   const retries = new Map<Seat, NodeJS.Timeout>()
   let closing = false
   const over = new AbortController()
 
   function startNext(): void {
-    // Whoever has fewer running comes first: where there is no seat for that one, there is none for the others.
+    // The client with the fewest running builds comes first. If there is no seat for it, there is none for the others.
     while (queue.length > 0 && !closing && hasSeat(queue[0]!.client)) void run(queue.shift()!)
     queue = fairOrder(queue, [...running])
     for (const [position, { build }] of queue.entries()) {
@@ -87,7 +87,7 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
     }
   }
 
-  /** It was accepted, so it is not given up: nobody may be there to ask for it again. */
+  /** The archive was accepted, so it must be tried again here: perhaps no client comes to ask for it. */
   function tryLater(seat: Seat): void {
     if (closing || !seats.has(seat.build.archiveId)) return
     const delayMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** seat.failures++)
@@ -99,7 +99,7 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
     retries.set(seat, timer)
   }
 
-  /** It stopped because journal or spool could not go on: nobody may be there to ask for it again. */
+  /** Continues a build that journal or spool had stopped. Perhaps no client comes to ask for it. */
   async function goOnLater(archiveId: ArchiveId, client: string): Promise<void> {
     for (let delayMs = FIRST_RETRY_MS; !closing; delayMs = Math.min(LAST_RETRY_MS, 2 * delayMs)) {
       try {
@@ -108,7 +108,7 @@ export function createRunner({ deps, maxActive, maxInAll = seatsInAll(maxActive)
         if (record?.terminal === null && !record.swept) add(record, client)
         return
       } catch (error) {
-        if (!closing) deps.log.warn('archive not gone on with', { archive: archiveId, error: describe(error) })
+        if (!closing) deps.log.warn('build not continued', { archive: archiveId, error: describe(error) })
       }
     }
   }

@@ -32,26 +32,26 @@ export interface ServiceOptions {
   log: Log
   info: ServerInfo
   admission: Admission
-  /** What became of an archive that was aborted is kept this long. */
+  /** How long the outcome of an aborted archive is kept. */
   abortedRetentionMs: number
 }
 
 export interface ArchiveService extends ArchiveApi {
-  /** Null if there is nothing (more) to download at this address, as an href has it. */
+  /** Opens the archive at the address that its href holds. Null if there is nothing to download, or not any more. */
   openReading(address: string): Promise<ArchiveReading | null>
   /** Refuses new work from now on, with the typed reason. */
   startDraining(): void
 }
 
-/** With less than this nearly every archive would be taken only to be aborted; more would keep a small spool empty. */
+/** With less free room, nearly every archive would be accepted and then aborted. More would keep a small spool empty. */
 const MIN_ROOM_BYTES = 1024 * 1024
 const UNAVAILABLE_RETRY_MS = 2_000
-/** A build that has not ended by then is ended in the journal: it gives way at its next fact. */
+/** After this, `cancel` ends the archive in the journal itself. The build stops when it appends its next fact. */
 const CANCEL_PATIENCE_MS = 5_000
-/** Each step of accepting a larger manifest takes a turn of the loop of its own. */
+/** A manifest above this is accepted in several turns of the event loop, so that others do not wait for all steps. */
 const LARGE_MANIFEST_BYTES = 64 * 1024
 
-/** Rejects as a refusal where journal or spool cannot for now: the caller may come again. */
+/** Rejects with a refusal if journal or spool is unavailable for now, so that the caller tries again. */
 async function whileAvailable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
@@ -77,7 +77,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
     return record
   }
 
-  /** An accepted archive that is not over is always being built, whatever ended an earlier build of it. */
+  /** Every request for an unfinished archive makes sure that it is built, because an earlier build may have stopped. */
   function ensureBuilding(record: ArchiveRecord, client = ''): void {
     if (record.terminal !== null || draining) return
     attendance.touch(record.archiveId)
@@ -173,7 +173,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       if (build !== null && (await answersIn(CANCEL_PATIENCE_MS, build.abort('CANCELLED')))) return true
       const expiresAtMs = clock.wallMs() + abortedRetentionMs
       const hasEnded = await whileAvailable(journal.end(archiveId, { type: 'aborted', code: 'CANCELLED', expiresAtMs }))
-      // Bytes of a build that still writes go with the next sweep.
+      // If a build still writes, the next sweep removes its bytes.
       if (hasEnded && runner.get(archiveId) === null) {
         await spool.remove(archiveId).catch(() => {})
         await admission.ended(archiveId)
@@ -199,7 +199,7 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
       const record = asked === null ? null : await journal.get(asked.archiveId)
       if (record === null || record.swept || record.terminal?.type === 'aborted') return null
       if (!isSame(asked!.nonce, record.nonce)) return null
-      // Otherwise whoever comes again and again would keep it for ever. Downloads under way end by their own deadline.
+      // An expired archive is not opened, or new downloads could keep it for ever. Downloads under way have a deadline.
       if (record.terminal !== null && record.terminal.expiresAtMs <= expiry()) return null
       const { archiveId } = record
       const attending = attendance.attend(archiveId)
@@ -216,12 +216,12 @@ export function createArchiveService(options: ServiceOptions): ArchiveService {
   }
 }
 
-/** In a time that does not tell where they differ: whoever can read the id in a log must not find out the nonce. */
+/** Compares in constant time: somebody who read the id in a log must not find out the nonce by measuring. */
 function isSame(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }
 
-/** False if there is no answer in time, or it is no. */
+/** False if the answer is false, or does not come in time. */
 async function answersIn(ms: number, answer: Promise<boolean>): Promise<boolean> {
   const timer = Promise.withResolvers<boolean>()
   const timeout = setTimeout(() => timer.resolve(false), ms)

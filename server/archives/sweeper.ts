@@ -1,4 +1,4 @@
-// Clears away what nobody may want any more: expired archives, old tombstones, and bytes that no fact speaks of.
+// Removes expired archives, old tombstones, and spooled bytes that belong to no archive of the journal.
 import type { ArchiveId } from '#contracts/archive.ts'
 import type { Clock } from '../lib/clock.ts'
 import { describe, type Log } from '../lib/log.ts'
@@ -15,26 +15,26 @@ export interface SweeperOptions {
   clock: Clock
   expiry: Expiry
   log: Log
-  /** How long a swept archive's key is answered with GONE. */
+  /** How long the key of a swept archive is answered with GONE. */
   tombstoneMs: number
   everyMs: number
-  /** An archive is nothing but a tombstone now. */
+  /** Called when only a tombstone is left of an archive. */
   swept(archiveId: ArchiveId): void
 }
 
 export interface Sweeper extends AsyncDisposable {
-  /** Removes spooled bytes that belong to no archive. To be awaited before anything is built. What fails is tried again later. */
+  /** Removes spooled bytes that belong to no archive. The caller awaits this before it builds. Failures are tried again. */
   sweepOrphans(): Promise<void>
   start(): void
 }
 
 /**
- * So long bytes are kept that a damaged journal may have known: whoever runs the server can look at both. They go earlier
- * where there is no other room.
+ * How long bytes are kept that a damaged journal may have known, so that an operator can inspect both. They are removed
+ * earlier if the disk is full.
  */
 const KEPT_ASIDE_MS = 24 * 3_600_000
 const MIN_ROOM_BYTES = 1024 * 1024
-/** Once in so many sweeps all folders are looked at, whatever failed before or not. */
+/** One in so many sweeps looks at all folders, even if nothing failed before. */
 const SWEEPS_A_LOOK = 10
 
 export function createSweeper(options: SweeperOptions): Sweeper {
@@ -42,7 +42,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> = Promise.resolve()
   let closing = false
-  /** Something is left that should be gone. */
+  /** A removal failed or was put off, so the next sweep looks at all folders. */
   let isLeft = false
   let sweeps = 0
 
@@ -68,7 +68,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   async function sweepExpired(): Promise<void> {
     const nowMs = expiry()
     for (const archiveId of await journal.expired(nowMs)) {
-      // A download under way keeps its archive; its own deadline ends it.
+      // A download under way keeps its archive. The download has its own deadline.
       if (closing || attendance.attended(archiveId)) continue
       try {
         await bury(archiveId, nowMs)
@@ -81,7 +81,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
 
   async function sweepOrphans(): Promise<void> {
     isLeft = false
-    // Folders first: an archive that is accepted meanwhile is in none of them.
+    // The folders are listed first, so an archive that is accepted in between is not among them.
     const folders = await spool.list()
     const states = new Map((await journal.holdings()).map(({ archiveId, state }) => [archiveId, state]))
     for (const archiveId of folders) {
@@ -103,7 +103,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   async function sweep(): Promise<void> {
     await sweepExpired()
     if (isLeft || ++sweeps % SWEEPS_A_LOOK === 0) await sweepOrphans()
-    // Each step is brief, and whatever else there is to do comes in between.
+    // Each step is short, and other work gets a turn in between.
     while (!closing && (await journal.reclaim())) await new Promise(setImmediate)
   }
 

@@ -1,12 +1,12 @@
-// In what order waiting archives get their turn, so that no client keeps the others waiting. No I/O.
+// Orders waiting archives so that a client with many of them does not delay the others. No I/O.
 
 export interface Waiting {
   readonly client: string
 }
 
 /**
- * Arrival order within a client, turns between clients: a client's n-th archive, those it has running counted, waits for
- * everybody's n-1st.
+ * Keeps the order of arrival within a client, and takes turns between clients. The n-th archive of a client comes after every
+ * client's archive n - 1. Running archives count as the first ones of their client.
  */
 export function fairOrder<W extends Waiting>(waiting: readonly W[], running: readonly Waiting[]): W[] {
   const counts = new Map<string, number>()
