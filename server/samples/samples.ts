@@ -1,4 +1,4 @@
-// A few dozen small images to try sheaf with, on a loopback listener that serves nothing else. Made by arithmetic, always the same.
+// Serves a few dozen small images to try sheaf with, on a loopback listener of their own. They are computed and never change.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { encode } from 'fast-png'
@@ -49,7 +49,7 @@ export async function startSamples(port: number): Promise<Samples> {
   }
 }
 
-/** Stalks in a field under a sky, colours and sway by the number. */
+/** Draws stalks in a field under a sky. The number decides colours and sway. */
 function draw(number: number): Uint8Array {
   const data = new Uint8Array(WIDTH * HEIGHT * 3)
   const hue = (number * 137.5) % 360
@@ -71,7 +71,7 @@ function draw(number: number): Uint8Array {
   return encode({ width: WIDTH, height: HEIGHT, data, channels: 3 })
 }
 
-/** https://www.w3.org/TR/css-color-4/#hsl-to-rgb, to 0..255. */
+/** Converts as in https://www.w3.org/TR/css-color-4/#hsl-to-rgb, to channels of 0 to 255. */
 function hsl(hue: number, saturation: number, lightness: number): [number, number, number] {
   const channel = (offset: number) => {
     const k = (offset + hue / 30) % 12

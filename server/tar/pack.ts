@@ -1,4 +1,4 @@
-// Packs sealed bodies into a tar or tar.gz by archiver, one after the other, and says how long it came out.
+// Packs sealed bodies into a tar or tar.gz with archiver, one after the other, and returns its size. Knows no files.
 import { once } from 'node:events'
 import type { Stats } from 'node:fs'
 import type { Readable } from 'node:stream'
@@ -15,17 +15,17 @@ export interface TarMember {
 export interface PackTarOptions {
   gzip: boolean
   members: Iterable<TarMember>
-  /** In order, one call at a time. */
+  /** Called with the bytes in order. The next call waits until the last one resolves. */
   write(buffers: readonly Uint8Array[]): Promise<void>
   signal: AbortSignal
 }
 
-/** archiver yields pieces of some KiB; so much goes into one write. */
+/** Bytes gathered for one write, because archiver yields pieces of only some KiB. */
 const BATCH_BYTES = 256 * 1024
 
 /**
- * A failure leaves archiver as it stands, for the garbage collector: both its abort() and its destroy() throw later, where
- * nobody can catch it.
+ * After a failure, archiver is left to the garbage collector as it is. Its abort() and destroy() both throw later, when nobody
+ * can catch the error.
  * @returns the size of the archive in bytes
  */
 export async function packTar({ gzip, members, write, signal }: PackTarOptions): Promise<number> {
@@ -48,22 +48,22 @@ export async function packTar({ gzip, members, write, signal }: PackTarOptions):
     }
     await writeBatch()
   })()
-  // Handled below; until then a failure of the writing must not count as unhandled.
+  // The failure is handled below. Until then Node must not report it as unhandled.
   written.catch(() => {})
   for (const { name, sizeBytes: size, modifiedMs, open } of members) {
     signal.throwIfAborted()
     const body = open()
-    // archiver does not see a source's error: it would end the entry early, or wait for ever.
+    // archiver does not notice the error of a source. It would end the entry early, or wait for ever.
     const failed = new Promise<never>((_, reject) => body.on('error', reject))
     failed.catch(() => {})
     const added = once(archive, 'entry')
     added.catch(() => {})
-    // archiver takes a streamed entry's size from here; without it, it would hold the whole body in memory.
+    // archiver takes the size of a streamed entry from here. Without it archiver would hold the whole body in memory.
     const stats = { size: tarSize(size) } as Stats
     archive.append(size === 0 ? Buffer.alloc(0) : body, { name, date: tarDate(modifiedMs), mode: 0o644, stats })
     await Promise.race([added, failed, written.then(() => Promise.reject(new Error('the tar ended early')))])
   }
-  // Together, as an archive that nobody reads any more is never final.
+  // Both are awaited together, because `finalize` never resolves if `written` has failed and reads no more.
   await Promise.all([archive.finalize(), written])
   return sizeBytes
 }

@@ -1,7 +1,7 @@
-// Says what is compressed media already, so that deflating it would only cost time. Looks at types and names, not at bytes.
+// Decides which bodies are compressed already, so that deflating them only costs time. Looks at types and names, not at bytes.
 import mime from 'mime'
 
-/** Pictures and sounds that are kept as plain samples, or as text. */
+/** Types of pictures and sounds that hold plain samples or text, so that they deflate well. */
 const plainMedia = new Set([
   'image/svg+xml',
   'image/bmp',
@@ -47,7 +47,7 @@ const compressed = new Set([
   'font/woff2',
 ])
 
-/** Office documents are zips inside. */
+/** Office documents are zips, so they are compressed already. */
 const OFFICE = /^application\/vnd\.(?:openxmlformats-officedocument|oasis\.opendocument)\./
 
 function isCompressedType(type: string): boolean {
@@ -55,7 +55,7 @@ function isCompressedType(type: string): boolean {
   return compressed.has(type) || OFFICE.test(type)
 }
 
-/** By the media type that the origin named, or by the extension of the name; either is enough. */
+/** True if the media type that the origin named, or the extension of the name, says so. */
 export function isCompressedMedia(name: string, contentType: string | null): boolean {
   const named = (contentType ?? '').split(';', 1)[0]!.trim().toLowerCase()
   const byName = name.includes('.') ? (mime.getType(name) ?? '') : ''

@@ -1,4 +1,4 @@
-// Deflates bodies (RFC 1951), in memory or as they stream by, in turns of clients, and tells what they come to. Knows no files.
+// Deflates bodies (RFC 1951) in memory or as streams, in turns of clients, and returns their size and CRC. Knows no files.
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { createDeflateRaw, deflateRaw } from 'node:zlib'
@@ -7,22 +7,22 @@ import { createRota } from '../lib/rota.ts'
 
 export interface Deflated {
   readonly sizeBytes: number
-  /** Of the deflated bytes. */
+  /** CRC of the deflated bytes. */
   readonly crc32: number
 }
 
-/** Whose turn it takes: clients take turns, and so do the archives of each. */
+/** Says who deflates. Clients take turns, and so do the archives of each client. */
 export interface Turn {
   readonly client: string
   readonly archive: string
-  /** Whoever is ended meanwhile does not wait for it. */
+  /** Ends the wait for the turn when it aborts. */
   readonly signal: AbortSignal
 }
 
 export interface Deflater {
-  /** The chunks as one deflated buffer; null if that would be no smaller. Rejects if the wait for it is aborted. */
+  /** Deflates the chunks into one buffer. Null if that is not smaller. Rejects if the signal aborts during the wait. */
   inMemory(chunks: readonly Uint8Array[], turn: Turn): Promise<(Deflated & { readonly bytes: Buffer }) | null>
-  /** Writes the deflated source, a piece at a time: each piece has a turn of its own, so that a film takes nobody else's. */
+  /** Deflates the source and writes it. Each piece takes its own turn, so that a large body does not delay others. */
   streaming(
     source: AsyncIterable<Uint8Array>,
     write: (buffers: readonly Uint8Array[]) => Promise<void>,
@@ -30,14 +30,14 @@ export interface Deflater {
   ): Promise<Deflated>
 }
 
-/** zlib's own default: the higher levels cost much and gain little. */
+/** The default of zlib. Higher levels take much more time and gain little. */
 const LEVEL = 6
 const CHUNK_BYTES = 256 * 1024
 
 const deflateAll = promisify(deflateRaw)
 
 /**
- * @param maxAtATime each holds one of the four threads that files are read and written on, too
+ * @param maxAtATime how many bodies are deflated at once. Each one holds one of the four threads for reading and writing files.
  */
 export function createDeflater({ maxAtATime = 2 } = {}): Deflater {
   let running = 0
@@ -71,7 +71,7 @@ export function createDeflater({ maxAtATime = 2 } = {}): Deflater {
     }
   }
 
-  /** The next piece is asked for once this one has been deflated and written. */
+  /** Holds a turn for each piece. The pipeline asks for the next piece once this one is deflated and written. */
   async function* inTurns(source: AsyncIterable<Uint8Array>, turn: Turn): AsyncGenerator<Uint8Array> {
     for await (const piece of source) {
       using _ = await take(turn)

@@ -1,38 +1,39 @@
-// Makes any text a name that every system can extract, and makes the names of one archive unique. No I/O.
+// Turns any text into a name that every system can extract, and makes the names of one archive unique. No I/O.
 import { MAX_NAME_LENGTH } from '#contracts/archive.ts'
 import { cutEnd, cutMiddle } from '../lib/text.ts'
 
 const MAX_SEGMENT_BYTES = 255
 const MAX_NAME_BYTES = 1024
-/** Deeper folders are dropped: it bounds what one name costs, and no system's tools like such trees. */
+/** Deeper folders are dropped. This bounds the cost of a name, and no system's tools like such trees. */
 const MAX_FOLDERS = 32
 
-/** Controls, line separators, lone surrogates, the byte order mark, and what turns the direction of writing (UAX 9). */
+/** Controls, line separators, lone surrogates, the byte order mark, and what changes the direction of text (UAX 9). */
 const UNSEEN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f\ufeff]/gu
-/** Windows takes these in no file name; ":" also opens a stream of another file. */
+/** Windows allows these in no file name, and ":" would open a stream of another file. */
 const RESERVED = /[<>:"|?*]/g
-/** A device on Windows, with any extension, and with spaces before it. */
+/** Windows takes these names for devices, even with an extension or with spaces before that. */
 const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|$)/i
-/** With the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
+/** An extension includes the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */
 const EXTENSION = /(?:\.tar)?\.[^. ]{1,16}$/i
 
-/** UTF-16 units in a row; no language needs so many (UAX 15, Stream-Safe Text Format). */
+/** How many UTF-16 units of marks may follow each other. No language needs more (UAX 15, Stream-Safe Text Format). */
 const MAX_MARKS = 30
 const MARKS = /\p{M}+/gu
 const TWO_MARKS = /\p{M}\p{M}/u
 
-/** What most names are: clean already, unless they name a device. */
+/** Most names match this. They are clean already, unless they name a device. */
 const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/
 const ASCII = /^[\0-\x7f]*$/
 
 /**
- * A relative, "/"-separated name in NFC, at most 1024 bytes of UTF-8 in segments of at most 255, none of them empty,
- * "." or "..". What is clean already stays as it is. Of a longer name than can be asked for, beginning and end are looked
- * at: earlier versions journalled any. `index` is the entry's place in the manifest, for a name of nothing.
+ * Returns a relative name in NFC with "/" between its segments. It has at most 1024 bytes of UTF-8, each segment has at most
+ * 255, and no segment is empty, "." or "..". A clean name stays as it is. Names longer than a client may ask for exist because
+ * earlier versions journalled any name; only their beginning and end are used. `index` is the entry's place in the manifest. It
+ * gives the name if nothing of `raw` is left.
  */
 export function cleanEntryName(raw: string, index: number): string {
   if (raw.length <= MAX_SEGMENT_BYTES && PLAIN.test(raw) && !DEVICE.test(raw)) return raw
-  // NFC comes last of all that can bring two characters together, and before anything is judged or measured.
+  // NFC follows every step that can bring two characters together, and comes before anything is judged or measured.
   const segments = withoutRoot(compose(cutMiddle(raw, MAX_NAME_LENGTH).replace(UNSEEN, '')))
   let leaf = ''
   while (leaf === '' && segments.length > 0) leaf = cleanSegment(segments.pop()!)
@@ -48,7 +49,10 @@ export function cleanEntryName(raw: string, index: number): string {
   return [...folders, leaf].join('/')
 }
 
-/** NFC in linear time: it sorts runs of marks, in the square of their length. Again after it: one mark can become two. */
+/**
+ * Returns NFC in linear time. Runs of marks are cut first, because NFC sorts a run in quadratic time. They are cut again after
+ * it, because one mark can become two.
+ */
 function compose(text: string): string {
   return ASCII.test(text) ? text : withFewMarks(withFewMarks(text).normalize('NFC'))
 }
@@ -58,7 +62,7 @@ function withFewMarks(text: string): string {
   return text.replace(MARKS, (run) => (run.length <= MAX_MARKS ? run : cutEnd(run, MAX_MARKS)))
 }
 
-/** Segments without `\\server\share`, a drive letter or leading separators. */
+/** Splits a path into segments, and drops `\\server\share`, a drive letter and leading separators. */
 function withoutRoot(path: string): string[] {
   const segments = path.split(/[/\\]/)
   if (path.startsWith('\\\\')) segments.splice(0, Math.min(4, segments.length - 1))
@@ -67,14 +71,14 @@ function withoutRoot(path: string): string[] {
   return segments
 }
 
-/** Empty if nothing is left. */
+/** Returns an empty segment if nothing is left. */
 function cleanSegment(segment: string): string {
   if (segment === '') return segment
   const fitted = fitSegment(withoutTail(segment.replace(RESERVED, '_')))
   return DEVICE.test(fitted) ? fitSegment(`_${fitted}`) : fitted
 }
 
-/** Windows drops dots and spaces at the end. A loop, because /[. ]+$/ takes quadratic time. */
+/** Drops dots and spaces at the end, as Windows does. It is a loop, because /[. ]+$/ takes quadratic time. */
 function withoutTail(segment: string): string {
   let end = segment.length
   while (end > 0 && (segment[end - 1] === '.' || segment[end - 1] === ' ')) end--
@@ -92,7 +96,10 @@ function splitExtension(segment: string): { stem: string; extension: string } {
   return at > 0 ? { stem: segment.slice(0, at), extension: segment.slice(at) } : { stem: segment, extension: '' }
 }
 
-/** The longest beginning of so many bytes. By hand, as Node's encodeInto sometimes stops one code point too early. */
+/**
+ * Returns the longest beginning of at most `maxBytes`. Node's encodeInto could do this, but it sometimes stops one code point
+ * too early.
+ */
 function cut(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text
   let bytes = 0
@@ -106,25 +113,25 @@ function cut(text: string, maxBytes: number): string {
 }
 
 export interface EntryNamer {
-  /** The name itself, or with " (2)" and so on where a file or folder has it. Takes what `cleanEntryName` gave. */
+  /** Returns the name itself, or with " (2)" and so on if it is taken. The name must come from `cleanEntryName`. */
   take(cleaned: string): string
 }
 
 const ROOT = 0
-/** What " (2)" and its successors may need, up to " (99999999)". */
+/** Room for " (2)" and its successors, up to " (99999999)". */
 const MAX_SUFFIX_BYTES = 11
 
 /**
- * Names of one archive, unique as Windows and macOS compare them; the same calls in the same order give the same names.
- * It holds one short string for each file and folder, and remembers where counting stopped, so that many equal names
- * cost no more than as many different ones.
+ * Makes the names of one archive unique as Windows and macOS compare them. The same calls in the same order give the same
+ * names. It holds one short string for each file and folder. It remembers where counting stopped, so that equal names cost no
+ * more than different ones.
  */
 export function createNamer(): EntryNamer {
-  /** The tree, flat: by "parent/folded segment", at the root the segment alone. */
+  /** The files of the tree by "parent/folded segment". At the root the key is the segment alone. */
   const files = new Set<string>()
-  /** With the number by which it is a parent. */
+  /** The folders by the same keys, with the number that stands for them as `parent`. */
   const folderNumbers = new Map<string, number>()
-  /** A folder whose name a file had before, and the segment that stands for it. */
+  /** Folders whose name a file had before, with the segment that is used instead. */
   const renamedFolders = new Map<string, string>()
   const nextSuffixes = new Map<string, number>()
   let lastFolder = ROOT
@@ -138,7 +145,7 @@ export function createNamer(): EntryNamer {
 
   function withSuffix(parent: number, stem: string, extension: string): string {
     const base = cut(stem, MAX_SEGMENT_BYTES - MAX_SUFFIX_BYTES - Buffer.byteLength(extension))
-    // Keyed by what is counted, not by what was asked for: long names may differ only in what is cut off.
+    // The key is the name after the cut, because long names may differ only in what is cut off.
     const family = keyOf(parent, `${base}/${extension}`)
     for (let suffix = nextSuffixes.get(family) ?? 2; ; suffix++) {
       const candidate = `${base} (${suffix})${extension}`
@@ -161,7 +168,7 @@ export function createNamer(): EntryNamer {
     return { folder, segment }
   }
 
-  /** Null if suffixes made the name too long. Its folders stay taken then, which harms nobody. */
+  /** Returns null if suffixes made the name too long. Its folders stay taken then, which does no harm. */
   function place(folders: readonly string[], leaf: string): string | null {
     let parent = ROOT
     let path = ''
@@ -197,8 +204,8 @@ export function createNamer(): EntryNamer {
 }
 
 /**
- * Lower, upper, lower: so ß, ẞ and ss, ſ and s, the Kelvin sign and k are each the same. Coarser than file systems. Most
- * names are lower already, and cost no second string.
+ * Folds to lower, upper and lower case, so that ß, ẞ and ss are the same, ſ and s, and also the Kelvin sign and k. File systems
+ * see more differences than that. Most names are in lower case already, and need no second string.
  */
 function foldCase(text: string): string {
   if (ASCII.test(text)) return text.toLowerCase()

@@ -1,4 +1,4 @@
-// The records of a zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
+// Writes the records of a zip as bytes: local headers with sizes and CRC, central directory, end. No I/O, no state.
 // Numbers in comments are sections of PKWARE's APPNOTE.TXT 6.3.10.
 import {
   CENTRAL_HEADER_BYTES,
@@ -17,17 +17,16 @@ import {
   ZIP64_LOCATOR_SIGNATURE,
 } from '#contracts/formats/zip-layout.ts'
 
-/** One file. */
 export interface ZipEntry {
   /** UTF-8, at most 65 535 bytes. */
   readonly name: Uint8Array
-  /** Of the file, not of its compressed bytes (4.4.7). */
+  /** CRC of the file, and not of its compressed bytes (4.4.7). */
   readonly crc32: number
   readonly size: number
-  /** What the body has deflated (RFC 1951); null: it is stored as it is. */
+  /** Size of the body after deflating (RFC 1951). Null if the body is stored as it is. */
   readonly deflatedSize: number | null
   readonly modifiedMs: number
-  /** Of its local header, from the start of the archive. */
+  /** Where the local header stands, from the start of the archive. */
   readonly offset: number
 }
 
@@ -36,15 +35,15 @@ const EXTRA_HEADER_BYTES = 4
 const FLAG_UTF8 = 1 << 11 // 4.4.4, bit 11
 const VERSION_DEFAULT = 20 // 4.4.3.2
 const VERSION_ZIP64 = 45
-const MADE_BY_UNIX = 3 << 8 // 4.4.2.2; so the external attributes hold a Unix mode
+const MADE_BY_UNIX = 3 << 8 // 4.4.2.2: with this the external attributes hold a Unix mode
 const REGULAR_FILE_0644 = (0o100644 << 16) >>> 0
 
 const DOS_MIN_MS = Date.UTC(1980, 0, 1)
 const DOS_MAX_MS = Date.UTC(2107, 11, 31, 23, 59, 58)
 
 /**
- * Time in the low half, date in the high half, as the two fields follow each other (4.4.6). In UTC, so that the same
- * input gives the same bytes everywhere.
+ * Returns the time in the low half and the date in the high half, as the two fields follow each other (4.4.6). It uses UTC, so
+ * that the same input gives the same bytes everywhere.
  */
 function dosDateTime(modifiedMs: number): number {
   const clampedMs = modifiedMs > DOS_MIN_MS ? Math.min(modifiedMs, DOS_MAX_MS) : DOS_MIN_MS
@@ -54,7 +53,7 @@ function dosDateTime(modifiedMs: number): number {
   return ((date << 16) | time) >>> 0
 }
 
-/** Twice as fast as writeBigUInt64LE, which needs a BigInt. */
+/** This is twice as fast as writeBigUInt64LE, which needs a BigInt. */
 function writeUInt64(target: Buffer, value: number, at: number): number {
   target.writeUInt32LE(value % 2 ** 32, at)
   return target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
@@ -62,17 +61,17 @@ function writeUInt64(target: Buffer, value: number, at: number): number {
 
 type Sizes = Pick<ZipEntry, 'size' | 'deflatedSize'>
 
-/** What the body takes in the archive. */
+/** How many bytes the body takes in the archive. */
 export function compressedSize({ size, deflatedSize }: Sizes): number {
   return deflatedSize ?? size
 }
 
-/** Bytes in the zip64 extra field of a local header, which holds both sizes or is not there (4.5.3). */
+/** Size of the zip64 extra field of a local header. The field holds both sizes, or it is left out (4.5.3). */
 function localZip64Bytes(sizes: Sizes): number {
   return Math.max(sizes.size, compressedSize(sizes)) >= MAX_32 ? 16 : 0
 }
 
-/** Bytes in the zip64 extra field of a central header, which holds only what does not fit its own field (4.5.3). */
+/** Size of the zip64 extra field of a central header. The field holds only what does not fit its own field (4.5.3). */
 function centralZip64Bytes(sizes: Sizes, offset: number): number {
   let bytes = 0
   if (sizes.size >= MAX_32) bytes += 8
@@ -85,7 +84,7 @@ function extraBytes(zip64Bytes: number): number {
   return zip64Bytes === 0 ? 0 : EXTRA_HEADER_BYTES + zip64Bytes
 }
 
-/** From "version needed" to "extra field length": the part that local and central headers share (4.3.7, 4.3.12). */
+/** Writes what local and central headers share, from "version needed" to "extra field length" (4.3.7, 4.3.12). */
 function writeCommonFields(
   target: Buffer,
   at: number,
@@ -117,7 +116,7 @@ export function localHeaderSize(nameLength: number, sizes: Sizes): number {
 export function writeLocalHeader(target: Buffer, at: number, entry: ZipEntry): number {
   const zip64Bytes = localZip64Bytes(entry)
   const compressed = compressedSize(entry)
-  // Both sizes are in the extra field then, so neither may stand in its own (4.5.3).
+  // If there is an extra field, it holds both sizes, and their own fields must hold the maximum (4.5.3).
   const isPlain = zip64Bytes === 0
   let end = target.writeUInt32LE(LOCAL_HEADER_SIGNATURE, at)
   end = writeCommonFields(target, end, entry, zip64Bytes, isPlain ? entry.size : MAX_32, isPlain ? compressed : MAX_32)
@@ -158,13 +157,13 @@ interface ZipDirectory {
   readonly directorySize: number
 }
 
-/** What follows the central directory: zip64 record and locator if a number needs them, then the classic end record. */
+/** Makes what follows the central directory: zip64 record and locator if a number needs them, then the end record. */
 export function endRecords({ entries, directoryOffset, directorySize }: ZipDirectory): Buffer {
   const isZip64 = entries >= MAX_16 || directoryOffset >= MAX_32 || directorySize >= MAX_32
   const target = Buffer.alloc(END_BYTES + (isZip64 ? ZIP64_END_BYTES + ZIP64_LOCATOR_BYTES : 0))
   let end = 0
   if (isZip64) {
-    // 4.3.14: zip64 end of central directory record; its own size leaves out the first 12 bytes.
+    // 4.3.14: zip64 end of central directory record. The size in it leaves out the first 12 bytes.
     end = target.writeUInt32LE(ZIP64_END_SIGNATURE, end)
     end = writeUInt64(target, ZIP64_END_BYTES - 12, end)
     end = target.writeUInt16LE(MADE_BY_UNIX | VERSION_ZIP64, end)
@@ -181,7 +180,7 @@ export function endRecords({ entries, directoryOffset, directorySize }: ZipDirec
     end = writeUInt64(target, directoryOffset + directorySize, end)
     end = target.writeUInt32LE(1, end) // disks
   }
-  // 4.3.16: end of central directory record. What fits keeps its value here (4.4.1.4).
+  // 4.3.16: end of central directory record. A value that fits stands here too (4.4.1.4).
   end = target.writeUInt32LE(END_SIGNATURE, end)
   end = target.writeUInt16LE(0, end) // this disk
   end = target.writeUInt16LE(0, end) // the directory's disk

@@ -1,4 +1,4 @@
-// How large a zip comes out that stores its members as they are. Writes nothing, and holds nothing of the members.
+// Computes the size of a zip that stores its members without compression. Writes nothing and holds no member.
 import { centralHeaderSize, endRecords, localHeaderSize } from './records.ts'
 
 export function storedZipBytes(members: Iterable<{ readonly name: string; readonly sizeBytes: number }>): number {

@@ -1,4 +1,4 @@
-// Puts a zip together in memory: the header before each body, and what follows the last one. No I/O.
+// Makes the parts of a zip that are not bodies: the header before each body, and what follows the last one. No I/O.
 import {
   centralHeaderSize,
   endRecords,
@@ -10,18 +10,18 @@ import {
 
 export type Member = Omit<ZipEntry, 'offset' | 'name'> & { readonly name: string }
 
-/** Memory of so many bytes. */
+/** Returns memory of so many bytes. */
 export type Allocate = (bytes: number) => Buffer
 
 export interface ZipWriter {
-  /** The header of the next member; `offset` is where it will stand in the archive. */
+  /** Makes the header of the next member. `offset` is where the header will stand in the archive. */
   header(member: Member, offset: number, allocate?: Allocate): Buffer
   headerBytes(member: Member): number
-  /** Central directory and end records, for an archive whose last body ends at `offset`. */
+  /** Returns central directory and end records for an archive whose last body ends at `offset`. */
   trailer(offset: number): Buffer[]
 }
 
-/** Chunks double from the first one on: most directories are small, and an archive that waits for its turn has none. */
+/** Chunks double in size, because most directories are small. An archive that waits for its turn has no chunk yet. */
 const FIRST_CHUNK_BYTES = 8 * 1024
 const MAX_CHUNK_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ export function createZipWriter(): ZipWriter {
   }
 }
 
-/** The central directory as bytes from the first entry on: a record is a tenth of what the entry would be as an object. */
+/** Keeps the central directory as bytes from the first entry on. A record takes a tenth of the memory of an object. */
 function createDirectory() {
   const full: Buffer[] = []
   let chunk = Buffer.alloc(0)
