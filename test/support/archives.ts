@@ -1,4 +1,4 @@
-// What archives are made of, for tests: requests and facts that differ only if a test says so.
+// Makes requests and facts for tests. Each has fixed values, and a test names only those that matter to it.
 import { randomBytes } from 'node:crypto'
 import type { ArchiveRequest, Fact, WholeBody } from '../../server/ports/journal.ts'
 

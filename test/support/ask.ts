@@ -1,4 +1,4 @@
-// HTTP as a careful client sees it: the bytes so far, and whether the end was a true one. One connection a request.
+// An HTTP client that sees every byte as it comes, and whether the message was complete. Each request has its own connection.
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { connect } from 'node:net'
 import { until } from './wait.ts'
@@ -22,14 +22,14 @@ export interface Coming {
   readonly headers: IncomingHttpHeaders
   /** What has come so far. */
   readonly received: Buffer
-  /** Settles when the message or the connection is over; never rejects. */
+  /** Resolves when the message or the connection ends. Never rejects. */
   readonly ended: Promise<Answer>
-  /** Resolves once so many bytes have come; throws if they do not. */
+  /** Resolves once this many bytes have come. Throws if they do not come in time. */
   has(bytes: number): Promise<void>
   leave(): void
 }
 
-/** Resolves with the head of the answer. */
+/** Resolves when the head of the answer has come; the body comes later. */
 export function open(url: string, { method = 'GET', headers = {}, body }: AskOptions = {}): Promise<Coming> {
   return new Promise((resolve, reject) => {
     const asking = request(url, { method, headers, agent: false }, (res) => {
@@ -63,20 +63,20 @@ export function open(url: string, { method = 'GET', headers = {}, body }: AskOpt
   })
 }
 
-/** The whole exchange. */
+/** Resolves when the whole answer has come. */
 export async function ask(url: string, options?: AskOptions): Promise<Answer> {
   return (await open(url, options)).ended
 }
 
 export interface RawConversation {
   readonly received: Buffer
-  /** Settles when the connection is over, with its error code where it was not ended but broken. */
+  /** Resolves when the connection is closed: with its error code if it broke, otherwise with null. */
   readonly closed: Promise<string | null>
   send(bytes: Buffer): void
   leave(): void
 }
 
-/** For what a proper client does not send. */
+/** A bare socket, for requests that a proper client would not send. */
 export function converse(url: string, text: string): RawConversation {
   const { hostname, port } = new URL(url)
   const chunks: Buffer[] = []

@@ -1,15 +1,15 @@
-// How an origin answers, well or badly: small behaviours that compose. What they send is set by their arguments alone.
+// How an origin answers, well or badly: small behaviours that compose. The same arguments always send the same bytes.
 import { STATUS_CODES } from 'node:http'
 import { crc32, gzipSync } from 'node:zlib'
 import type { Behaviour, Exchange, OriginRequest } from './exchange.ts'
 import { until } from './wait.ts'
 
-/** Of a response, in lower case. `undefined` takes away a default one. */
+/** Header fields of a response, with names in lower case. `undefined` removes a default field. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** The file that is answered badly; the same as `bytes(body, headers)` would answer well, its ETag too. */
+/** The file that is answered badly. `bytes(body, headers)` answers the same file well, with the same ETag. */
 export interface FileOptions {
-  /** @default as much as shows the fault, of `bodyOf` */
+  /** @default enough of `bodyOf` to show the fault */
   body?: Buffer
   headers?: HeaderFields
 }
@@ -21,12 +21,12 @@ const WRITE_BYTES = 262_144
 
 // ---- Bodies
 
-/** Pseudo-random, the same for the same arguments; a shorter one is the beginning of a longer one. */
+/** Pseudo-random bytes, the same for the same arguments. A shorter body is the beginning of a longer one. */
 export function bodyOf(size: number, seed: string | number): Buffer {
   return Buffer.concat([...seeded(size, String(seed))], size)
 }
 
-/** One block over and over, each after the first stamped with its number so that a piece out of place shows. */
+/** Repeats one block. Every block but the first carries its number, so that a misplaced piece shows. */
 function* seeded(size: number, seed: string, from = 0, to = size): Iterable<Buffer> {
   const block = blockOf(seed, Math.min(size, BLOCK_BYTES))
   for (let at = from; at < to; ) {
@@ -108,7 +108,7 @@ function validators(etag: string): HeaderFields {
   return { etag, 'last-modified': LAST_MODIFIED, 'accept-ranges': 'bytes', 'content-type': 'application/octet-stream' }
 }
 
-/** The answer RFC 9110 section 14 asks for. Of several ranges it takes none and answers with the whole, as it may. */
+/** Answers as RFC 9110 section 14 asks. If several ranges are asked for it sends the whole file, which section 14.2 allows. */
 function replyTo(request: OriginRequest, file: Representation): Reply {
   const range = file.headers['accept-ranges'] === 'none' ? null : rangeAsked(request, file)
   if (range === 'unsatisfiable') {
@@ -151,7 +151,7 @@ function headOf(status: number, headers: HeaderFields): string {
   return `${head}\r\n`
 }
 
-/** Head and body in as few writes as their size allows. */
+/** Sends head and body in as few writes as their size allows. */
 async function send(exchange: Exchange, { status, headers, body }: Reply): Promise<void> {
   let group: (Buffer | string)[] = [headOf(status, headers)]
   let size = 0
@@ -166,7 +166,7 @@ async function send(exchange: Exchange, { status, headers, body }: Reply): Promi
   if (group.length > 0) await exchange.write(...group)
 }
 
-/** The first `count` bytes of what was asked for, under the head of all of it. */
+/** Sends the head of the whole answer, but only the first `count` bytes of its body. */
 async function sendFirst(exchange: Exchange, count: number, options: FileOptions): Promise<void> {
   const file = representation(options.body ?? bodyOf(count + BLOCK_BYTES, 'cut'), options.headers)
   const reply = replyTo(exchange.request, file)
@@ -179,15 +179,15 @@ const text = (body: string): Reply => ({
   body: [Buffer.from(body)],
 })
 
-// ---- Sound ones
+// ---- Sound behaviours
 
-/** With ranges, unless `headers` say `accept-ranges: none`, and a strong ETag of the content. */
+/** Answers with this body and a strong ETag of it. Honours ranges unless `headers` say `accept-ranges: none`. */
 export function bytes(body: Buffer, headers?: HeaderFields): Behaviour {
   const file = representation(body, headers)
   return (exchange) => send(exchange, replyTo(exchange.request, file))
 }
 
-/** `/bytes/<size>/<seed>[.ext]` is `bodyOf(size, seed)` like `bytes` answers it, anything else 404. */
+/** Answers `/bytes/<size>/<seed>[.ext]` with `bodyOf(size, seed)`, as `bytes` would. Any other path is a 404. */
 export function pathBytes(): Behaviour {
   return (exchange) => {
     const [, digits, seed] = /^\/bytes\/(\d{1,15})\/([\w-]+)(?:\.\w+)*(?:\?.*)?$/.exec(exchange.request.path) ?? []
@@ -203,7 +203,7 @@ export function pathBytes(): Behaviour {
 }
 
 export function status(code: number, headers: HeaderFields = {}, body = ''): Behaviour {
-  // RFC 9112 section 6.3: these have no body and no length.
+  // RFC 9112 section 6.3: responses with these codes have no body and no length.
   const bare = code < 200 || code === 204 || code === 304
   const framing = bare ? {} : { 'content-length': String(Buffer.byteLength(body)) }
   return (exchange) =>
@@ -221,7 +221,7 @@ export function delayed(ms: number, then: Behaviour): Behaviour {
   }
 }
 
-/** The n-th request gets the n-th behaviour; the last one repeats. */
+/** The n-th request gets the n-th behaviour. The last behaviour repeats. */
 export function sequence(...behaviours: [Behaviour, ...Behaviour[]]): Behaviour {
   let requests = 0
   return (exchange) => {
@@ -233,15 +233,15 @@ export function sequence(...behaviours: [Behaviour, ...Behaviour[]]): Behaviour 
 
 export interface Gate {
   readonly behaviour: Behaviour
-  /** Requests that wait at the gate now. */
+  /** How many requests wait at the gate now. */
   readonly waiting: number
-  /** Lets all through that wait, and all that come later. */
+  /** Lets every waiting request through, and every later one. */
   open(): void
-  /** Resolves once so many requests wait at the same time; throws after 10 s. */
+  /** Resolves once this many requests wait at the same time. Throws after 10 s. */
   waitFor(count: number): Promise<void>
 }
 
-/** Requests hang until the test opens it, and then get `then`. */
+/** Requests wait until the test opens the gate, and are then answered by `then`. */
 export function gate(then: Behaviour = pathBytes()): Gate {
   const { promise: opened, resolve: open } = Promise.withResolvers<void>()
   let waiting = 0
@@ -265,13 +265,13 @@ export function gate(then: Behaviour = pathBytes()): Gate {
   }
 }
 
-// ---- Slow ones
+// ---- Slow behaviours
 
 export function stallBeforeHeaders(): Behaviour {
   return (exchange) => exchange.gone()
 }
 
-/** Honours ranges, so a client that resumes gets so many bytes each time. */
+/** Sends `count` bytes of the body and then nothing. Honours ranges, so a client that resumes gets `count` bytes each time. */
 export function stallAfter(count: number, options: FileOptions = {}): Behaviour {
   return async (exchange) => {
     await sendFirst(exchange, count, options)
@@ -279,7 +279,7 @@ export function stallAfter(count: number, options: FileOptions = {}): Behaviour 
   }
 }
 
-/** The whole file, 1 MiB by default, so many bytes at a time. */
+/** Sends the whole file (by default 1 MiB), `bytesPerTick` at a time. */
 export function drip(bytesPerTick: number, tickMs: number, options: FileOptions = {}): Behaviour {
   const file = representation(options.body ?? bodyOf(2 ** 20, 'drip'), options.headers)
   return async (exchange) => {
@@ -295,7 +295,7 @@ export function drip(bytesPerTick: number, tickMs: number, options: FileOptions 
   }
 }
 
-/** A sound answer whose head comes one byte at a time. */
+/** Sends a sound answer whose head comes one byte at a time. */
 export function byteTrickleHeaders(ms: number): Behaviour {
   return async (exchange) => {
     const { status, headers, body } = text('at last')
@@ -309,7 +309,7 @@ export function byteTrickleHeaders(ms: number): Behaviour {
 
 // ---- Wrong lengths
 
-/** RST after `count` bytes of the body. Honours ranges, so a client that resumes gets so many bytes each time. */
+/** Sends RST after `count` bytes of the body. Honours ranges, so a client that resumes gets `count` bytes each time. */
 export function resetAfter(count: number, options: FileOptions = {}): Behaviour {
   return async (exchange) => {
     await sendFirst(exchange, count, options)
@@ -317,7 +317,7 @@ export function resetAfter(count: number, options: FileOptions = {}): Behaviour 
   }
 }
 
-/** FIN after `count` bytes of the body, fewer than declared. Honours ranges like `resetAfter`. */
+/** Sends FIN after `count` bytes of the body, which are fewer than declared. Honours ranges like `resetAfter`. */
 export function finAfter(count: number, options: FileOptions = {}): Behaviour {
   return async (exchange) => {
     await sendFirst(exchange, count, options)
@@ -325,7 +325,7 @@ export function finAfter(count: number, options: FileOptions = {}): Behaviour {
   }
 }
 
-/** Sends `extra` after the declared body: so many bytes, or these, for example a whole response of an attacker. */
+/** Sends `extra` after the declared body: a number of bytes, or a text such as a whole response made up by an attacker. */
 export function tooLong(
   extra: number | string,
   { body = bodyOf(1000, 'too-long'), headers }: FileOptions = {},
@@ -335,13 +335,13 @@ export function tooLong(
   return (exchange) => send(exchange, { ...wholeOf(file), body: [body, tail] })
 }
 
-/** No length and no end, as fast as the client reads. */
+/** Sends a body without a length and without an end, as fast as the client reads. */
 export function endless(headers: HeaderFields = {}): Behaviour {
   const body = forever(bodyOf(BLOCK_BYTES, 'endless'))
   return (exchange) => send(exchange, { status: 200, headers: { connection: 'close', ...headers }, body })
 }
 
-/** Declares `count` bytes and sends without an end. */
+/** Declares `count` bytes and never stops sending. */
 export function hugeLength(count: number): Behaviour {
   return endless({ connection: undefined, 'content-length': String(count) })
 }
@@ -351,9 +351,9 @@ export function hugeLength(count: number): Behaviour {
 export interface ChunkedOptions {
   headers?: HeaderFields
   trailers?: HeaderFields
-  /** FIN after half of the body, without the last chunk. */
+  /** Sends FIN after half of the body, without the last chunk. */
   truncate?: boolean
-  /** A chunk size after half of the body that is none. */
+  /** Sends, after half of the body, a chunk size that is not a number. */
   badChunk?: boolean
 }
 
@@ -373,7 +373,7 @@ export function chunked(body: Buffer, { headers, trailers = {}, truncate, badChu
   }
 }
 
-/** Content-Encoding: gzip, asked for or not. `damage` is done to the gzip stream, not to HTTP's framing. */
+/** Answers with `Content-Encoding: gzip`, even if nobody asked for it. `damage` spoils the gzip stream, not the HTTP framing. */
 export function gzipped(body: Buffer, { damage }: { damage?: 'corrupt' | 'truncate' } = {}): Behaviour {
   const packed = gzipSync(body)
   const half = Math.floor(packed.length / 2)
@@ -388,15 +388,15 @@ export function gzipped(body: Buffer, { damage }: { damage?: 'corrupt' | 'trunca
 
 export interface Unasked206Options {
   headers?: HeaderFields
-  /** First byte. @default 0 */
+  /** Offset of the first byte. @default 0 */
   from?: number
-  /** After the last byte. @default the whole length */
+  /** Offset after the last byte. @default the whole length */
   to?: number
   /** Leaves Content-Range out. */
   bare?: boolean
 }
 
-/** 206 to a request for the whole. */
+/** Answers 206 to a request for the whole file. */
 export function unasked206(body: Buffer, options: Unasked206Options = {}): Behaviour {
   const { headers, from = 0, to = body.length, bare } = options
   const part = partOf(representation(body, headers), from, to)
@@ -405,15 +405,18 @@ export function unasked206(body: Buffer, options: Unasked206Options = {}): Behav
 }
 
 export interface ChangingOptions {
-  /** What tells versions apart: another ETag, strong or weak; nothing; or nothing although an ETag is there. @default 'strong' */
+  /**
+   * How the ETag differs between versions: a new strong one, a new weak one, no ETag at all, or the same ETag for all.
+   * @default 'strong'
+   */
   validator?: 'strong' | 'weak' | 'absent' | 'unchanged'
-  /** Answers a range of the new version although If-Range names the old one. */
+  /** Answers with a range of the new version even if If-Range names the old one. */
   ignoreIfRange?: boolean
-  /** How every version but the last is cut, in the middle. @default 'reset' */
+  /** How the connection ends in the middle of every version but the last. @default 'reset' */
   cut?: 'reset' | 'fin'
 }
 
-/** The n-th request gets the n-th version, cut in the middle unless it is the last, which repeats. */
+/** The n-th request gets the n-th version, cut in the middle. The last version is sent whole, and repeats. */
 export function changing(versions: [Buffer, ...Buffer[]], options: ChangingOptions = {}): Behaviour {
   const { validator = 'strong', ignoreIfRange, cut = 'reset' } = options
   const etags = {
@@ -437,13 +440,17 @@ export function changing(versions: [Buffer, ...Buffer[]], options: ChangingOptio
 }
 
 /**
- * What is untrue of the part: `start` another offset than asked for (and the bytes from there), `end` ends before the last
- * byte, `total` of a longer file, `length` fewer bytes than its range, `etag` of another version, `no-range` no
- * Content-Range.
+ * What is wrong with the part.
+ * - `start`: it begins at another offset than was asked for.
+ * - `end`: it ends before the last byte.
+ * - `total`: its Content-Range names a longer file.
+ * - `length`: it has fewer bytes than its Content-Range says.
+ * - `etag`: it has the ETag of another version.
+ * - `no-range`: it has no Content-Range.
  */
 export type Lie = 'start' | 'end' | 'total' | 'length' | 'etag' | 'no-range'
 
-/** RST in the middle of the whole; then, to a request for a range, a 206 that lies. */
+/** Sends RST in the middle of the whole file, and answers a request for a range with a 206 that lies. */
 export function lying206(body: Buffer, lie: Lie): Behaviour {
   const file = representation(body)
   const cut = resetAfter(Math.floor(body.length / 2), { body })
@@ -472,7 +479,7 @@ export function lying206(body: Buffer, lie: Lie): Behaviour {
 
 // ---- Broken HTTP
 
-/** So many bytes of header fields, 1 MiB by default, then a sound body. */
+/** Sends header fields of `size` bytes in all, then a sound body. */
 export function headerBomb(size = 2 ** 20): Behaviour {
   const field = 'x'.repeat(1000)
   const fields = Array.from({ length: Math.ceil(size / 1000) }, (_, index) => [`x-${index}`, field])
@@ -487,7 +494,7 @@ export function garbage(): Behaviour {
   }
 }
 
-/** A body and nothing else. */
+/** Sends a body without a head. */
 export function http09(body = bodyOf(1000, 'http09')): Behaviour {
   return async (exchange) => {
     await exchange.write(body)
@@ -495,7 +502,7 @@ export function http09(body = bodyOf(1000, 'http09')): Behaviour {
   }
 }
 
-/** So many interim responses, then a sound one. */
+/** Sends `count` interim responses, then a sound final one. */
 export function flood1xx(count = 10_000, code = 103, link = '</style.css>; rel=preload'): Behaviour {
   const interim = Buffer.from(headOf(code, { link }))
   const hundred = Buffer.concat(Array.from({ length: 100 }, () => interim))
@@ -507,31 +514,31 @@ export function flood1xx(count = 10_000, code = 103, link = '</style.css>; rel=p
   }
 }
 
-/** These bytes as they are, and the connection stays. */
+/** Sends exactly these bytes, and keeps the connection open. */
 export function raw(...chunks: (Buffer | string)[]): Behaviour {
   return (exchange) => exchange.write(...chunks)
 }
 
-/** So many header fields of a few bytes each, then a sound body. */
+/** Sends `count` header fields of a few bytes each, then a sound body. */
 export function manyHeaders(count: number): Behaviour {
   const fields = Array.from({ length: count }, (_, index) => [`${index.toString(36).padStart(3, 'h')}`, ''])
   const { headers, ...reply } = text('after many headers')
   return (exchange) => send(exchange, { ...reply, headers: { ...Object.fromEntries(fields), ...headers } })
 }
 
-/** FIN instead of an answer. */
+/** Sends FIN instead of an answer. */
 export function closeAtOnce(): Behaviour {
   return async (exchange) => exchange.close()
 }
 
 // ---- Bad redirects
 
-/** To itself. */
+/** Redirects every path to itself. */
 export function redirectLoop(): Behaviour {
   return (exchange) => redirect(exchange.request.path)(exchange)
 }
 
-/** To a path that was not asked for before, without an end: serve it under `/maze*`. */
+/** Redirects to a new path each time, without an end. It has to be served under `/maze*`. */
 export function redirectMaze(): Behaviour {
   let turns = 0
   return (exchange) => {
@@ -540,7 +547,7 @@ export function redirectMaze(): Behaviour {
   }
 }
 
-/** A redirect whose own body never ends. */
+/** Sends a redirect whose own body never ends. */
 export function endless3xxBody(to: string, code = 302): Behaviour {
   const body = forever(bodyOf(BLOCK_BYTES, 'redirect'))
   return (exchange) => send(exchange, { status: code, headers: { location: to, connection: 'close' }, body })

@@ -1,4 +1,4 @@
-// A port on loopback that takes no connection and refuses none: its queue is full, so that the kernel drops each SYN.
+// A port on loopback that neither accepts nor refuses a connection: its queue is full, so the kernel drops each SYN.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -14,7 +14,7 @@ const LISTEN = `require('node:net').createServer().listen({ host: '127.0.0.1', p
   process.exit()
 })`
 
-/** A process that listens and then sleeps, so that it never accepts; what fills its queue is ours. */
+/** Starts a process that listens and then sleeps, so that it never accepts. Our own connections fill its queue. */
 export async function startBlackhole(): Promise<Blackhole> {
   const listener = spawn(process.execPath, ['-e', LISTEN], { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(listener, 'exit')

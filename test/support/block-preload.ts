@@ -1,4 +1,4 @@
-// Loaded into a server under test: on SIGUSR2 it says on stderr how long its loop was blocked at most since the last time.
+// Is loaded into a server under test. On SIGUSR2 it writes to stderr the longest time its loop was blocked since the last signal.
 import { writeSync } from 'node:fs'
 
 const EVERY_MS = 2
@@ -6,7 +6,8 @@ let longestMs = 0
 let before = process.threadCpuUsage()
 
 /**
- * What the main thread computed between two turns, not how late the second one was: a busy machine is no fault of the server's.
+ * Measures the CPU time of the main thread between two turns, and not how late the second turn was: on a busy machine a
+ * turn is late without a fault of the server.
  */
 function look(): void {
   const now = process.threadCpuUsage()

@@ -1,4 +1,4 @@
-// Counts the bytes of a response's body on a plain socket, after whatever head it has.
+// Counts the bytes of one response's body that come over a bare socket, whatever head precedes it.
 
 const END_OF_HEAD = '\r\n\r\n'
 
@@ -7,7 +7,7 @@ export interface BodyCounter {
   take(chunk: Buffer): void
 }
 
-/** For one response whose body is neither chunked nor followed by anything. */
+/** Serves for one response that is not chunked and that nothing follows. */
 export function createBodyCounter(): BodyCounter {
   let head = ''
   let received = 0

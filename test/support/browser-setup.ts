@@ -1,4 +1,4 @@
-// Starts a real server and an origin for the tests that run in the browser, and ends them.
+// Starts a real server and an origin for the tests that run in the browser, and stops both afterwards.
 import type { TestProject } from 'vitest/node'
 import './context.ts'
 import { bytes, delayed, stallBeforeHeaders } from './behaviours.ts'

@@ -1,4 +1,4 @@
-// A house for builds: the real journal, spool and fetcher on a directory that outlives them, as across restarts.
+// A place to run builds without a server: real journal, spool and fetcher. Its directory outlives them, as it does a restart.
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EntryInput } from '#contracts/archive.ts'
@@ -28,27 +28,30 @@ export interface House extends AsyncDisposable {
   readonly journal: Journal
   readonly spool: Spool & SpoolRoom
   readonly staging: StagingMemory
-  /** Of the sockets that bodies come in by. */
+  /** The slabs of the sockets that bodies arrive on. */
   readonly slabs: FetchDispatcher['slabs']
-  /** Closes those sockets for good. */
+  /** Closes those sockets for good: nothing can be dialled any more. */
   cutOff(): Promise<void>
-  /** Where the spool keeps its files. */
+  /** The directory of the spool. */
   readonly directory: string
   readonly log: string
   accept(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<ArchiveRecord>
-  /** Builds what was accepted, from where the journal says it stands, or `record` does; to be awaited by its `ended`. */
+  /**
+   * Starts to build an accepted archive and does not wait: its `ended` resolves at the end. The build goes on from where
+   * `record` says the archive stands, which is by default what the journal has.
+   */
   start(archiveId: string, record?: ArchiveRecord): Promise<Build>
-  /** Accepts and builds to the end. */
+  /** Accepts an archive and builds it to the end. */
   make(entries: readonly EntryInput[], overrides?: Partial<ArchiveRequest>): Promise<Build>
   /** Closes journal and spool and opens them again, as a new process does. All builds must have ended. */
   reopen(): Promise<void>
   facts<T extends Fact['type']>(archiveId: string, type: T): Promise<Stored<Extract<Fact, { type: T }>>[]>
-  /** The bytes of a sealed archive. */
+  /** All bytes of a sealed archive. */
   bytes(archiveId: string): Promise<Buffer>
-  /** Its members, once other programs have found it sound. */
+  /** The members of a zip, after other programs have verified it. */
   zip(archiveId: string): Promise<ZipMember[]>
   tar(archiveId: string): Promise<TarMember[]>
-  /** Files of the archive in the spool. */
+  /** Names of the archive's files in the spool. */
   files(archiveId: string): Promise<string[]>
 }
 

@@ -1,4 +1,4 @@
-// What the browser project is given: where the server under test and the origin are.
+// Declares what the browser tests are given: the URLs of the server under test and of the origin.
 declare module 'vitest' {
   export interface ProvidedContext {
     serverUrl: string

@@ -1,4 +1,4 @@
-// Hostile clients by the hundred: connections that take places, memory and time of a server and give nothing for them.
+// Opens hostile clients by the hundred: connections that cost the server places, memory and time, and never read an answer.
 import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,8 +10,9 @@ import type { TestServer } from './server.ts'
 
 interface Victim {
   readonly port: number
-  /** Of an archive with many entries, and the path of a large one. */
+  /** Key of an archive with many entries. */
   readonly archiveKey: string
+  /** Path of a large archive. */
   readonly href: string
 }
 
@@ -26,7 +27,7 @@ const UPGRADE =
   'GET /trpc HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 
-/** Masked with zeros, so that its bytes are those of the text. */
+/** A websocket frame with this text. Its mask is zero, so that the text goes out as it is. */
 function frame(text: string, declared = text.length): Buffer {
   const head = Buffer.alloc(14)
   head.set([0x81, 0xff])
@@ -47,10 +48,12 @@ function listOverSocket(victim: Victim, id: number): Buffer {
   return frame(JSON.stringify({ id, method: 'query', params: { path: 'listEntries', input: list(victim) } }))
 }
 
-/** What each of them sends; none reads. `drop`: a little more of it, once a second. */
+/** What a hostile client of one sort sends. */
 interface Sort {
   readonly first: (victim: Victim) => string | Buffer
+  /** Sent after the first answer has come. */
   readonly afterwards?: (victim: Victim) => Buffer
+  /** Sent once a second from then on. */
   readonly drop?: string
 }
 
@@ -95,10 +98,10 @@ const sorts = {
 export type SortName = keyof typeof sorts
 export const sortNames = Object.keys(sorts) as SortName[]
 
-/** Comes from several addresses in turn. */
+/** Opens `count` connections of one sort. They come from these addresses in turn. */
 async function openCrowd(name: SortName, count: number, victim: Victim, from: readonly string[]): Promise<Crowd> {
   const sort: Sort = sorts[name]
-  // One for all of them: a crowd must not take more memory than its victim.
+  // All connections share one buffer: a crowd must not take more memory than its victim.
   const first = Buffer.from(sort.first(victim))
   const afterwards = sort.afterwards?.(victim)
   const sockets: Socket[] = []
@@ -109,7 +112,7 @@ async function openCrowd(name: SortName, count: number, victim: Victim, from: re
     socket.on('error', () => {})
     socket.once('connect', () => {
       socket.write(first)
-      // From then on it takes no more than the kernel does by itself.
+      // A paused socket reads nothing: only the kernel's own buffers still fill.
       if (afterwards === undefined) socket.pause()
       else {
         socket.once('data', () => {
@@ -135,7 +138,7 @@ async function openCrowd(name: SortName, count: number, victim: Victim, from: re
   }
 }
 
-/** How long each of so many calls for a sign of health takes, one after the other, over a connection of its own. */
+/** Asks for /healthz this many times, one after the other, each over a new connection. Returns how long each took. */
 export async function healthTimes(server: TestServer, times: number): Promise<number[]> {
   const took: number[] = []
   for (let n = 0; n < times; n++) {
@@ -150,7 +153,7 @@ export async function healthTimes(server: TestServer, times: number): Promise<nu
 
 export const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
-/** Connections that the server holds, its listening ones included. */
+/** How many sockets the server holds, including those that listen. */
 export const socketsOf = async (server: TestServer) =>
   (await server.descriptors()).filter((target) => target.startsWith('socket:')).length
 
@@ -161,7 +164,7 @@ export async function memoryOf({ pid }: TestServer): Promise<number> {
 export interface Siege {
   readonly health: readonly number[]
   readonly maxBytes: number
-  /** Until the archive of somebody who means well was made and downloaded. */
+  /** How long it took to make and download an archive for an honest client. */
   readonly goodMs: number
 }
 
@@ -169,7 +172,7 @@ const ENTRIES = 20_000
 const LARGE_BYTES = 60_000_000
 const WATCH_EVERY_MS = 50
 
-/** Something to list, to watch and to download, which is there already. */
+/** Makes two complete archives for the crowds: one with many entries to list and watch, and a large one to download. */
 export async function prepare(server: TestServer, origin: Origin): Promise<Victim> {
   await using caller = call('http', server.url)
   const make = async (entries: string[]) => {
@@ -186,15 +189,15 @@ export async function prepare(server: TestServer, origin: Origin): Promise<Victi
 
 export interface SiegeOptions {
   readonly names: readonly SortName[]
-  /** Of each sort. */
+  /** Connections of each sort. */
   readonly count: number
-  /** Addresses they come from, in turn. */
+  /** Addresses they come from in turn. */
   readonly from: readonly string[]
-  /** When all have been served who mean well, before the crowds leave. */
+  /** Runs after the honest client has been served, while the crowds are still there. */
   readonly before?: () => Promise<void>
 }
 
-/** So many of each sort at once, while somebody who means well comes as well. */
+/** Lets crowds of all these sorts in at once, and measures how an honest client is served meanwhile. */
 export async function besiege(
   server: TestServer,
   origin: Origin,

@@ -1,4 +1,4 @@
-// A TCP proxy on loopback that loses, cuts and refuses connections when told to. Knows no protocol.
+// A TCP proxy on loopback that cuts, silences and refuses connections on demand. It knows no protocol.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
 
@@ -10,17 +10,17 @@ export interface CuttingProxyOptions {
 
 export interface CuttingProxy extends AsyncDisposable {
   readonly port: number
-  /** Accepted so far, refused ones too. */
+  /** Connections accepted so far, including refused ones. */
   readonly connections: number
   readonly openConnections: number
   /** Resets both sides of all connections now. */
   cutAll(): void
-  /** Every connection from now on is reset once it has carried so many bytes to its client; `null` ends that. */
+  /** From now on, resets each new connection once it has carried this many bytes to its client. `null` stops that. */
   cutAfter(bytes: number | null): void
-  /** Forwards nothing any more, in both directions, and closes nothing: a network that went silent. */
+  /** Forwards nothing in either direction and closes nothing, like a network that went silent. */
   pause(): void
   resume(): void
-  /** While true, connections are accepted and destroyed at once. */
+  /** If true, new connections are accepted and destroyed at once. */
   refuse(refusing: boolean): void
 }
 
@@ -38,7 +38,7 @@ export async function startCuttingProxy(options: CuttingProxyOptions): Promise<C
   let flowing = Promise.resolve()
   let flowAgain: (() => void) | undefined
 
-  // Half-open, so that an end in one direction leaves the other one as it is.
+  // Half-open, so that the end of one direction does not end the other.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     connections += 1
     if (refusing) return void client.destroy()
@@ -54,10 +54,10 @@ export async function startCuttingProxy(options: CuttingProxyOptions): Promise<C
     forward(pair.target, pair.client, limit).catch(() => cut(pair))
   })
 
-  /** Ends the other side when this one has ended; throws when the limit is reached or a side is lost. */
+  /** Ends `to` when `from` has ended. Throws when the limit is reached or a side is lost. */
   async function forward(from: Socket, to: Socket, maxBytes: number): Promise<void> {
     let left = maxBytes
-    // Not destroyed on return: the other direction of the same socket may go on.
+    // The socket is not destroyed on return, because its other direction may go on.
     for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       await flowing
       await write(to, chunk.subarray(0, left))
@@ -111,7 +111,7 @@ export async function startCuttingProxy(options: CuttingProxyOptions): Promise<C
   return proxy
 }
 
-/** Resolves once the kernel has the bytes, which is both backpressure and what makes a cut after them exact. */
+/** Resolves once the kernel has the bytes. That gives backpressure, and it makes a cut after them exact. */
 function write(socket: Socket, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.write(chunk, (error) => (error ? reject(error) : resolve()))
@@ -120,7 +120,7 @@ function write(socket: Socket, chunk: Buffer): Promise<void> {
 
 function cut({ client, target }: Pair): void {
   for (const socket of [client, target]) {
-    // A socket that is still dialling has no connection to reset.
+    // A socket that is still dialling has no connection that could be reset.
     if (socket.connecting) socket.destroy()
     else if (!socket.destroyed) socket.resetAndDestroy()
   }

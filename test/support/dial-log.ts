@@ -1,8 +1,8 @@
-// Loaded into a process under proof: writes down every address it dials, below net.Socket and TLS, and reads that back.
+// Is loaded into a process under test: it logs every address that process dials, below net.Socket and TLS. Reads that log, too.
 //
-// Node's TCP handle is wrapped, the last JavaScript before connect(2): net, tls, happy eyeballs and undici all end there,
-// and none can go around it. strace would see a little deeper, but needs ptrace, which containers may not permit, and
-// shows the UDP sockets that getaddrinfo "connects" only to sort its answers, where nothing is ever sent.
+// It wraps Node's TCP handle, the last JavaScript before connect(2). net, tls, happy eyeballs and undici all end there, and
+// none can go around it. strace would see more, but needs ptrace, which containers may not permit. It also shows UDP sockets
+// that getaddrinfo "connects" only to sort its answers, and over which nothing is ever sent.
 import { appendFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
@@ -17,19 +17,19 @@ function install(file: string): void {
   for (const family of ['connect', 'connect6'] as const) {
     const dial = TCP.prototype[family]
     TCP.prototype[family] = function (this: unknown, request, address, port, ...more) {
-      // At once: a process that is killed has told what it did.
+      // Written synchronously, so that the log is complete even if the process is killed.
       appendFileSync(file, `${address} ${port}\n`)
       return dial.call(this, request, address, port, ...more)
     }
   }
 }
 
-/** What has to be set in a process's environment so that it writes to this file, which must be there. */
+/** The environment that makes a process write its log to this file. The file must exist. */
 export function dialLogEnv(file: string): Record<string, string> {
   return { NODE_OPTIONS: `--import=${import.meta.url}`, DIAL_LOG: file }
 }
 
-/** `address port` of each dial so far, in order. */
+/** Returns `address port` of each dial so far, in order. */
 export async function readDials(file: string): Promise<string[]> {
   return (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '')
 }

@@ -1,4 +1,4 @@
-// What every event must look like on the wire, written down a second time: field by field, and nothing beside them.
+// A second, independent definition of every event on the wire: exactly these fields, and no others.
 import * as z from 'zod'
 import type { ArchiveEvent } from '#contracts/events.ts'
 import { abortReasons, entryFailures } from '#contracts/failures.ts'
@@ -74,8 +74,8 @@ export interface Told {
 }
 
 /**
- * Checks a whole stream against what the contract says of its order, and throws at the first thing that does not fit.
- * `after`: the cursor it was asked for with.
+ * Checks the order of a whole stream of events, and throws at the first event that breaks the contract. `after` is the
+ * cursor with which the stream was asked for.
  */
 export function checkStream(told: readonly Told[], after: string | null = null): void {
   let last = after === null ? 0 : Number(after)

@@ -1,4 +1,4 @@
-// In a network where every address is this machine: one server at all of them, and the one that answers for names.
+// For a network in which every address leads to this machine: one server that listens at all of them, and a name server.
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
@@ -6,9 +6,9 @@ import ipaddr from 'ipaddr.js'
 import { bodyOf } from './behaviours.ts'
 
 export interface Heard {
-  /** `address port` of every connection that was accepted; IPv4 as such, though it comes over an IPv6 socket. */
+  /** `address port` of every accepted connection. An IPv4 address is written as one, though it came over an IPv6 socket. */
   readonly accepted: string[]
-  /** Every request, as it came, with where it was sent to. */
+  /** The head of every request, and the address and port it was sent to. */
   readonly requests: { readonly to: string; readonly head: string }[]
 }
 
@@ -16,7 +16,7 @@ export interface Everywhere extends AsyncDisposable {
   heard: Heard
 }
 
-/** `only` are open at those addresses alone. */
+/** Listens on `ports` at every address, and on each port of `only` at that address alone. */
 export async function listenEverywhere(ports: readonly number[], only: [string, number][]): Promise<Everywhere> {
   const everywhere: Everywhere = {
     heard: { accepted: [], requests: [] },
@@ -40,14 +40,14 @@ export async function listenEverywhere(ports: readonly number[], only: [string, 
   return everywhere
 }
 
-/** As the targets are spelled: IPv4 as such, IPv6 without dots. */
+/** Writes an address as the tables of targets do: IPv4 as such, IPv6 without dots. */
 function canonical(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)
   if (mapped !== null) return mapped[1]!
   return address.includes(':') ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address
 }
 
-/** What no request may ever bring back. */
+/** Header fields that must never influence a later request. */
 const SECRETS = 'Set-Cookie: secret=1; Domain=test; Path=/\r\nAccept-CH: DPR\r\nReferrer-Policy: unsafe-url\r\n'
 const CUT_BODY = bodyOf(4_000, 'cut')
 
@@ -77,7 +77,7 @@ function answer(socket: Socket, head: string): void {
   if (kind === 'redirect') {
     send(first, `Location: ${Buffer.from(second, 'base64url').toString('latin1')}\r\n`)
   } else if (kind === 'again') {
-    // To itself, over another connection.
+    // Redirects to the same host, over another connection.
     send(302, `Location: /${first}\r\n${closing}`)
     socket.end()
   } else if (kind === 'to-port') {
@@ -103,7 +103,7 @@ export type Answers = Readonly<Record<string, readonly (readonly string[])[]>>
 const TYPE_A = 1
 const TYPE_AAAA = 28
 
-/** A name server at port 53 for these names and no others, without a time to live (RFC 1035 section 4). */
+/** A name server at port 53 that knows these names alone. Its answers have a time to live of 0 (RFC 1035 section 4). */
 export async function answerNames(answers: Answers): Promise<AsyncDisposable> {
   const asked = new Map<string, number>()
   const socket = createSocket('udp4', (query, from) => {
@@ -139,7 +139,7 @@ function questionOf(query: Buffer): { name: string; type: number; end: number } 
   return { name: labels.join('.').toLowerCase(), type: query.readUInt16BE(at + 1), end: at + 5 }
 }
 
-/** The name is a pointer to the question (RFC 1035 section 4.1.4). */
+/** An answer record. Its name is a pointer to the question (RFC 1035 section 4.1.4). */
 function recordOf(address: string): Buffer {
   const bytes = ipaddr.parse(address).toByteArray()
   const type = bytes.length === 4 ? TYPE_A : TYPE_AAAA

@@ -1,4 +1,4 @@
-// The real fetcher with short limits, and a sink that collects what it is given.
+// The real fetcher with short limits, and a sink that collects the body.
 import { parseAllowList } from '../../server/fetch/address.ts'
 import type { BodySink } from '../../server/fetch/body-sink.ts'
 import { createFetchBudget } from '../../server/fetch/budget.ts'
@@ -15,7 +15,7 @@ import { createThrottles } from '../../server/fetch/throttle.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 
 export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy' | 'maxConnectionsPerOrigin'>> {
-  /** As an allow list has it. @default all of 127.0.0.0/8 */
+  /** Addresses that may be dialled, in the syntax of the allow list. @default all of 127.0.0.0/8 */
   allow?: string
   limits?: Partial<FetcherLimits>
   maxFetches?: number
@@ -26,9 +26,9 @@ export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy
 export interface Fetching extends AsyncDisposable {
   readonly fetcher: Fetcher
   readonly dispatcher: FetchDispatcher
-  /** As if the process were ending: nothing can be dialled any more. */
+  /** Closes all connections for good, as the end of the process does: nothing can be dialled any more. */
   cutOff(): Promise<void>
-  /** Fetches in a lane of its own, unless one is given. */
+  /** Fetches one URL, in a new lane unless one is given. */
   fetch(url: string, more?: { lane?: FetchLane; index?: number; sink?: BodySink }): Promise<Fetched>
 }
 
@@ -36,7 +36,7 @@ export interface Fetched {
   readonly outcome: FetchOutcome
   /** What the sink holds at the end. */
   readonly body: Buffer
-  /** What each `begin` was told. */
+  /** The size that each call of `begin` was given. */
   readonly begins: readonly (number | null)[]
   readonly fetch: EntryFetch
 }
@@ -107,7 +107,7 @@ export function startFetching({
   }
 }
 
-/** A sink that takes everything at once. */
+/** A sink that is always ready and keeps everything. */
 function collect() {
   const begins: (number | null)[] = []
   let chunks: Buffer[] = []

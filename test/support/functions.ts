@@ -1,4 +1,4 @@
-// The functions of a source file and how long each of them is.
+// Lists the functions of a source file with their lengths.
 import { parseSync } from 'vite'
 
 interface Node {
@@ -12,11 +12,11 @@ interface Node {
 
 export interface FoundFunction {
   readonly name: string
-  /** From its first line to its last one, those of functions inside it included. */
+  /** Lines from its first to its last, including those of functions inside it. */
   readonly lines: number
 }
 
-/** Functions, methods and arrow functions with a body, in no order. */
+/** Finds functions, methods and arrow functions that have a body, in any order. */
 export function functionsOf(file: string, text: string): FoundFunction[] {
   const found: FoundFunction[] = []
   const lineAt = (offset: number) => text.slice(0, offset).split('\n').length

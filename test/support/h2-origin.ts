@@ -1,4 +1,4 @@
-// Origins on loopback that speak HTTP/2 and refuse HTTP/1.1: one of node:http2, and one of bare frames to break the protocol with.
+// Two origins on loopback that speak HTTP/2 and refuse HTTP/1.1: one uses node:http2, one writes bare frames to break the protocol.
 import { once } from 'node:events'
 import {
   constants,
@@ -15,7 +15,7 @@ import { makeIdentity } from './origin.ts'
 export type H2Behaviour = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void | Promise<void>
 
 export interface H2OriginOptions {
-  /** Speaks HTTP/1.1 too, and answers every such request with its path. @default false */
+  /** If true it speaks HTTP/1.1 too, and answers each such request with its path. @default false */
   http1?: boolean
   settings?: Settings
 }
@@ -26,19 +26,19 @@ interface TlsOrigin extends AsyncDisposable {
   readonly ca: string
   readonly openSockets: number
   readonly maxOpenSockets: number
-  /** Handshakes that failed, as those that offer no HTTP/2. */
+  /** Handshakes that failed, for example because the client did not offer HTTP/2. */
   readonly refused: number
-  /** Handshakes that went on from an earlier session of TLS. */
+  /** Handshakes that resumed an earlier TLS session. */
   readonly resumed: number
 }
 
 export interface H2Origin extends TlsOrigin {
-  /** Versions and paths, in the order they came. */
+  /** The version and path of each request, in the order they came. */
   readonly requests: readonly string[]
   readonly sessions: number
-  /** Answers `path` so from now on, and tells its URL; anything else is a 404. */
+  /** Answers `path` with this behaviour from now on, and returns its URL. Any other path is a 404. */
   serve(path: string, behaviour: H2Behaviour): string
-  /** Cuts all connections, by RST. */
+  /** Cuts all connections by RST. */
   reset(): void
 }
 
@@ -58,7 +58,7 @@ interface Pems {
 
 let made: Promise<Pems> | null = null
 
-/** Made once: keys take their time. */
+/** Makes one identity for all origins of the process, because making keys takes time. */
 function identity(): Promise<Pems> {
   made ??= (async () => {
     await using fresh = await makeIdentity('trusted', '127.0.0.1')
@@ -67,7 +67,7 @@ function identity(): Promise<Pems> {
   return made
 }
 
-/** What both have in common: sockets are counted, and all gone in the end. */
+/** Listens for either origin: it counts sockets, and destroys them all when the origin is disposed. */
 async function listen(server: Listening, ca: string, owned: AsyncDisposableStack) {
   const sockets = new Set<Socket>()
   const counts = { max: 0, refused: 0, resumed: 0 }
@@ -133,7 +133,7 @@ export async function startH2Origin({ http1 = false, settings }: H2OriginOptions
     if (behaviour) void behaviour(stream, headers)
     else stream.respond({ ':status': 404 }, { endStream: true })
   })
-  // Listened to, it would answer streams as well.
+  // This event also fires for HTTP/2 streams, so it has a listener only if HTTP/1.1 is wanted.
   if (http1) {
     server.on('request', (request, response) => {
       requests.push(`${request.httpVersion} ${request.url}`)
@@ -154,11 +154,11 @@ export async function startH2Origin({ http1 = false, settings }: H2OriginOptions
       for (const socket of sockets) socket.resetAndDestroy()
     },
   }
-  // With its getters, which a spread would call.
+  // A spread would call the getters; this copies them.
   return Object.defineProperties(origin, Object.getOwnPropertyDescriptors(own)) as typeof origin & typeof own
 }
 
-/** RFC 9113 section 6. */
+/** Types of frames: RFC 9113 section 6. */
 const FRAMES = { data: 0, headers: 1, reset: 3, settings: 4 } as const
 const END_STREAM = 1
 const ACK = 1
@@ -169,14 +169,14 @@ const PREFACE_BYTES = 24
 const HEADER_BYTES = 9
 const MAX_FRAME_BYTES = 16_384
 
-/** Answers one request; all frames are of its stream. */
+/** Answers one request: each method sends a frame on its stream. */
 export interface FrameStream {
   head(): void
   data(bytes: Buffer, isLast?: boolean): void
   reset(code: number): void
 }
 
-/** No flow control: bodies must fit into the first window (64 KiB). */
+/** It does no flow control, so bodies must fit into the first window (64 KiB). */
 export async function startFrameOrigin(answer: (stream: FrameStream) => void): Promise<TlsOrigin> {
   const owned = new AsyncDisposableStack()
   const { key, cert, ca } = await identity()

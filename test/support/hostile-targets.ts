@@ -1,11 +1,11 @@
-// Where a stranger's list may try to lead a server: every row with what must become of it. Lists only, nothing runs.
+// Lists of URLs with which a stranger may attack a server, each with its expected verdict. Nothing runs here.
 
-/** A server of the world at large, as far as the tests' own network goes: its address is global unicast. */
+/** Addresses of the "public" server in the tests' own network. They are global unicast, so fetching from them is allowed. */
 export const PUBLIC_V4 = '93.184.216.34'
 export const PUBLIC_V6 = '2606:2800:220:1::1'
 export const PUBLIC_URL = `http://${PUBLIC_V4}`
 
-/** Here somebody listens inside, and only there; everywhere else this port is closed. */
+/** On the inside, only OPEN_INSIDE listens at this port. Everywhere else the port is closed. */
 export const INSIDE_PORT = 8443
 export const OPEN_INSIDE = '127.0.0.2'
 export const CLOSED_INSIDE = '127.0.0.3'
@@ -15,13 +15,13 @@ export type Verdict = 'sealed' | 'BAD_URL' | 'FORBIDDEN_TARGET' | 'NAME_NOT_RESO
 export interface HostileTarget {
   readonly url: string
   readonly verdict: Verdict
-  /** `address port` that is dialled where everything is allowed: what the attack is after. */
+  /** The `address port` that the attack is after: a server that allows everything dials it. */
   readonly after?: string
   /** @default 0 for BAD_URL, else 1 */
   readonly attempts?: number
 }
 
-/** Spellings of one address, as a browser, a resolver or inet_aton takes them. */
+/** Ways to spell one address that a browser, a resolver or inet_aton understands. */
 const spellingsV4: Record<string, string[]> = {
   '127.0.0.1': [
     '127.0.0.1',
@@ -89,7 +89,7 @@ const insideV4 = [
   '255.255.255.255',
 ]
 
-/** As URLs spell them, and as they are dialled. */
+/** Key: how a URL spells the address. Value: how it is dialled. */
 const insideV6: Record<string, string> = {
   '::': '::',
   '::1': '::1',
@@ -157,7 +157,7 @@ export const ports: readonly HostileTarget[] = [
   forbidden(`${PUBLIC_URL}:0/`),
 ]
 
-/** What is no source at all, and what only looks as if it led elsewhere than to the public server. */
+/** URLs that are not a source at all, and URLs that lead to the public server although they look otherwise. */
 export const notations: readonly HostileTarget[] = [
   ...[
     'file:///etc/passwd',
@@ -226,7 +226,7 @@ export const notations: readonly HostileTarget[] = [
   ].map((url): HostileTarget => ({ url, verdict: 'sealed' })),
 ]
 
-/** The n-th question for a name gets the n-th row of its answers, the last row for ever. */
+/** The n-th question for a name gets its n-th row of answers. The last row repeats. */
 export const NAMES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   localhost: [['127.0.0.1', '::1']],
   'public.test': [[PUBLIC_V4]],
@@ -244,7 +244,7 @@ export const NAMES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'rebinds-to-v6.test': [[PUBLIC_V4], ['::1']],
 }
 
-/** The public server redirects there; `status` is one of the five that are followed. */
+/** URL at which the public server redirects to `location`. `status` is one of the five that are followed. */
 export function redirectTo(location: string, status = 302, from = PUBLIC_URL): string {
   return `${from}/redirect/${status}/${Buffer.from(location, 'latin1').toString('base64url')}`
 }
@@ -266,7 +266,7 @@ export const names: readonly HostileTarget[] = [
   { ...forbidden('http://rebinds-to-v6.test/cut', '::1 80'), attempts: 2 },
   { url: 'http://public.test/', verdict: 'sealed' },
   { url: 'http://mixed.test/', verdict: 'sealed' },
-  // Its only public address refuses: that is no reason to try the others.
+  // Its only public address refuses the connection. The other addresses must not be tried for that.
   { url: `http://mixed-closed.test:${INSIDE_PORT}/`, verdict: 'CONNECT_FAILED', attempts: 2 },
   { url: 'http://nowhere.test/', verdict: 'NAME_NOT_RESOLVED', attempts: 2 },
 ]
@@ -316,7 +316,7 @@ export const redirects: readonly HostileTarget[] = [
   ),
   ...FOLLOWED.map((status) => forbidden(redirectTo('http://127.0.0.1/', status), '127.0.0.1 80')),
   ...[
-    // No port, but a path.
+    // This looks like a port, but is a path.
     '/:6379/',
     `http://public.test/`,
     `http://[${PUBLIC_V6}]/`,
@@ -327,7 +327,7 @@ export const redirects: readonly HostileTarget[] = [
   ].map((location): HostileTarget => ({ url: redirectTo(location), verdict: 'sealed' })),
 ]
 
-/** Pairs of which one leads to an open port and the other to a closed one. */
+/** The same targets twice: once with an open port, once with a closed one. A client must not see a difference. */
 export const openAndClosed: readonly HostileTarget[] = [OPEN_INSIDE, CLOSED_INSIDE].flatMap((address) => [
   forbidden(`http://${address}:${INSIDE_PORT}/`, `${address} ${INSIDE_PORT}`),
   forbidden(`https://${address}:${INSIDE_PORT}/`, `${address} ${INSIDE_PORT}`),
@@ -335,7 +335,7 @@ export const openAndClosed: readonly HostileTarget[] = [OPEN_INSIDE, CLOSED_INSI
   forbidden(`http://${address === OPEN_INSIDE ? 'open' : 'closed'}-inside.test:${INSIDE_PORT}/`),
 ])
 
-/** Sound, and broken off once: here nothing is hostile, and what is sent can be looked at. */
+/** Harmless targets, one of which breaks off once: they show which requests are sent. */
 export const plain: readonly HostileTarget[] = [
   { url: `${PUBLIC_URL}/cut-once`, verdict: 'sealed' },
   { url: redirectTo('http://public.test:8080/after/a/hop', 307, 'http://public.test'), verdict: 'sealed' },

@@ -1,12 +1,12 @@
-// Mounts of one test: made as root, and taken away again whatever happens.
+// Mounts a file system for one test (which takes root), and always unmounts it afterwards.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
 /**
- * `mount` with these parameters, the last of which is where; unmounted when the result is disposed.
- * @throws if mounting is not permitted: then nothing of this can be proved
+ * Calls `mount` with these parameters, the last of which is the mount point. Disposing the result unmounts it.
+ * @throws if mounting is not permitted, because the test could not prove anything then
  */
 export async function mount(...parameters: string[]): Promise<AsyncDisposable> {
   await run('mount', parameters).catch((error: Error) => {
@@ -17,7 +17,7 @@ export async function mount(...parameters: string[]): Promise<AsyncDisposable> {
   const path = parameters.at(-1)!
   return {
     async [Symbol.asyncDispose]() {
-      // Lazily where somebody is still in there: it is gone from here in any case.
+      // A lazy unmount works even if a process still uses the mount.
       await run('umount', [path]).catch(() => run('umount', ['--lazy', path]))
     },
   }

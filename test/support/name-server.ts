@@ -1,27 +1,27 @@
-// A name server on loopback (RFC 1035) that answers as it is told to: addresses, an alias, an error, or nothing at all.
+// A scriptable name server on loopback (RFC 1035): it answers with addresses, an alias, an error, or not at all.
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 
 const TYPES = { A: 1, CNAME: 5, AAAA: 28 } as const
 
-/** What is known of a name. A family that is 'silent' is never answered. */
+/** The answers for one name. Questions for a family that is 'silent' are never answered. */
 export interface Zone {
   readonly a?: readonly string[] | 'silent'
-  /** In groups of four digits, nothing left out. */
+  /** Written in full: eight groups of four digits. */
   readonly aaaa?: readonly string[] | 'silent'
   readonly alias?: string
-  /** RCODE, section 4.1.1: 2 is SERVFAIL, 3 NXDOMAIN. */
+  /** RCODE (section 4.1.1): 2 is SERVFAIL, 3 is NXDOMAIN. */
   readonly rcode?: number
 }
 
 export interface NameServer extends AsyncDisposable {
-  /** "127.0.0.1:port". */
+  /** "127.0.0.1:<port>". */
   readonly address: string
   /** Names that were asked for, in order. */
   readonly asked: readonly string[]
 }
 
-/** Names that are not in the zones do not exist. */
+/** Names that are not in `zones` do not exist. */
 export async function startNameServer(
   zones: Record<string, Zone> | ((name: string) => Zone),
   port = 0,

@@ -1,4 +1,4 @@
-// Shows over real sockets that each part of the test support does what its name says, and leaves nothing behind.
+// Shows over real sockets that each part of the test support does what its name says and leaves nothing behind.
 import { execFile } from 'node:child_process'
 import { access, readdir, readFile, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -17,11 +17,11 @@ import { until } from './wait.ts'
 
 const run = promisify(execFile)
 
-/** A client of one test's own, so that no connection outlives it. */
+/** A client for one test, so that no connection outlives the test. */
 function client(options: Agent.Options = {}) {
   const agent = new Agent(options)
   return {
-    /** The answer, its body read to the end; rejects as undici does. */
+    /** Reads the answer to the end of its body. Rejects with undici's errors. */
     async get(url: string, headers: Record<string, string> = {}) {
       const { statusCode, headers: fields, body } = await request(url, { dispatcher: agent, headers })
       return { status: statusCode, headers: fields, body: Buffer.from(await body.arrayBuffer()) }
@@ -37,15 +37,15 @@ interface Heard {
 }
 
 interface HearOptions {
-  /** Leaves after so long. @default 5000 */
+  /** Hangs up after this time. @default 5000 */
   maxMs?: number
-  /** Leaves when nothing has come for so long after the last byte. */
+  /** Hangs up when nothing has come for this time after a byte. */
   quietMs?: number
-  /** Leaves after so many bytes. */
+  /** Hangs up after this many bytes. */
   enough?: number
 }
 
-/** What a bare socket hears until the other side closes ('FIN' or the error), or until it leaves by itself. */
+/** Reads from a bare socket until the other side closes ('FIN' or the code of the error), or until it hangs up itself. */
 async function hear(port: number, path: string, { maxMs = 5000, quietMs, enough }: HearOptions = {}): Promise<Heard> {
   const socket = connect(port, '127.0.0.1')
   const chunks: Buffer[] = []
@@ -73,7 +73,7 @@ function bodyIn({ bytes }: Heard): Buffer {
 }
 
 describe('the origin', () => {
-  it('answers paths by convention, without registration', async () => {
+  it('answers /bytes/<size>/<seed> without being told to', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const small = await http.get(`${origin.url}/bytes/10/a.txt`)
@@ -92,7 +92,7 @@ describe('the origin', () => {
     expect(head.headers['content-length']).toBe('5000000000')
   })
 
-  it('never repeats a block, so that a piece in the wrong place shows', () => {
+  it('gives bodies in which no two blocks are equal, so that a misplaced piece shows', () => {
     const body = bodyOf(4 * 65_536, 'x')
     const blocks = [0, 1, 2, 3].map((index) => crc32(body.subarray(index * 65_536, (index + 1) * 65_536)))
     expect(new Set(blocks).size).toBe(4)
@@ -106,7 +106,7 @@ describe('the origin', () => {
     ['bytes=199990-', 199_990, 200_000],
     ['bytes=-7', 199_993, 200_000],
     ['bytes=199999-999999', 199_999, 200_000],
-  ])('answers %s with that part', async (range, from, to) => {
+  ])('answers %s with that part of the file', async (range, from, to) => {
     await using origin = await startOrigin()
     await using http = client()
     const file = bodyOf(200_000, 'r')
@@ -119,7 +119,7 @@ describe('the origin', () => {
     }
   })
 
-  it('answers 416 past the end, and the whole to ranges it does not take', async () => {
+  it('answers 416 to a range past the end, and sends the whole file for ranges it does not support', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const url = `${origin.url}/bytes/100/r`
@@ -154,7 +154,7 @@ describe('the origin', () => {
     expect(origin.requests[1]!.at).toBeGreaterThan(origin.requests[0]!.at)
   })
 
-  it('prefers the most exact path', async () => {
+  it('prefers the most exact of several matching paths', async () => {
     await using origin = await startOrigin()
     await using http = client()
     origin.serve('/a*', behave.status(201))
@@ -167,7 +167,7 @@ describe('the origin', () => {
     expect(await Promise.all(statuses)).toEqual([201, 202, 203, 299])
   })
 
-  it('keeps a connection for many requests and counts the most at once', async () => {
+  it('answers many requests on one connection, and reports the most that it answered at once', async () => {
     await using origin = await startOrigin()
     await using http = client({ connections: 3 })
     origin.serve('/slow/*', behave.delayed(20, behave.status(204)))
@@ -175,7 +175,7 @@ describe('the origin', () => {
     expect([origin.openSockets, origin.maxActive, origin.activeRequests]).toEqual([3, 3, 0])
   })
 
-  it('leaves no socket and no port when it is disposed, whatever hangs', async () => {
+  it('closes its port and all sockets when it is disposed, even if answers hang', async () => {
     const origin = await startOrigin()
     for (const [path, behaviour] of [
       ['/stall', behave.stallBeforeHeaders()],
@@ -193,7 +193,7 @@ describe('the origin', () => {
     await until(() => origin.activeRequests === 0, { what: 'the behaviours to end' })
   })
 
-  it('notices clients that leave, and tells failures of a behaviour when disposed', async () => {
+  it('notices clients that leave, and throws the errors of behaviours when it is disposed', async () => {
     const origin = await startOrigin()
     origin.serve('/stall', behave.stallBeforeHeaders())
     origin.serve('/wrong', () => Promise.reject(new Error('a mistake in the test')))
@@ -206,7 +206,7 @@ describe('the origin', () => {
     await expect(startOrigin({ host: '0.0.0.0' })).rejects.toThrow('not a loopback address')
   })
 
-  it('refuses what is no request', async () => {
+  it('answers 400 to what is not a request', async () => {
     await using origin = await startOrigin()
     expect((await hear(origin.port, '/ with spaces')).bytes.toString()).toContain('400 Bad Request')
     expect(origin.requests).toHaveLength(0)
@@ -214,7 +214,7 @@ describe('the origin', () => {
 })
 
 describe('the origin over TLS', () => {
-  it('is trusted with its CA, also by other programs, and by nobody without', async () => {
+  it('is trusted by every client that has its CA, and by no other', async () => {
     const origin = await startOrigin({ tls: 'trusted' })
     await using http = client({ connect: { ca: origin.ca } })
     await using stranger = client()
@@ -237,7 +237,7 @@ describe('the origin over TLS', () => {
     ['self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
     ['expired', 'CERT_HAS_EXPIRED'],
     ['wrong-name', 'ERR_TLS_CERT_ALTNAME_INVALID'],
-  ] as const)('is refused when %s', async (tls, code) => {
+  ] as const)('is refused if its certificate is %s', async (tls, code) => {
     await using origin = await startOrigin({ tls })
     await using http = client({ connect: { ca: origin.ca } })
     await expect(http.get(origin.url)).rejects.toMatchObject({ code })
@@ -261,14 +261,14 @@ describe('sound behaviours', () => {
     expect((await http.get(origin.serve('/empty', behave.status(204)))).headers).not.toHaveProperty('content-length')
   })
 
-  it('redirects', async () => {
+  it('redirects with the status that was asked for', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const { status, headers } = await http.get(origin.serve('/x', behave.redirect('/y', 307)))
     expect([status, headers.location]).toEqual([307, '/y'])
   })
 
-  it('delays, and goes through a sequence whose last repeats', async () => {
+  it('delays an answer, and goes through a sequence whose last behaviour repeats', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const url = origin.serve('/x', behave.sequence(behave.status(500), behave.delayed(100, behave.status(200))))
@@ -296,7 +296,7 @@ describe('sound behaviours', () => {
 })
 
 describe('slow behaviours', () => {
-  it('stalls before the headers, or after so many bytes of the body', async () => {
+  it('stalls before the headers, or after a number of bytes of the body', async () => {
     await using origin = await startOrigin()
     origin.serve('/before', behave.stallBeforeHeaders())
     origin.serve('/after', behave.stallAfter(1234))
@@ -305,7 +305,7 @@ describe('slow behaviours', () => {
     expect([bodyIn(after).length, after.end]).toEqual([1234, 'still open'])
   })
 
-  it('drips the whole file', async () => {
+  it('sends the whole file a few bytes at a time', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const body = bodyOf(50, 'drip')
@@ -315,7 +315,7 @@ describe('slow behaviours', () => {
     expect(performance.now() - began).toBeGreaterThan(75)
   })
 
-  it('trickles the headers', async () => {
+  it('sends the headers one byte at a time', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const began = performance.now()
@@ -325,7 +325,7 @@ describe('slow behaviours', () => {
 })
 
 describe('behaviours with wrong lengths', () => {
-  it('resets or ends after so many bytes, and goes on from there when asked for a range', async () => {
+  it('resets or ends after a number of bytes, and honours a range that asks for the rest', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const body = bodyOf(300_000, 'cut')
@@ -343,7 +343,7 @@ describe('behaviours with wrong lengths', () => {
     expect([rest.status, rest.body.equals(body.subarray(200_000))]).toEqual([206, true])
   })
 
-  it('resumes against the sound file under the same ETag', async () => {
+  it('gives a file that is cut the same ETag as the sound file, so that a client can resume', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const body = bodyOf(1000, 'whole')
@@ -353,7 +353,7 @@ describe('behaviours with wrong lengths', () => {
     expect((await http.get(url, { range: 'bytes=10-', 'if-range': etag })).status).toBe(206)
   })
 
-  it('sends more than it declared, a whole response if wanted', async () => {
+  it('sends more than it declared, even a whole second response', async () => {
     await using origin = await startOrigin()
     origin.serve('/more', behave.tooLong(50))
     origin.serve('/poison', behave.tooLong('HTTP/1.1 200 OK\r\n\r\n'))
@@ -363,7 +363,7 @@ describe('behaviours with wrong lengths', () => {
     )
   })
 
-  it('sends without an end, but no faster than the client reads', async () => {
+  it('sends endless bodies, but no faster than the client reads', async () => {
     await using origin = await startOrigin()
     origin.serve('/endless', behave.endless())
     origin.serve('/huge', behave.hugeLength(5e9))
@@ -394,7 +394,7 @@ describe('behaviours with wrong encodings', () => {
     )
   })
 
-  it('breaks the chunking', async () => {
+  it('cuts a chunked body, or sends a bad chunk size', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const cut = origin.serve('/cut', behave.chunked(bodyOf(1000, 'c'), { truncate: true }))
@@ -403,7 +403,7 @@ describe('behaviours with wrong encodings', () => {
     await expect(http.get(bad)).rejects.toThrow('Invalid character in chunk size')
   })
 
-  it('sends gzip unasked, whole or damaged', async () => {
+  it('sends gzip that nobody asked for, whole or damaged', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const body = Buffer.alloc(10_000, 'abc')
@@ -418,7 +418,7 @@ describe('behaviours with wrong encodings', () => {
 })
 
 describe('behaviours with wrong representations', () => {
-  it('answers 206 to a request for the whole', async () => {
+  it('answers 206 to a request for the whole file', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const body = bodyOf(100, 'p')
@@ -436,7 +436,7 @@ describe('behaviours with wrong representations', () => {
     ['absent', undefined, undefined, 206],
     ['unchanged', '"v"', '"v"', 206],
   ] as const)(
-    'changes between attempts, with a validator that is %s',
+    'changes the file between attempts, with a validator that is %s',
     async (validator, before, after, statusOfRange) => {
       await using origin = await startOrigin()
       await using http = client()
@@ -451,7 +451,7 @@ describe('behaviours with wrong representations', () => {
     },
   )
 
-  it('ignores If-Range when told to', async () => {
+  it('ignores If-Range if asked to', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const fresh = bodyOf(1200, 'new')
@@ -483,7 +483,7 @@ describe('behaviours with wrong representations', () => {
 })
 
 describe('behaviours that break HTTP', () => {
-  it('sends more headers than a client takes', async () => {
+  it('sends more header bytes than a client accepts', async () => {
     await using origin = await startOrigin()
     await using http = client()
     const url = origin.serve('/x', behave.headerBomb())
@@ -491,7 +491,7 @@ describe('behaviours that break HTTP', () => {
     expect((await hear(origin.port, '/x', { quietMs: 150 })).bytes.length).toBeGreaterThan(2 ** 20)
   })
 
-  it('speaks no HTTP, or only its body, or nothing', async () => {
+  it('sends garbage, a body without a head, or nothing at all', async () => {
     await using origin = await startOrigin()
     await using http = client()
     origin.serve('/garbage', behave.garbage())
@@ -503,7 +503,7 @@ describe('behaviours that break HTTP', () => {
     for (const path of ['/garbage', '/09', '/close']) await expect(http.get(origin.url + path)).rejects.toThrow()
   })
 
-  it('floods with interim responses', async () => {
+  it('sends a flood of interim responses before the final one', async () => {
     await using origin = await startOrigin()
     origin.serve('/x', behave.flood1xx(250))
     const { bytes } = await hear(origin.port, '/x', { quietMs: 150 })
@@ -525,7 +525,7 @@ describe('behaviours that break HTTP', () => {
 })
 
 describe('the cutting proxy', () => {
-  it('forwards, and cuts what is under way', async () => {
+  it('forwards, and cuts all open connections on demand', async () => {
     await using origin = await startOrigin()
     await using proxy = await startCuttingProxy({ targetPort: origin.port })
     await using http = client()
@@ -542,7 +542,7 @@ describe('the cutting proxy', () => {
     expect(proxy.connections).toBe(2)
   })
 
-  it('cuts each connection after so many bytes, until told otherwise', async () => {
+  it('cuts each connection after a number of bytes, until that is switched off', async () => {
     await using origin = await startOrigin()
     await using proxy = await startCuttingProxy({ targetPort: origin.port })
     proxy.cutAfter(12_345)
@@ -554,7 +554,7 @@ describe('the cutting proxy', () => {
     expect(bodyIn(await hear(proxy.port, '/bytes/500000/p', { quietMs: 150 }))).toHaveLength(500_000)
   })
 
-  it('passes on an end and a reset', async () => {
+  it('passes on a FIN and a RST', async () => {
     await using origin = await startOrigin()
     await using proxy = await startCuttingProxy({ targetPort: origin.port })
     origin.serve('/fin', behave.finAfter(10))
@@ -563,7 +563,7 @@ describe('the cutting proxy', () => {
     expect((await hear(proxy.port, '/reset')).end).toBe('ECONNRESET')
   })
 
-  it('goes silent and comes back', async () => {
+  it('forwards nothing while it is paused, and everything after that', async () => {
     await using origin = await startOrigin()
     await using proxy = await startCuttingProxy({ targetPort: origin.port })
     await using http = client()
@@ -575,7 +575,7 @@ describe('the cutting proxy', () => {
     expect((await answer).body).toEqual(bodyOf(100, 'p'))
   })
 
-  it('refuses, and leaves nothing when disposed, not even while silent', async () => {
+  it('refuses connections on demand, and closes all of them when it is disposed, even while paused', async () => {
     await using origin = await startOrigin()
     const proxy = await startCuttingProxy({ targetPort: origin.port })
     proxy.refuse(true)
@@ -595,7 +595,7 @@ describe('the cutting proxy', () => {
 describe('the other programs', () => {
   const body = bodyOf(5000, 'member')
 
-  it('take a sound zip, read it, and refuse a damaged one by name', async () => {
+  it('accept and read a sound zip, and reject a damaged one with an error that names the program', async () => {
     await using directory = await tempDirectory()
     const path = join(directory.path, 'a.zip')
     const python =
@@ -614,7 +614,7 @@ describe('the other programs', () => {
     await expect(readZip(path)).rejects.toThrow(/python3 .*Bad CRC-32/s)
   })
 
-  it('say which of them is missing', async () => {
+  it('report which program is missing', async () => {
     const path = process.env.PATH
     process.env.PATH = '/nowhere'
     try {
@@ -641,7 +641,7 @@ describe('the other programs', () => {
 })
 
 describe('small things', () => {
-  it('removes a temporary directory with all in it', async () => {
+  it('removes a temporary directory with everything in it', async () => {
     const directory = await tempDirectory()
     await writeFile(join(directory.path, 'x'), 'x')
     expect(await readdir(directory.path)).toEqual(['x'])
@@ -649,7 +649,7 @@ describe('small things', () => {
     await expect(access(directory.path)).rejects.toThrow('ENOENT')
   })
 
-  it('waits until something is so, or says what was not', async () => {
+  it('waits until a condition is true, or throws an error that names the condition', async () => {
     let calls = 0
     expect(await until(() => ++calls > 2 && 'done', { everyMs: 1, what: 'three calls' })).toBe('done')
     await expect(until(() => 0, { timeoutMs: 30, what: 'a wonder' })).rejects.toThrow(

@@ -1,4 +1,4 @@
-// A scriptable HTTP/1.1 origin on loopback, over bare sockets so that HTTP itself can be broken. Logs what it is asked.
+// A scriptable HTTP/1.1 origin on loopback. It writes to bare sockets, so that it can break HTTP itself, and logs its requests.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -13,13 +13,13 @@ import { type TempDirectory, tempDirectory } from './temp.ts'
 
 export { bodyOf } from './behaviours.ts'
 
-/** 'trusted', 'expired' and 'wrong-name' are signed by the origin's own CA, 'self-signed' by nobody. */
+/** 'trusted', 'expired' and 'wrong-name' are signed by the origin's own CA; 'self-signed' is not. */
 export type TlsIdentity = 'trusted' | 'self-signed' | 'expired' | 'wrong-name'
 
 export interface OriginOptions {
-  /** A loopback address; tests may want a second one to tell origins apart. @default '127.0.0.1' */
+  /** A loopback address. A test with two origins may give each its own. @default '127.0.0.1' */
   host?: string
-  /** @default 0, any free one */
+  /** @default 0, which takes any free port */
   port?: number
   tls?: TlsIdentity
 }
@@ -27,32 +27,33 @@ export interface OriginOptions {
 export interface Origin extends AsyncDisposable {
   readonly url: string
   readonly port: number
-  /** `host:port`, as allow-lists have it. */
+  /** `host:port`, as an allow list spells it. */
   readonly address: string
-  /** In the order they came. */
+  /** All requests so far, in the order they came. */
   readonly requests: readonly OriginRequest[]
-  /** Under answer now. */
+  /** How many requests are being answered now. */
   readonly activeRequests: number
-  /** Most requests under answer at once. Small quick answers hardly overlap: use `delayed` or `gate` to measure a client. */
+  /** The most requests that were being answered at once. Quick answers hardly overlap: use `delayed` or `gate`. */
   readonly maxActive: number
   readonly openSockets: number
-  /** PEM, and the same as a file while the origin lives; undefined without TLS and when self-signed. */
+  /** The certificate of its CA, as PEM. Undefined without TLS and if self-signed. */
   readonly ca: string | undefined
+  /** A file with `ca`, which exists while the origin does. */
   readonly caPath: string | undefined
   /**
-   * Answers `path` so from now on, and tells its URL. A path without a query stands for every query, one that ends in `*`
-   * for all that begin so; the most exact one wins. What nothing stands for is answered by `pathBytes()`.
+   * Answers `path` with this behaviour from now on, and returns its URL. A path without a query matches any query. A path
+   * that ends in `*` matches all paths that begin so. The most exact match wins; without one, `pathBytes()` answers.
    */
   serve(path: string, behaviour: Behaviour): string
-  /** How often this path was asked for; without a query, with any. */
+  /** How often this path was asked for. A path without a query counts requests with any query. */
   count(path: string): number
 }
 
 const MAX_REQUEST_BYTES = 65_536
-/** On loopback what the kernel has is with the client at once, unless that does not read; RST would overtake the rest. */
+/** RST overtakes bytes that the kernel has not delivered. On loopback it delivers at once, unless the client does not read. */
 const BEFORE_RESET_MS = 20
 
-/** Disposing it closes every socket, and throws if a behaviour threw anything while its client was there. */
+/** Disposing it closes every socket. It then throws if a behaviour threw while its client was still connected. */
 export async function startOrigin({ host = '127.0.0.1', port = 0, tls }: OriginOptions = {}): Promise<Origin> {
   if (!/^127\.\d+\.\d+\.\d+$/.test(host)) throw new TypeError(`${host} is not a loopback address`)
   await using stack = new AsyncDisposableStack()
@@ -91,7 +92,7 @@ export async function startOrigin({ host = '127.0.0.1', port = 0, tls }: OriginO
   await once(server, 'listening')
   stack.defer(async () => {
     server.close()
-    // The server's own 'close' comes before those of its last sockets.
+    // The server emits 'close' before its last sockets do, so the sockets are awaited one by one.
     const closed = Array.from(sockets, (socket) => new Promise((resolve) => socket.once('close', resolve)))
     for (const socket of sockets) socket.destroy()
     await Promise.all(closed)
@@ -143,7 +144,7 @@ function withoutQuery(path: string): string {
   return path.split('?', 1)[0]!
 }
 
-/** Reads requests off a connection and has them answered one after the other, for as long as it lives. */
+/** Reads requests from one connection and has them answered one after the other, until it closes. */
 function converse(raw: Socket, socket: Socket, answer: (exchange: Exchange) => Promise<void>): void {
   const gone = new AbortController()
   const { signal } = gone
@@ -151,7 +152,7 @@ function converse(raw: Socket, socket: Socket, answer: (exchange: Exchange) => P
   let busy = false
   let closing = false
 
-  // An error first: whoever waits for a drain must find the client gone when its wait is rejected.
+  // An error aborts the signal first: a wait for 'drain' is rejected by the same error, and must see that the client is gone.
   for (const each of new Set([raw, socket])) {
     each.on('error', () => gone.abort())
     each.on('close', () => {
@@ -159,7 +160,7 @@ function converse(raw: Socket, socket: Socket, answer: (exchange: Exchange) => P
       raw.destroy()
     })
   }
-  // Read all the time, also under an answer, or a client that leaves would not be noticed; the cap bounds it.
+  // It also reads during an answer: otherwise it would not notice that a client left. The cap bounds what is kept.
   socket.on('data', (chunk: Buffer) => {
     unread += chunk.toString('latin1')
     if (unread.length > MAX_REQUEST_BYTES) raw.destroy()
@@ -211,7 +212,7 @@ function converse(raw: Socket, socket: Socket, answer: (exchange: Exchange) => P
         }),
       async reset() {
         closing = true
-        // The time is bounded, for a client that does not read would put the reset off for ever.
+        // The wait is bounded, because a client that does not read would put off the reset for ever.
         for (let tries = 0; tries < 50 && (tries === 0 || socket.writableLength > 0); tries += 1) {
           await sleep(BEFORE_RESET_MS, undefined, { signal })
         }
@@ -221,7 +222,7 @@ function converse(raw: Socket, socket: Socket, answer: (exchange: Exchange) => P
   }
 }
 
-/** Null for what is no request this origin takes: it wants no bodies. */
+/** Null if this is not a request that this origin takes. It takes no request bodies. */
 function parseRequest(head: string): OriginRequest | null {
   const [requestLine = '', ...lines] = head.split('\r\n')
   const [, method, path] = /^([A-Z]+) (\S+) HTTP\/1\.[01]$/.exec(requestLine) ?? []

@@ -1,4 +1,4 @@
-// Runs a script in a network of its own: there is no way out, every address of the world is this machine, and names are its.
+// Runs a script in a network namespace: no way leads out, every address is this machine, and names are resolved inside.
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -9,10 +9,10 @@ import { tempDirectory } from './temp.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Local routes for everything: whatever is dialled connects, if somebody listens at that port, and tells its address. */
+/** Routes every address to this machine. A dial connects if somebody listens at that port, who can see the dialled address. */
 const ROUTES = 'ip link set lo up && ip route add local default dev lo && ip -6 route add local default dev lo'
 
-/** Names are asked of port 53 here and nowhere else: no name service of the machine outside is within reach. */
+/** Sends all name lookups to port 53 in the namespace, so that no name service outside is reached. */
 const resolution: Record<string, string> = {
   '/etc/resolv.conf': 'nameserver 127.0.0.1\n',
   '/etc/nsswitch.conf': 'hosts: files dns\n',
@@ -20,9 +20,9 @@ const resolution: Record<string, string> = {
 }
 
 /**
- * The script is a module of this project; the last line it prints is JSON, and comes back. It is root there, and may listen
- * on any port.
- * @throws if namespaces are not permitted: then nothing of this can be proved
+ * Runs a module of this project. It is root in the namespace, so it may listen on any port. The last line that it prints
+ * is JSON, and its value is returned.
+ * @throws if namespaces are not permitted, because the test could not prove anything then
  */
 export async function inOwnNetwork(script: URL, { timeoutMs }: { timeoutMs: number }): Promise<unknown> {
   await using directory = await tempDirectory()
@@ -30,7 +30,7 @@ export async function inOwnNetwork(script: URL, { timeoutMs }: { timeoutMs: numb
   for (const [index, [path, text]] of Object.entries(resolution).entries()) {
     const file = join(directory.path, `${index}`)
     await writeFile(file, text)
-    // Without the file the C library asks 127.0.0.1, too.
+    // If the file does not exist the C library asks 127.0.0.1 anyway.
     if (existsSync(path)) mounts.push(`mount --bind ${file} ${path}`)
   }
   const setUp = [ROUTES, ...mounts].join(' && ')
@@ -44,7 +44,7 @@ export async function inOwnNetwork(script: URL, { timeoutMs }: { timeoutMs: numb
 }
 
 async function unshare(parameters: string[], timeoutMs = 10_000): Promise<string> {
-  // `ip` is where a user's own search path may not lead.
+  // `ip` may lie in a directory that is not on the user's search path.
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
   const options = { cwd: root, env, timeout: timeoutMs, maxBuffer: 64 * 1024 * 1024 }
   return (await promisify(execFile)('unshare', parameters, options)).stdout

@@ -1,4 +1,4 @@
-// The server's program run to its end: for starts that are refused, and for what it prints.
+// Runs the server's program to its end, to test starts that it refuses and what it prints.
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -17,7 +17,7 @@ export async function runServer(env: Record<string, string>, argv: string[] = []
     cwd: root,
     env: { ...inherited, SHEAF_PORT: '0', SHEAF_SAMPLES_PORT: '-1', ...env } as NodeJS.ProcessEnv,
     stdio: ['ignore', 'pipe', 'pipe'],
-    // One that starts after all is ended, and has no exit code then.
+    // If it does start it is killed, and then has no exit code.
     timeout: 10_000,
     killSignal: 'SIGKILL',
   })

@@ -1,4 +1,4 @@
-// The real server as a child process with a data directory of its own: started, stopped, killed, started again.
+// Runs the real server as a child process with its own data directory: starts, stops, kills and restarts it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readlink } from 'node:fs/promises'
@@ -12,22 +12,22 @@ export interface TestServer extends AsyncDisposable {
   readonly port: number
   readonly pid: number
   readonly dataDir: string
-  /** What it has logged so far. */
+  /** Everything it has logged so far. */
   readonly log: string
-  /** SIGTERM, and its exit code. */
+  /** Sends SIGTERM, and resolves to the exit code. */
   stop(): Promise<number | null>
-  /** SIGKILL. */
+  /** Sends SIGKILL, and waits for the end. */
   kill(): Promise<void>
-  /** Starts it again on the same data directory and the same port. */
+  /** Starts it again on the same data directory and port. */
   restart(env?: Record<string, string>): Promise<void>
-  /** Open descriptors of the process, as their targets. */
+  /** What each open descriptor of the process points to. */
   descriptors(): Promise<string[]>
 }
 
 export interface TestServerOptions {
   env?: Record<string, string>
   dataDir?: string
-  /** What the kernel lets the process have open. @default as many as this one */
+  /** How many descriptors the kernel lets the process have. @default as many as this process */
   maxDescriptors?: number
 }
 
@@ -93,14 +93,14 @@ export async function startServer({ env = {}, dataDir, maxDescriptors }: TestSer
   }
 }
 
-/** Resolves once the server says where it is ready. @throws with what it printed, where it ends before that */
+/** Resolves once the server prints its URL. @throws with its output if it ends before that */
 async function launch(
   env: Record<string, string>,
   maxDescriptors: number | undefined,
   onLog: (text: string) => void,
 ): Promise<{ child: ChildProcess; url: string }> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHEAF_')))
-  // The script is "exec node ...": its two first words are the shell's and this process's own program.
+  // The script is "exec node ...". The first two words are dropped: this process starts its own Node, without a shell.
   const [, , ...asShipped] = pkg.scripts.start.split(' ')
   const node = [process.execPath, ...asShipped]
   const limited = maxDescriptors === undefined ? node : ['prlimit', `--nofile=${maxDescriptors}`, ...node]

@@ -1,4 +1,4 @@
-// Runs a script on a disk of a few mebibytes that only it sees, so that a full disk is a real one.
+// Runs a script on a disk of a few mebibytes that only the script sees. So a test can really fill a disk.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -7,7 +7,7 @@ import { tempDirectory } from './temp.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const MOUNT = 'mount -t tmpfs -o "size=$1,nr_inodes=64" none "$TMPDIR" && shift && exec "$@"'
 
-/** The script is a module in TypeScript with `TMPDIR` on that disk; what it gives to `tell` comes back. */
+/** Runs a TypeScript module whose `TMPDIR` is on that disk. Returns the values that it passes to `tell`. */
 export async function onSmallDisk(script: string, { size = '1m' } = {}): Promise<unknown[]> {
   await using mountPoint = await tempDirectory()
   const source = `const tell = (value: unknown) => console.log(JSON.stringify(value))\n${script}`

@@ -1,4 +1,4 @@
-// Fetches over sockets that are killed, paused and used again, keeps every chunk for a while, and only then looks at its bytes.
+// Fetches over sockets that are killed, paused and reused. It keeps each chunk for a while before it checks its bytes.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import type { FetchDispatcher } from '../../server/fetch/dispatcher.ts'
@@ -13,15 +13,16 @@ export interface Fire {
   readonly whole: number
   readonly killed: number
   readonly aborted: number
-  /** Chunks that lay in slabs, and those in ordinary memory. */
+  /** Chunks that lay in slabs. */
   readonly leased: number
+  /** Chunks that lay in ordinary memory. */
   readonly ordinary: number
 }
 
 const SIZES = [700, 10_240, 65_536, 300_000, 2 * 2 ** 20]
 const SEEDS = 3
 const HEADER = 'v'.repeat(12_000)
-/** A slab that is used again too early is overwritten by then. */
+/** Long enough that a slab which is reused too early is overwritten before the check. */
 const KEPT_MS = 30
 
 type Kind = 'bytes' | 'chunked' | 'fin' | 'reset' | 'trickle'
@@ -32,11 +33,11 @@ interface Plan {
   readonly body: Buffer
   readonly pauses: boolean
   readonly keeps: boolean
-  /** Aborted by the consumer after so many bytes. */
+  /** The consumer aborts after this many bytes. */
   readonly abortAt: number
 }
 
-/** Answers what became of the requests; throws at the first byte that is not as it was sent. */
+/** Fetches `count` bodies at once and counts their ends. Throws at the first byte that differs from what was sent. */
 export async function fetchUnderFire(
   wire: Wire,
   origin: Origin,
@@ -70,7 +71,7 @@ function serveAll(origin: Origin, body: Buffer, n: number): Record<Kind, string>
   }
 }
 
-/** Header fields that come in pieces: undici keeps views of them until the last one is there. */
+/** Sends header fields in pieces. undici keeps views of them until the last one has come. */
 function trickled(body: Buffer): Behaviour {
   const head = `HTTP/1.1 200 OK\r\nX-Long: ${HEADER}\r\nContent-Length: ${body.length}\r\n\r\n`
   return async ({ write, pause }) => {

@@ -1,16 +1,16 @@
-// An origin of bodies of any length that are stored nowhere: one block over and over, sent from one buffer.
+// An origin that sends bodies of any length and stores none: it sends one block over and over.
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { crc32 } from 'node:zlib'
 
 export interface SparseOrigin extends AsyncDisposable {
-  /** Of a body of so many bytes; `name` is the last segment of its path. */
+  /** The URL of a body of this size. `name` is the last segment of its path. */
   urlOf(sizeBytes: number, name: string): string
 }
 
 const BLOCK_BYTES = 2 ** 20
-/** No power of two, or a piece that is lost in the middle of the body would not show. */
+/** Not a power of two: otherwise a piece lost in the middle of the body would not show. */
 const PERIOD_BYTES = 251
 const BLOCK = Buffer.alloc(BLOCK_BYTES, Buffer.from(Array.from({ length: PERIOD_BYTES }, (_, index) => index)))
 
@@ -18,7 +18,7 @@ function* blocksOf(sizeBytes: number): Iterable<Buffer> {
   for (let left = sizeBytes; left > 0; left -= BLOCK_BYTES) yield BLOCK.subarray(0, Math.min(left, BLOCK_BYTES))
 }
 
-/** What a body of so many bytes has; takes a second for some GiB. */
+/** The CRC-32 of a body of this size. It takes a second for a few GiB. */
 export function sparseCrc32(sizeBytes: number): number {
   let checksum = 0
   for (const block of blocksOf(sizeBytes)) checksum = crc32(block, checksum)
@@ -30,7 +30,7 @@ export async function startSparseOrigin(): Promise<SparseOrigin> {
     const sizeBytes = Number(/^\/(\d{1,15})\//.exec(req.url!)?.[1] ?? Number.NaN)
     if (Number.isNaN(sizeBytes)) return void res.writeHead(404).end()
     res.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': sizeBytes })
-    // A client that is gone is its own affair.
+    // A client may leave in the middle. That is not an error here.
     send(res, sizeBytes).catch(() => res.destroy())
   })
   server.listen(0, '127.0.0.1')

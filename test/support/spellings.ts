@@ -1,4 +1,4 @@
-// Addresses in every disguise, for property tests: IPv4 as URL parsers read it, and IPv6 addresses that hold one inside.
+// Addresses in disguise, for property tests: spellings of IPv4 that URL parsers accept, and IPv6 addresses that embed IPv4.
 import fc from 'fast-check'
 
 const specialV4 = [
@@ -25,7 +25,7 @@ const radices: Radix[] = [
   (value) => `000${value.toString(8)}`,
 ]
 
-/** Other characters that IDNA maps to the same one (UTS 46), and percent signs. */
+/** Replace a character by another one that IDNA maps to it (UTS 46), or by its percent encoding. */
 const disguises: ((char: string) => string)[] = [
   (char) => char,
   (char) => char,
@@ -38,7 +38,7 @@ const disguises: ((char: string) => string)[] = [
   (char) => encodeURIComponent(String.fromCodePoint(char.codePointAt(0)! + 0xfee0)),
 ]
 
-/** An address, and one way of many to write it: in one to four numbers, in three radices, in other people's digits. */
+/** An address and one of its many spellings: one to four numbers, each in one of three radices, with disguised characters. */
 export const spelledAddresses = fc
   .record({
     octets: anyOctets,
@@ -48,7 +48,7 @@ export const spelledAddresses = fc
     end: fc.constantFrom('', '', '.'),
   })
   .map(({ octets, parts, radices, disguises, end }) => {
-    // The last number takes all that is left (inet_aton).
+    // The last number stands for all remaining octets (inet_aton).
     const rest = octets.slice(parts - 1).reduce((sum, octet) => sum * 256 + octet, 0)
     const numbers = [...octets.slice(0, parts - 1), rest]
     const plain = numbers.map((number, index) => radices[index]!(number)).join('.') + end
@@ -60,7 +60,7 @@ const group = fc.integer({ min: 0, max: 0xffff })
 const groups = (count: number) => fc.array(group, { minLength: count, maxLength: count })
 const hex = (...parts: number[]) => parts.map((part) => part.toString(16)).join(':')
 
-/** Every way that is standardized to put an IPv4 address into an IPv6 address, with all the bits that are free in it. */
+/** Every standardized way to embed an IPv4 address in an IPv6 address, with random values for the free bits. */
 export const embeddings = fc
   .record({
     octets: anyOctets,

@@ -1,4 +1,4 @@
-// Reads zips with Java's ZipInputStream, which goes front to back and never seeks. One JVM serves a whole test file.
+// Reads zips with Java's ZipInputStream, which reads front to back and never seeks. One JVM serves a whole test file.
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
@@ -19,14 +19,14 @@ interface StreamingReader {
 }
 
 const program = fileURLToPath(new URL('ReadZip.java', import.meta.url))
-/** It starts in half the time so, and reads as fast: what is hot in it are intrinsics. */
+/** With these it starts in half the time and reads as fast, because its hot code is intrinsics. */
 const options = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx256m']
 
 let current: StreamingReader | null = null
-/** One request at a time: settles when the last one asked for is answered. */
+/** Requests go one at a time. This settles when the last one is answered. */
 let turn: Promise<unknown> = Promise.resolve()
 
-/** All entries as they come, each read to its end against its CRC. @throws what Java says, where it does not take them */
+/** Returns all entries in order, each read to its end and checked against its CRC. @throws Java's error if it rejects one */
 export function readAsStream(path: string, timeoutMs: number): Promise<StreamedMember[]> {
   const members = turn.then(() => {
     current ??= startJvm(() => {
@@ -53,7 +53,7 @@ function startJvm(ended: () => void): StreamingReader {
   )
   void over.then(ended)
   jvm.stdin.on('error', () => {})
-  // It ends with its input. While nobody asks, it must not keep this process alive.
+  // The JVM ends when its input does. It must not keep this process alive while it is idle.
   const handles = [jvm, jvm.stdin as Socket, jvm.stdout as Socket, jvm.stderr as Socket]
   for (const handle of handles) handle.unref()
 

@@ -1,4 +1,4 @@
-// A directory of one test's own, gone when the test is done.
+// A temporary directory for one test, which is removed when the test ends.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ export async function tempDirectory(): Promise<TempDirectory> {
   const path = await mkdtemp(join(tmpdir(), 'sheaf-test-'))
   return {
     path,
-    // Retries, as a process that is just ending may still write into it.
+    // It retries, because a process that is just ending may still write there.
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }),
   }
 }

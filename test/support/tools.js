@@ -1,15 +1,15 @@
-// Runs before the tests, in plain JavaScript: the programs they need are there, or are installed, or it says in one line how.
+// Runs before the tests, in plain JavaScript: installs the programs that they need, or prints the command that does.
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
-/** Program, as the tests call it, and the Debian package that brings it. */
+/** Each program that the tests call, and the Debian package that contains it. */
 const tools = {
   chromium: 'chromium',
   nginx: 'nginx',
   unzip: 'unzip',
   '7z': 'p7zip-full',
   bsdtar: 'libarchive-tools',
-  // Runs a program from its source: the runtime alone does not.
+  // The tests run a Java program from its source, which takes the compiler and not only the runtime.
   javac: 'openjdk-17-jdk-headless',
   python3: 'python3',
   openssl: 'openssl',
@@ -39,7 +39,7 @@ if (absent.length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-ge
     const options = ['install', '-y', '-qq', '--no-install-recommends']
     execFileSync('apt-get', [...options, ...packagesOf(absent)], { stdio: ['ignore', 'ignore', 'inherit'], env })
   } catch {
-    // What is still missing is told below.
+    // The check below names what is still missing.
   }
 }
 const still = missing()

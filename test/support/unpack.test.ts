@@ -1,4 +1,4 @@
-// The readers that see no central directory: what only they can tell.
+// Tests the readers that do not use the central directory: they find faults that no other reader finds.
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -15,7 +15,7 @@ async function zipOf(python: string) {
   return { path, [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose]() }
 }
 
-it('find an entry that the directory does not tell', async () => {
+it('finds an entry that is missing in the central directory', async () => {
   await using zip = await zipOf(
     "z.writestr('told.txt', 'a'); z.writestr('hidden.txt', 'b'); z.filelist.pop(); z.writestr('last.txt', 'c'); z.close()",
   )
@@ -26,7 +26,7 @@ it('find an entry that the directory does not tell', async () => {
   )
 })
 
-it('refuse a body that is not what its header says, and go on with the next archive', async () => {
+it('refuses a body that differs from its header, and can still read the next archive', async () => {
   const damage = "f = open(sys.argv[1], 'r+b'); f.seek(35); f.write(b'X'); f.close()"
   await using bad = await zipOf(`z.writestr('a.txt', 'hello'); z.close(); ${damage}`)
   await using good = await zipOf("z.writestr('ä €.txt', 'hello'); z.close()")

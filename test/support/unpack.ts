@@ -1,4 +1,4 @@
-// Reads archives with other people's programs, so that our own code is never its own witness. A missing program is an error.
+// Reads archives with other people's programs, so that our code is not checked by itself. A missing program is an error.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -30,10 +30,10 @@ if bad is not None: sys.exit('first bad member: ' + repr(bad))
 print(json.dumps([{'name': i.filename, 'size': i.file_size, 'crc32': i.CRC} for i in archive.infolist()]))
 `
 
-/** Standard input is a pipe, so it cannot seek: what it knows of an entry, it knows from the header before the body. */
+/** Standard input is a pipe, so bsdtar cannot seek: it knows an entry only from the header before its body. */
 const READ_PIPE = 'cat "$1" | bsdtar -xvOf - 2>&1 >/dev/null'
 
-// Each member as: length of the header (4 bytes, big-endian), header (JSON), body. read() checks the CRC.
+// Prints each member as length of the header (4 bytes, big-endian), header (JSON), and body. read() checks the CRC.
 const READ_ZIP = `
 import json, struct, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as archive:
@@ -46,15 +46,15 @@ export const everyReader = ['unzip', '7z', 'bsdtar', 'python3', 'bsdtar from a p
 export type ZipReader = (typeof everyReader)[number]
 
 export interface VerifyOptions {
-  /** Readers that are known not to read this archive. @default none */
+  /** Readers to leave out because they are known to fail on this archive. @default none */
   without?: readonly ZipReader[]
-  /** For each reader. @default two minutes */
+  /** How long each reader may take. @default two minutes */
   timeoutMs?: number
 }
 
 /**
- * Throws unless unzip, 7z, bsdtar and Python's zipfile all take the archive as sound, and bsdtar from a pipe and Java's
- * ZipInputStream too: these two see no central directory, and must find the same entries as those that do.
+ * Throws unless every reader accepts the archive. unzip, 7z, bsdtar and Python's zipfile use the central directory. bsdtar
+ * from a pipe and Java's ZipInputStream do not, and must find the same entries as the others.
  */
 export async function verifyZip(path: string, options: VerifyOptions = {}): Promise<void> {
   const { without = [], timeoutMs = TIMEOUT_MS } = options
@@ -78,7 +78,7 @@ export async function verifyZip(path: string, options: VerifyOptions = {}): Prom
 
 const comparable = ({ name, size, crc32 }: Omit<ZipMember, 'body'>) => [name, size, crc32]
 
-/** All members in the order of the central directory, as Python's zipfile reads them; CRCs are checked. */
+/** Returns all members as Python's zipfile reads them, in the order of the central directory. It checks their CRCs. */
 export async function readZip(path: string): Promise<ZipMember[]> {
   const stream = await run('python3', ['-c', READ_ZIP, path])
   const members: ZipMember[] = []
@@ -91,13 +91,13 @@ export async function readZip(path: string): Promise<ZipMember[]> {
   return members
 }
 
-/** Names in the order of the archive, folders with their trailing slash; also of compressed ones. */
+/** Returns the names in the order of the archive, folders with a trailing slash. The archive may be compressed. */
 export async function listTar(path: string): Promise<string[]> {
   const listing = await run('tar', ['--quoting-style=literal', '-tf', path])
   return listing.toString().split('\n').slice(0, -1)
 }
 
-/** All files in the order of the archive, as GNU tar extracts them; also from compressed ones. */
+/** Returns all files as GNU tar extracts them, in the order of the archive. The archive may be compressed. */
 export async function readTar(path: string): Promise<TarMember[]> {
   await using directory = await tempDirectory()
   await run('tar', ['-xf', path, '-C', directory.path, '--no-same-owner'])
@@ -111,7 +111,7 @@ export async function readTar(path: string): Promise<TarMember[]> {
 }
 
 function run(program: string, parameters: string[], timeoutMs = TIMEOUT_MS): Promise<Buffer> {
-  // A UTF-8 locale, or unzip and tar show names with other characters as question marks.
+  // Without a UTF-8 locale unzip and tar print question marks for characters outside ASCII.
   const env = { ...process.env, LC_ALL: 'C.UTF-8' }
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -126,7 +126,7 @@ function run(program: string, parameters: string[], timeoutMs = TIMEOUT_MS): Pro
         reject(new Error(`${program} ${end}: ${output}`, { cause: error }))
       },
     )
-    // Nobody is there to answer a question, for example for a password.
+    // A program that asks a question, for example for a password, gets the end of its input instead of an answer.
     child.stdin?.end()
   })
 }

@@ -1,4 +1,4 @@
-// Waiting for something to become true, never without an end.
+// Waits until something becomes true, but never without a deadline.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 type Falsy = false | 0 | 0n | '' | null | undefined
@@ -8,11 +8,11 @@ export interface UntilOptions {
   timeoutMs?: number
   /** @default 20 */
   everyMs?: number
-  /** What is waited for; the error says it. */
+  /** Names what is waited for. The error contains it. */
   what: string
 }
 
-/** The first truthy result of `check`. What `check` throws is thrown on; one that hangs counts against the time-out. */
+/** Returns the first truthy result of `check`. Throws what `check` throws, and when the time is over, even if `check` hangs. */
 export async function until<T>(
   check: () => T | Promise<T>,
   { timeoutMs = 10_000, everyMs = 20, what }: UntilOptions,
@@ -21,7 +21,7 @@ export async function until<T>(
   const deadline = sleep(timeoutMs, undefined, { signal: over.signal }).then(() => {
     throw new Error(`waited ${timeoutMs} ms in vain for ${what}`)
   })
-  // It also ends by the abort below, when nobody listens any more.
+  // The abort below rejects it too, when nobody awaits it any more.
   deadline.catch(() => {})
   try {
     for (;;) {

@@ -1,19 +1,18 @@
-// Watches an archive in the background: all that was told so far, a certain event, the end.
+// Watches an archive in the background. A test can read the events so far, wait for one event, or wait for the end.
 import type { ArchiveEvent, CompleteEvent } from '#contracts/events.ts'
 import { until } from './wait.ts'
 
 export interface Watched {
   readonly told: readonly ArchiveEvent[]
-  /** The terminal event. */
+  /** Resolves to the terminal event. */
   readonly end: Promise<ArchiveEvent>
-  /** Resolves to the first event of the type that passes. */
+  /** Resolves to the first event of this type for which `passes` is true. */
   first<T extends ArchiveEvent['type']>(
     type: T,
     passes?: (event: Extract<ArchiveEvent, { type: T }>) => boolean,
   ): Promise<Extract<ArchiveEvent, { type: T }>>
 }
 
-/** Watches in the background from now on. */
 export function watch(events: AsyncIterable<ArchiveEvent>): Watched {
   const told: ArchiveEvent[] = []
   const end = (async () => {
