@@ -6,21 +6,21 @@ import { describeWorkload, scaled, workloadNames, workloads } from './workloads.
 const read = (...argv: string[]) => readArguments(argv, ['sheaf', 'naive', 'curl+zip'])
 
 describe('the arguments', () => {
-  it('ask for all workloads, five rounds and all peers where nothing is said', () => {
+  it('default to all workloads, five rounds and all peers', () => {
     const all = { workloads: workloadNames, start: false, peers: null, env: {} }
     expect(read()).toMatchObject({ ...all, rounds: 5, scale: 1, warmUps: 10 })
   })
 
-  it('name workloads in any order, which run in their own', () => {
+  it('may name workloads in any order; they run in the order of the table', () => {
     expect(read('W4', 'W1')).toMatchObject({ workloads: ['W1', 'W4'], start: false })
   })
 
-  it('ask for the start alone, or besides workloads', () => {
+  it('may ask for the start alone, or for workloads too', () => {
     expect(read('start')).toMatchObject({ workloads: [], start: true })
     expect(read('start', 'W2')).toMatchObject({ workloads: ['W2'], start: true })
   })
 
-  it('take settings of the server, with "=" in their values', () => {
+  it('take settings of the server, whose values may contain "="', () => {
     expect(read('--env', 'SHEAF_MAX_FETCHES=8', '--env', 'NODE_OPTIONS=--a=b')?.env).toEqual({
       SHEAF_MAX_FETCHES: '8',
       NODE_OPTIONS: '--a=b',
@@ -55,13 +55,13 @@ describe('the arguments', () => {
 })
 
 describe('a workload', () => {
-  it('is told in one line', () => {
+  it('is described in one line', () => {
     expect(describeWorkload(workloads.W3)).toBe('2 x 1 GiB')
     expect(describeWorkload(workloads.W4)).toBe('300 x 100 KiB, the origin answers after 50 ms')
     expect(describeWorkload(workloads.W5)).toBe('50 archives of 20 x 1 MiB at once')
   })
 
-  it('is made smaller in what it has much of', () => {
+  it('is scaled in the dimension that it is large in', () => {
     expect(scaled(workloads.W1, 0.1).entries).toBe(100)
     expect(scaled(workloads.W1, 0.0001).entries).toBe(2)
     expect(scaled(workloads.W3, 0.5)).toMatchObject({ entries: 2, entryBytes: 2 ** 29 })

@@ -1,4 +1,4 @@
-// Reads the command line of the benchmark. Pure: touches neither process nor files; wrong use becomes a UsageError.
+// Reads the command line of the benchmark. It is pure: wrong use becomes a UsageError.
 import { parseArgs } from 'node:util'
 import { type WorkloadName, workloadNames } from './workloads.ts'
 
@@ -7,11 +7,11 @@ export interface BenchOptions {
   /** Measure the start of the server and a large submit. */
   readonly start: boolean
   readonly rounds: number
-  /** Only these, besides sheaf; null is all. */
+  /** Peers that run besides sheaf. Null means all. */
   readonly peers: readonly string[] | null
-  /** Peers that are slow at a workload run in all rounds too, not in the first alone. */
+  /** If true, a peer that is slow at a workload runs in every round and not only in the first. */
   readonly allPeers: boolean
-  /** Where spool and archives lie; null chooses. */
+  /** Directory of spool and archives. Null lets the benchmark choose. */
   readonly directory: string | null
   readonly keep: boolean
   readonly json: string | null
@@ -19,7 +19,7 @@ export interface BenchOptions {
   readonly loopDelay: boolean
   readonly scale: number
   readonly seed: number
-  /** Archives a fresh server makes before it is measured. */
+  /** How many archives a fresh server makes before it is measured. */
   readonly warmUps: number
   /** Settings of the sheaf server. */
   readonly env: Readonly<Record<string, string>>
@@ -74,7 +74,7 @@ Ends with 1 if an archive was wrong or sheaf failed. Compare within one run only
 ${peers.map(({ name, about }) => `  ${name.padEnd(16)}  ${about}`).join('\n')}
 `
 
-/** Null if help is asked for. @throws UsageError */
+/** Returns null if help is asked for. @throws UsageError */
 export function readArguments(argv: readonly string[], peers: readonly string[]): BenchOptions | null {
   const { values, positionals } = parse(argv)
   if (values.help) return null

@@ -1,4 +1,4 @@
-// Counting a body from the bytes of its connection, wherever they are cut.
+// The counter of a body must be right wherever the bytes of the connection are cut.
 import { describe, expect, it } from 'vitest'
 import { createBodyCounter } from './body-counter.ts'
 
@@ -17,11 +17,11 @@ describe('the counter of a body', () => {
   it.each([
     ['in chunks', chunked, 15],
     ['of a told length', sized, 5],
-  ])('counts one %s, cut at any place', (_, text, bytes) => {
+  ])('counts a body %s, wherever it is cut', (_, text, bytes) => {
     for (let at = 0; at <= text.length; at++) expect(feed(text, at)).toMatchObject({ bodyBytes: bytes, isWhole: true })
   })
 
-  it('counts one that ends with the connection, and cannot tell if it is whole', () => {
+  it('counts a body that ends with the connection, and does not know if it is whole', () => {
     for (let at = 0; at <= unsized.length; at++) {
       expect(feed(unsized, at)).toMatchObject({ bodyBytes: 7, isWhole: false, endsWithConnection: true })
     }
@@ -30,11 +30,11 @@ describe('the counter of a body', () => {
   it.each([
     ['in chunks', chunked],
     ['of a told length', sized],
-  ])('takes none %s for whole that is a byte short', (_, text) => {
+  ])('does not take a body %s for whole if its last byte is missing', (_, text) => {
     expect(feed(text.slice(0, -1))).toMatchObject({ isWhole: false, endsWithConnection: false })
   })
 
-  it('knows an empty body', () => {
+  it('takes an empty body for whole', () => {
     expect(feed('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')).toMatchObject({ bodyBytes: 0, isWhole: true })
   })
 

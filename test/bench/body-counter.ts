@@ -1,12 +1,12 @@
-// Counts the body of one HTTP/1.1 response from the bytes of its connection. Pure; keeps no byte of the body.
+// Counts the body of one HTTP/1.1 response from the bytes of its connection. It is pure, and keeps nothing of the body.
 
 export interface BodyCounter {
-  /** Takes the next bytes of the connection. @throws if they are no good response */
+  /** Takes the next bytes of the connection. @throws if they are not a valid response */
   feed(bytes: Buffer): void
   readonly bodyBytes: number
-  /** The body is whole; never true if only the connection's end can tell. */
+  /** True once the body is whole. Stays false if the body ends with the connection. */
   readonly isWhole: boolean
-  /** The connection's end is the body's end: the head is read and told no length (RFC 9112, 6.3). */
+  /** True if the head has been read and contains no length: the body ends with the connection (RFC 9112 section 6.3). */
   readonly endsWithConnection: boolean
 }
 
@@ -18,7 +18,7 @@ const NEWLINE = 0x0a
 export function createBodyCounter(): BodyCounter {
   let expecting: Expecting = 'head'
   const head: string[] = []
-  /** A line whose end is not there yet. */
+  /** The beginning of a line whose end has not come yet. */
   let unfinished = ''
   let left = 0
   let bodyBytes = 0

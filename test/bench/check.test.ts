@@ -1,4 +1,4 @@
-// What the benchmark takes for a right archive: real zips, good and spoilt.
+// Which archives the benchmark accepts: real zips, sound and damaged.
 import { execFile } from 'node:child_process'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -28,7 +28,7 @@ beforeEach(async () => {
 afterEach(() => directory[Symbol.asyncDispose]())
 
 describe('the files of an origin', () => {
-  it('are the same for the same seed, others for another, and all different', async () => {
+  it('are the same for the same seed, and otherwise all different', async () => {
     await using other = await tempDirectory()
     const again = await layFiles(other.path, [1000, 2000, 5 * 1024 * 1024], 1)
     expect([...again.expected]).toEqual([...laid.expected])
@@ -37,7 +37,7 @@ describe('the files of an origin', () => {
     expect(new Set([...crcs, ...others]).size).toBe(5)
   })
 
-  it('are there in one piece too', async () => {
+  it('also exist as one file that contains them all', async () => {
     const whole = await readFile(at(ALL_IN_ONE))
     expect(whole.equals(Buffer.concat(await Promise.all(laid.names.map((name) => readFile(at(name))))))).toBe(true)
     expect(await readdir(directory.path)).toHaveLength(4)
@@ -45,7 +45,7 @@ describe('the files of an origin', () => {
 })
 
 describe('the check of an archive', () => {
-  it('is content with one that holds every file', async () => {
+  it('accepts an archive that holds every file', async () => {
     await pack(...laid.names)
     await check((await stat(at('a.zip'))).size)
   })
@@ -55,14 +55,14 @@ describe('the check of an archive', () => {
     await expect(check()).rejects.toThrow('2 entries instead of 3')
   })
 
-  it('finds an entry with the bytes of another, though its checksum is its own', async () => {
+  it('finds an entry with the bytes of another file, even if its checksum fits them', async () => {
     const other = await readFile(at(laid.names[1]!))
     await writeFile(at(laid.names[0]!), other.subarray(0, 1000))
     await pack(...laid.names)
     await expect(check()).rejects.toThrow('has other bytes than its file')
   })
 
-  it('finds an entry nobody asked for', async () => {
+  it('finds an entry that nobody asked for', async () => {
     await pack(...laid.names, ALL_IN_ONE)
     await expect(check()).rejects.toThrow('nobody asked for')
   })
@@ -75,7 +75,7 @@ describe('the check of an archive', () => {
     await expect(check()).rejects.toThrow(WrongArchive)
   })
 
-  it('finds that fewer bytes were served than there are', async () => {
+  it('finds that fewer bytes were served than the archive has', async () => {
     await pack(...laid.names)
     const { size } = await stat(at('a.zip'))
     await expect(check(size - 1)).rejects.toThrow(WrongArchive)

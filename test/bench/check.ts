@@ -1,4 +1,4 @@
-// Says if an archive is right: another program reads every byte of it, and every entry must be there as it was laid.
+// Checks an archive: another program reads every byte of it, and each entry must equal its file.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
@@ -6,12 +6,12 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import type { Expected } from './files.ts'
 
-/** An archive that was served is not what was asked for: the one thing a benchmark fails for. */
+/** An archive is not what was asked for. This is the only thing that fails a benchmark. */
 export class WrongArchive extends Error {
   override readonly name = 'WrongArchive'
 }
 
-// read() compares the checksum at the end of each member, and raises where it differs.
+// read() compares the checksum at the end of each member, and raises an error if it differs.
 const READ_ZIP = `
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as archive:
@@ -21,7 +21,7 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
     print(info.CRC, info.file_size, info.filename)
 `
 
-/** `sizeBytes` is what was counted when it was served; null if that is not known. */
+/** `sizeBytes` is how many bytes the download had. Null if that is not known. @throws WrongArchive */
 export async function checkZip(
   path: string,
   sizeBytes: number | null,

@@ -1,4 +1,4 @@
-// The client of every server under measure: reads a response to its end, counts, and throws the bytes away.
+// The client of every measured server: it reads a response to its end, counts its bytes and drops them.
 import { createWriteStream } from 'node:fs'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
@@ -12,10 +12,10 @@ export interface Counted {
   readonly doneMs: number
 }
 
-/** One buffer for all: what is read is only counted, so the next read may overwrite it. Keeps the client's CPU low. */
+/** All downloads share one buffer, because bytes are only counted and may be overwritten. That keeps the client's CPU low. */
 const buffer = Buffer.allocUnsafeSlow(256 * 1024)
 
-/** Times are from `startedAt` on, of performance.now(). Rejects if the body is cut. */
+/** Measures times from `startedAt` on, which is a value of performance.now(). Rejects if the body is cut. */
 export function countDownload(url: string, startedAt: number): Promise<Counted> {
   const { hostname, port, pathname, search, host } = new URL(url)
   const counter = createBodyCounter()
@@ -57,7 +57,7 @@ export function countDownload(url: string, startedAt: number): Promise<Counted> 
   })
 }
 
-/** Outside of any measure. */
+/** Saves a download to a file, outside of any measurement. */
 export async function saveDownload(url: string, path: string): Promise<void> {
   const response = await fetch(url)
   if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status}: ${url}`)

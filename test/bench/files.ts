@@ -1,4 +1,4 @@
-// The files an origin serves for a workload: laid with bytes that do not compress, the same for the same seed, and known by checksum.
+// Writes the files that an origin serves for a workload. Their bytes do not compress, and are the same for the same seed.
 import { createCipheriv } from 'node:crypto'
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ export interface LaidFiles {
   readonly expected: ReadonlyMap<string, Expected>
 }
 
-/** One file of all bytes in one: what a server that only passes on is asked for. */
+/** A file that contains all others: it is what the pass-through server is asked for. */
 export const ALL_IN_ONE = 'all-in-one.bin'
 const CHUNK_BYTES = 4 * 1024 * 1024
 const ZEROS = Buffer.alloc(CHUNK_BYTES)
@@ -37,7 +37,7 @@ async function layFile(
   seed: string,
   also: (chunk: Buffer) => Promise<unknown>,
 ): Promise<Expected> {
-  // The key stream of a cipher: random to every eye, fast, and the same again for the same key.
+  // The key stream of a cipher looks random, is fast, and is the same for the same key.
   const stream = createCipheriv('aes-128-ctr', Buffer.from(seed.padEnd(16).slice(0, 16)), Buffer.alloc(16))
   let checksum = 0
   const next = (length: number) => {

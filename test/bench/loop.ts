@@ -1,4 +1,4 @@
-// How long the event loop of a server is blocked: the server tells it of itself, so these runs give no other figure.
+// Measures how long the server's event loop is blocked. The server measures itself, so these runs give no other figure.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Vitals, vitalsOf } from '../torture/house.ts'
 import type { Trial } from './peers/peer.ts'
@@ -6,12 +6,12 @@ import { makeArchive, startSheaf, warmUp } from './peers/sheaf.ts'
 import type { Environment } from './programs.ts'
 
 const preload = new URL('../torture/vitals-preload.ts', import.meta.url).href
-/** The watch begins anew this long after it was read. */
+/** How long after a reading the server resets its histogram. */
 const REST_MS = 200
 
 export type LoopDelay = Vitals['loopDelayMs']
 
-/** A warm server with a watched loop; `act` is what is watched. */
+/** Starts and warms a server, and measures its loop while `act` runs. */
 export async function watchLoop<T>(
   trial: Trial,
   env: Environment,
@@ -27,7 +27,7 @@ export async function watchLoop<T>(
   return { delay: loopDelayMs, result }
 }
 
-/** During the whole workload. */
+/** Measures the loop during the whole workload. */
 export async function loopDelayOf(trial: Trial, env: Environment): Promise<LoopDelay> {
   const { delay } = await watchLoop(trial, env, (server) => {
     const startedAt = performance.now()

@@ -1,4 +1,4 @@
-// What a run was made on: machine, versions, file system. Reads only.
+// Describes what a run was made on: machine, versions, file system.
 import { readFileSync, realpathSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 
@@ -7,7 +7,7 @@ export interface Machine {
   readonly cpu: string
   readonly kernel: string
   readonly node: string
-  /** Of the spool, the files and what the peers make. */
+  /** The file system of the spool and of everything that the peers write. */
   readonly fileSystem: string
 }
 
@@ -22,7 +22,7 @@ export function describeMachine(directory: string): Machine {
   }
 }
 
-/** The type of the mount that is nearest above the path; a later one hides an earlier one on the same point. */
+/** The type of the mount that holds the path. A later mount hides an earlier one at the same point. */
 export function fileSystemOf(mounts: string, path: string): string {
   let best = { point: '', type: 'unknown' }
   for (const line of mounts.trim().split('\n')) {

@@ -1,4 +1,4 @@
-// The command of the benchmark: reads what is asked for, runs it, tells it, and leaves nothing behind.
+// The benchmark's command: reads the arguments, runs the workloads, prints the figures, and leaves nothing behind.
 import { accessSync, constants, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ import { measureStart } from './start.ts'
 import { runRounds, withWorkload } from './trials.ts'
 import { scaled, workloads } from './workloads.ts'
 
-/** Those that sheaf is held against stand next to it: what runs close together is compared best. */
+/** The peers of the targets come first, next to sheaf: runs that are close in time compare best. */
 const others = [passThrough, curlZip, curlFiles, naive, zipstream, aria2Zip, wgetListZip, wgetZip]
 const SHARED_MEMORY = '/dev/shm'
 
@@ -64,7 +64,7 @@ function defaultDirectory(): string {
   }
 }
 
-/** The origin's files lie in memory even where the spool is on a disk: what the origin reads is not what is measured. */
+/** The origin's files lie in memory even if the spool is on a disk, because the origin is not what is measured. */
 async function run(options: BenchOptions, originDirectory: string, directory: string): Promise<number> {
   await using origins = await startOrigins(originDirectory)
   const { peers, versions, missing } = await takeStock(options)
@@ -125,7 +125,7 @@ async function takeStock({ peers: chosen, env }: BenchOptions) {
 }
 
 async function runStart(options: BenchOptions, origins: Origins, directory: string) {
-  // The list of W2: as many entries as an archive may have.
+  // W2 has the longest list: as many entries as an archive may have.
   const workload = scaled(workloads.W2, options.scale)
   const figures = await withWorkload(workload, origins, { ...options, directory }, (open) =>
     measureStart(open, options.env),

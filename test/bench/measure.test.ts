@@ -1,4 +1,4 @@
-// What the benchmark reads of processes and of the machine, with real ones.
+// Tests with real processes what the benchmark measures of processes and of the machine.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
@@ -8,8 +8,8 @@ import { cpuMsOfTimes, measureCommands } from './measure.ts'
 import { cpuMsOf, peakRssBytesOf, treeOf } from './processes.ts'
 
 describe('a process tree', () => {
-  it('is read with its children, and their time counts on when they have ended', async () => {
-    // The shell's child uses up some time and ends; a second one stays.
+  it('includes its children, and their CPU time still counts when they have ended', async () => {
+    // One child of the shell uses some CPU time and ends. Another one stays.
     const busy = 'i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done'
     const shell = spawn('bash', ['-c', `(${busy}); sleep 60 & echo there; wait`], {
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -29,7 +29,7 @@ describe('a process tree', () => {
     }
   })
 
-  it('has the time that a process knows of itself', async () => {
+  it('has the CPU time that the process itself reports', async () => {
     const tell = 'const { user, system } = process.cpuUsage(); console.log((user + system) / 1000)'
     const child = spawn(process.execPath, ['-e', `${tell}; setInterval(() => {}, 60_000)`], {
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -38,7 +38,7 @@ describe('a process tree', () => {
     try {
       const [line] = await once(child.stdout, 'data')
       const tickMs = 10
-      // User and system time are each cut to the tick; what comes after the line only adds to it.
+      // User and system time are each rounded down to a tick. What the process does after it printed only adds to them.
       expect(cpuMsOf([child.pid!])).toBeGreaterThan(Number(line) - 2 * tickMs)
     } finally {
       child.kill('SIGKILL')
@@ -46,7 +46,7 @@ describe('a process tree', () => {
     }
   })
 
-  it('of a process that is gone has no time and no memory', () => {
+  it('has no time and no memory if its process is gone', () => {
     expect(treeOf(2 ** 30)).toEqual([2 ** 30])
     expect([cpuMsOf([2 ** 30]), peakRssBytesOf([2 ** 30])]).toEqual([0, 0])
   })
@@ -55,18 +55,18 @@ describe('a process tree', () => {
 describe('commands', () => {
   const command = (script: string) => ({ directory: '/', script, parameters: ['a b'], env: { WORD: 'c d' } })
 
-  it('are given their parameters and settings, and are timed one by one', async () => {
+  it('get their parameters and environment, and are timed one by one', async () => {
     const script = '[ "$1/$WORD" = "a b/c d" ]'
     const sample = await measureCommands([command(script), command(script)])
     expect(sample.doneMs).toHaveLength(2)
     expect(sample.wallMs).toBe(Math.max(...sample.doneMs))
   })
 
-  it('that fail are told with their words', async () => {
+  it('are reported with what they printed if they fail', async () => {
     await expect(measureCommands([command('echo oh no >&2; false')])).rejects.toThrow('ended with 1: oh no')
   })
 
-  it('have used what the shell says of itself and its children', () => {
+  it('used the CPU time that the shell reports of itself and of its children', () => {
     expect(cpuMsOfTimes('0m0.004s 0m0.002s\n1m1.500s 0m0.250s\n')).toBeCloseTo(61_756)
   })
 })

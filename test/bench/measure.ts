@@ -1,4 +1,4 @@
-// Measures one run: a server while it is asked, or commands until they end. Wall, CPU and peak memory of the process tree.
+// Measures one run of a server or of commands: wall time, and CPU time and peak memory of the process tree.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
@@ -8,11 +8,11 @@ import { cpuMsOf, peakRssBytesOf, resetPeakRss, treeOf } from './processes.ts'
 import type { Environment } from './programs.ts'
 import type { Sample } from './table.ts'
 
-/** CPU time is booked by the tick: what was used before the last byte may be booked after it. */
+/** The kernel books CPU time by the tick, so time used before the last byte may be booked this much later. */
 const SETTLE_MS = 20
 const RSS_EVERY_MS = 100
 
-/** Asks a server for some archives at once. Its memory counts from here on, its CPU until the last of them is done. */
+/** Asks a server for `archives` archives at once. CPU time and peak memory count from now until the last one is done. */
 export async function measureServer<T extends Counted>(
   pid: number,
   archives: number,
@@ -37,14 +37,14 @@ export async function measureServer<T extends Counted>(
 
 export interface Command {
   readonly directory: string
-  /** For bash; what it prints is an error. */
+  /** A script for bash. What it prints to stderr is the error if it fails. */
   readonly script: string
-  /** $@ */
+  /** The script's $@. */
   readonly parameters: readonly string[]
   readonly env: Environment
 }
 
-/** Runs scripts at once, each to its end. Their CPU is what bash says of itself and of all it has waited for. */
+/** Runs scripts at once, each to its end. Their CPU time is what bash reports of itself and of every child it waited for. */
 export async function measureCommands(commands: readonly Command[]): Promise<Sample> {
   const startedAt = performance.now()
   const started = commands.map(({ directory, script, parameters, env }) => {
@@ -74,14 +74,14 @@ export async function measureCommands(commands: readonly Command[]): Promise<Sam
     const times = await Promise.all(started.map((command) => command.times))
     const doneMs = ends.map((end) => end.doneMs)
     const cpuMs = times.reduce((sum, lines) => sum + cpuMsOfTimes(lines), 0)
-    // An archive that is made before it is served has its first byte when it has its last.
+    // A command's archive can only be downloaded when it is complete, so its first byte comes with its last.
     return { wallMs: Math.max(...doneMs), cpuMs, peakRssBytes, firstByteMs: doneMs, doneMs }
   } finally {
     clearInterval(watch)
   }
 }
 
-/** Sums the four times that the shell's `times` prints: "0m1.234s 0m0.010s", of itself and of its children. */
+/** Sums the four times that the shell's `times` prints: one line like "0m1.234s 0m0.010s" for itself, one for its children. */
 export function cpuMsOfTimes(lines: string): number {
   return [...lines.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
     (sum, [, minutes, seconds]) => sum + Number(minutes) * 60_000 + Number(seconds) * 1000,

@@ -1,4 +1,4 @@
-// The origin as a program of its own: serves the files of a folder, by wish late or over TLS. Says its port when it is ready.
+// The origin as a separate program: it serves a folder, on request with a delay or over TLS. Prints its port.
 import { createReadStream, readFileSync, statSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'

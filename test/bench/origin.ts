@@ -1,4 +1,4 @@
-// The origins of a run: nginx where it is installed, else a program of Node's; the late one always is the latter.
+// Starts the origins of a run: nginx if it is installed, otherwise our own program. The slow origin is always our own program.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -11,20 +11,21 @@ import { end, startProgram, versionOf } from './programs.ts'
 import type { OriginKind } from './workloads.ts'
 
 export interface Origins extends AsyncDisposable {
-  /** Without a slash at the end; `root` is what they serve. */
+  /** Base URLs, without a slash at the end. */
   readonly urls: Readonly<Record<OriginKind, string>>
+  /** The folder that all origins serve. */
   readonly root: string
-  /** Who signed the certificate of the one over TLS. */
+  /** The CA that signed the certificate of the TLS origin. */
   readonly caPath: string
   readonly name: string
 }
 
 const SLOW_DELAY_MS = 50
 const program = fileURLToPath(new URL('origin-program.ts', import.meta.url))
-/** Debian keeps it out of the PATH of ordinary users. */
+/** Debian installs it where an ordinary user's PATH does not lead. */
 const nginxPaths = ['nginx', '/usr/sbin/nginx']
 
-/** All files go below `directory`. */
+/** Writes all files below `directory`. */
 export async function startOrigins(directory: string): Promise<Origins> {
   await using started = new AsyncDisposableStack()
   const root = join(directory, 'files')
@@ -85,7 +86,7 @@ async function startNginx(path: string, directory: string, root: string, tls: Ce
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `${kind}_temp_path ${join(directory, `nginx-${kind}`)};`,
   )
-  // As root its workers would be another user, who may not read a private folder.
+  // If it runs as root its workers would run as another user, who may not read a private folder.
   const user = process.getuid?.() === 0 ? 'user root;' : ''
   const config = `
 daemon off; worker_processes 1; ${user} pid ${join(directory, 'nginx.pid')}; error_log stderr warn;

@@ -1,4 +1,4 @@
-// Starts programs: those that serve and say their port, and those that only tell their version.
+// Starts programs: servers, which print their port, and commands that print their version.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -11,7 +11,7 @@ export interface Running extends AsyncDisposable {
 
 export type Environment = Readonly<Record<string, string>>
 
-/** Resolves once the program says "ready on port N". @throws with what it printed, where it ends before that */
+/** Resolves once the program prints "ready on port N". @throws with what it printed if it ends before that */
 export async function startProgram(command: readonly string[], env: Environment = {}): Promise<Running> {
   const child = spawn(command[0]!, command.slice(1), {
     env: { ...process.env, ...env } as NodeJS.ProcessEnv,
@@ -29,7 +29,7 @@ export async function startProgram(command: readonly string[], env: Environment 
   throw new Error(`${command.join(' ')} did not start: ${errors}`)
 }
 
-/** With all that it has started: nobody would end these otherwise. */
+/** Ends the program and all that it has started, which nobody else would end. */
 export async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
@@ -40,7 +40,7 @@ export async function end(child: ChildProcess): Promise<void> {
   clearTimeout(hurry)
 }
 
-/** The first thing that looks like a version; null if the program is not there or fails. */
+/** Returns the first text that looks like a version. Null if the program is missing or fails. */
 export function versionOf(program: string, parameters: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     execFile(program, parameters, (error, stdout, stderr) => {

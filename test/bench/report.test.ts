@@ -1,4 +1,4 @@
-// How the benchmark tells its figures: text and Markdown, verdicts beside their targets.
+// How the benchmark prints its figures: as text and as Markdown, with a verdict for each target.
 import { describe, expect, it } from 'vitest'
 import { renderTable, reportOf } from './report.ts'
 import type { Sample, Samples } from './table.ts'
@@ -29,22 +29,22 @@ describe('the report of a workload', () => {
     expect(zipstream).toMatch(/^zipstream +failed$/)
   })
 
-  it('says of each target what was reached', () => {
+  it('reports for each target the figure and if it was reached', () => {
     expect(text).toContain('wall by that of pass-through <= 0.75, is 0.63: reached\n')
     expect(text).toContain('CPU-s/GB <= 2, is 0.95: reached\n')
   })
 
-  it('says that a fraction of a workload is no verdict', () => {
+  it('says that a fraction of a workload gives no verdict', () => {
     expect(reportOf(workloads.W1, samples, { markdown: false, scale: 0.1 })).toContain('no verdict')
     expect(text).not.toContain('no verdict')
   })
 
-  it('tells the slowest archive only where there are several at once', () => {
+  it('shows the slowest archive only if several were made at once', () => {
     expect(text).not.toContain('slowest')
     expect(reportOf(workloads.W5, samples, { markdown: false, scale: 1 })).toContain('slowest first byte ms')
   })
 
-  it('is a table of Markdown by wish', () => {
+  it('can be a Markdown table', () => {
     const markdown = reportOf(workloads.W1, samples, { markdown: true, scale: 1 }).split('\n')
     expect(markdown[0]).toBe('### W1: 1000 x 1 MiB')
     const table = markdown.filter((line) => line.startsWith('|'))

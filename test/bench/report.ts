@@ -1,10 +1,10 @@
-// How figures are told: tables and targets, as plain text or Markdown. Pure.
+// Renders figures and targets as plain text or Markdown. It is pure.
 import { type Figures, figuresOf, judge, median, pairedRatios, type Samples, type Verdict } from './table.ts'
 import { describeWorkload, type Target, type Workload } from './workloads.ts'
 
 export interface ReportOptions {
   readonly markdown: boolean
-  /** Figures of a fraction of a workload say nothing about its targets. */
+  /** If this is not 1 no verdicts are given: a fraction of a workload says nothing about its targets. */
   readonly scale: number
 }
 
@@ -22,7 +22,7 @@ const columns = [
 ]
 const columnsAtOnce = ['slowest first byte ms', 'slowest/median']
 
-/** The table of one workload and its targets; `samples` by name of the peer, in the order they are told. */
+/** Renders the table of one workload and its targets. `samples` has a row for each peer, by name and in order. */
 export function reportOf(workload: Workload, samples: ReadonlyMap<string, Samples>, options: ReportOptions): string {
   const atOnce = workload.archives > 1
   const head = atOnce ? [...columns, ...columnsAtOnce] : columns
@@ -58,7 +58,7 @@ function cells(figures: Figures, ratio: number, atOnce: boolean): string[] {
 const whole = (value: number | null) => value?.toFixed(0) ?? ''
 const seconds = (ms: number) => (ms / 1000).toFixed(2)
 
-/** First column to the left, numbers to the right. */
+/** Aligns the first column to the left and all others to the right. */
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[], markdown: boolean): string {
   const all = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length), 3))

@@ -1,4 +1,4 @@
-// How long the server takes to be ready, and to take a large manifest. No archive is made to its end here.
+// Measures how long the server takes to start, and to accept a large manifest. No archive is made to its end here.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect, newArchiveKey } from '#contracts/client.ts'
@@ -16,9 +16,9 @@ export interface StartFigures {
   readonly starts: number
   readonly entries: number
   readonly submits: number
-  /** From the call to its answer. */
+  /** Time from the call to its answer. */
   readonly submitMs: number
-  /** During the call. */
+  /** The longest time that the event loop was blocked during the call. */
   readonly longestBlockMs: number
 }
 

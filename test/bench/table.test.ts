@@ -1,4 +1,4 @@
-// The figures of the benchmark's tables: medians, ratios of the same round, targets.
+// The figures of the benchmark's tables: medians, ratios within a round, targets.
 import { describe, expect, it } from 'vitest'
 import { figuresOf, judge, median, pairedRatios, type Sample } from './table.ts'
 import { type Workload, workloads } from './workloads.ts'
@@ -13,21 +13,21 @@ const sample = (wallMs: number, more: Partial<Sample> = {}): Sample => ({
 })
 
 describe('the median', () => {
-  it('is the middle one of an odd number, by value and not as text', () => {
+  it('is the middle of an odd number of values, which are sorted as numbers', () => {
     expect(median([100, 9, 20])).toBe(20)
   })
 
-  it('is half way between the middle two of an even number', () => {
+  it('is half way between the two middle values of an even number', () => {
     expect(median([4, 1, 3, 2])).toBe(2.5)
   })
 
-  it('is not a number where there is nothing', () => {
+  it('is NaN if there are no values', () => {
     expect(median([])).toBeNaN()
   })
 })
 
 describe('the ratio to a peer', () => {
-  it('is taken within a round, so that a machine that drifts does not distort it', () => {
+  it('is taken within a round, so that a machine that becomes slower does not distort it', () => {
     const own = [sample(100), sample(200), sample(50)]
     const peer = [sample(200), sample(400), sample(100)]
     expect(pairedRatios(own, peer)).toEqual([0.5, 0.5, 0.5])
@@ -41,22 +41,22 @@ describe('the ratio to a peer', () => {
 describe('the figures of a peer', () => {
   const workload: Workload = { ...workloads.W5, entries: 10, entryBytes: 1_000_000, archives: 4 }
 
-  it('are null where it never ran', () => {
+  it('are null if it never ran', () => {
     expect(figuresOf(workload, [null, null])).toBeNull()
   })
 
-  it('are by GB and by entry of all archives together', () => {
+  it('count CPU time by GB and by entry of all archives together', () => {
     const figures = figuresOf(workload, [sample(100, { cpuMs: 80 })])
     expect(figures?.cpuSecondsPerGb).toBeCloseTo(2)
     expect(figures?.cpuMicrosPerEntry).toBeCloseTo(2000)
   })
 
-  it('tell the median archive and the slowest one', () => {
+  it('contain the median archive and the slowest one', () => {
     const figures = figuresOf(workload, [sample(100, { firstByteMs: [10, 20, 20, 90], doneMs: [40, 50, 50, 100] })])
     expect(figures).toMatchObject({ firstByteMs: 20, slowestFirstByteMs: 90, spread: 2 })
   })
 
-  it('tell no first byte of what makes no archive, and no memory where none was seen', () => {
+  it('have no first byte if no archive was made, and no memory if none was measured', () => {
     const figures = figuresOf(workload, [sample(100, { firstByteMs: [], peakRssBytes: null })])
     expect(figures).toMatchObject({ firstByteMs: null, slowestFirstByteMs: null, peakRssMb: null })
   })
@@ -71,7 +71,7 @@ describe('a target', () => {
   const own = [sample(75, { cpuMs: 2000 })]
   const w1: Workload = { ...workloads.W1, entries: 1000, entryBytes: 1_000_000 }
 
-  it('is reached where the figure is just as much as it may be', () => {
+  it('is reached if the figure equals it', () => {
     const samples = new Map([
       ['sheaf', own],
       ['pass-through', [sample(100)]],
@@ -82,7 +82,7 @@ describe('a target', () => {
     ])
   })
 
-  it('is missed just above', () => {
+  it('is missed if the figure is just above it', () => {
     const samples = new Map([
       ['sheaf', [sample(75, { cpuMs: 2010 })]],
       ['pass-through', [sample(99)]],
@@ -90,7 +90,7 @@ describe('a target', () => {
     expect(judge(w1, samples).map(({ reached }) => reached)).toEqual([false, false])
   })
 
-  it('is neither where the peer did not run', () => {
+  it('is neither reached nor missed if the peer did not run', () => {
     const [wall, cpu] = judge(w1, new Map([['sheaf', own]]))
     expect(wall).toMatchObject({ value: null, reached: null })
     expect(cpu).toMatchObject({ value: 2, reached: true })

@@ -1,20 +1,20 @@
-// From samples to the figures of a table: medians, ratios round by round, targets. Pure.
+// Turns samples into the figures of a table: medians, ratios within a round, targets. It is pure.
 import { allEntries, payloadBytes, type Target, type Workload } from './workloads.ts'
 
-/** One run of one peer. Times are from the moment the archive was asked for. */
+/** One run of one peer. Times count from the moment when the archives were asked for. */
 export interface Sample {
-  /** To the last byte of the last archive. */
+  /** Time to the last byte of the last archive. */
   readonly wallMs: number
   readonly cpuMs: number
-  /** Null if there is no process to ask. */
+  /** Null if there was no process to measure. */
   readonly peakRssBytes: number | null
-  /** To the first byte of the body, one for each archive; none where there is no archive. */
+  /** Time to the first byte of the body, for each archive. Empty if the peer makes no archive. */
   readonly firstByteMs: readonly number[]
-  /** To the last byte, one for each archive. */
+  /** Time to the last byte, for each archive. */
   readonly doneMs: readonly number[]
 }
 
-/** By round; null if the peer did not run, or failed. */
+/** One sample for each round. Null if the peer did not run or failed. */
 export type Samples = readonly (Sample | null)[]
 
 export interface Figures {
@@ -23,16 +23,16 @@ export interface Figures {
   readonly cpuSecondsPerGb: number
   readonly cpuMicrosPerEntry: number
   readonly peakRssMb: number | null
-  /** Null if there is no archive. */
+  /** Null if the peer makes no archive. */
   readonly firstByteMs: number | null
   readonly slowestFirstByteMs: number | null
-  /** The slowest archive's time by the median one's. */
+  /** The time of the slowest archive divided by that of the median one. */
   readonly spread: number
 }
 
 export interface Verdict {
   readonly target: Target
-  /** Null if there is nothing to judge by. */
+  /** Null if the figure is missing. */
   readonly value: number | null
   readonly reached: boolean | null
 }
@@ -44,7 +44,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** Own wall by the other's, of the rounds in which both ran. */
+/** Divides our wall time by the other's, for each round in which both ran. */
 export function pairedRatios(own: Samples, other: Samples): number[] {
   return own.flatMap((sample, round) => {
     const peer = other[round]
@@ -52,7 +52,7 @@ export function pairedRatios(own: Samples, other: Samples): number[] {
   })
 }
 
-/** Null if it never ran. */
+/** Returns null if the peer never ran. */
 export function figuresOf(workload: Workload, samples: Samples): Figures | null {
   const ran = samples.filter((sample) => sample !== null)
   if (ran.length === 0) return null
@@ -72,7 +72,7 @@ export function figuresOf(workload: Workload, samples: Samples): Figures | null 
   }
 }
 
-/** What was reached of the targets of a workload; `samples` by name of the peer. */
+/** Judges each target of a workload. `samples` has the rounds of each peer, by name. */
 export function judge(workload: Workload, samples: ReadonlyMap<string, Samples>): Verdict[] {
   const own = samples.get('sheaf') ?? []
   const figures = figuresOf(workload, own)

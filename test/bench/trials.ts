@@ -1,4 +1,4 @@
-// Runs one workload: every peer once in each round, in turns, each in a directory of its own that is gone after it.
+// Runs one workload: in each round every peer runs once, one after the other, in a fresh directory that is removed afterwards.
 import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkZip, WrongArchive } from './check.ts'
@@ -13,30 +13,30 @@ export interface RunOptions {
   readonly allPeers: boolean
   readonly seed: number
   readonly warmUps: number
-  /** Where what the peers make lies, and the spool. */
+  /** The directory of the spool and of everything that the peers write. */
   readonly directory: string
-  /** The last files stay. */
+  /** If true, the files of the last run are kept. */
   readonly keep: boolean
   readonly tell: (line: string) => void
 }
 
 export interface Ran {
   readonly samples: ReadonlyMap<string, Samples>
-  /** A sentence each. */
+  /** One sentence for each wrong archive. */
   readonly wrong: readonly string[]
   /** Names of peers that failed at least once. */
   readonly failed: readonly string[]
 }
 
-/** Small bodies and some large ones: a server that has run for a while is what is measured. */
+/** Small bodies and a few large ones warm the server, because the benchmark measures a server that has run for a while. */
 const WARM_UP_BYTES = [...Array<number>(200).fill(10 * 1024), ...Array<number>(8).fill(1024 * 1024)]
 
-/** A peer has at most its files and its archive beside each other, and the bytes it holds. */
+/** A peer has at most the files, an archive of the same size, and what it holds in memory. */
 const TOUCHED_PER_BYTE = 2.5
 
 /**
- * On a virtual machine, memory that was free for a while is first to be had from the host again, ten times as slow as using
- * it: without this, a run would pay for how long ago the one before it was.
+ * Touches the memory that a run will use. On a virtual machine, memory that was free for a while first comes back from the
+ * host, ten times as slowly as it is used. Without this a run would be slower the longer ago the previous run was.
  */
 async function touchMemory(path: string, bytes: number): Promise<void> {
   const piece = Buffer.alloc(1024 * 1024, 1)
@@ -46,7 +46,7 @@ async function touchMemory(path: string, bytes: number): Promise<void> {
   await rm(path)
 }
 
-/** `use` may run more trials of the workload while its files are there. */
+/** Writes the files of a workload and keeps them while `use` runs, which may open several trials. */
 export async function withWorkload<T>(
   workload: Workload,
   origins: Origins,
@@ -65,7 +65,7 @@ export async function withWorkload<T>(
   }
   const laid = await lay('files', Array<number>(workload.entries).fill(workload.entryBytes))
   const source = await list('measured', 'files', laid, origins.urls[workload.origin])
-  // Its lateness is for what is measured: elsewhere it would only take time.
+  // The slow origin serves the measured part only: elsewhere its delay would just cost time.
   const promptOrigin = origins.urls[workload.origin === 'slow' ? 'plain' : workload.origin]
   const prompt = await list('prompt', 'files', laid, promptOrigin)
   const warmUp = await list('warm-up', 'warm-up', await lay('warm-up', WARM_UP_BYTES), promptOrigin)
@@ -107,7 +107,7 @@ export async function runRounds(
   for (let round = 0; round < rounds; round++) {
     for (const peer of taking) {
       const isOut = round > 0 && !allPeers && seldomIs(peer) === 'first'
-      // One that failed would fail again.
+      // A peer that failed once would fail again.
       const sample = isOut || failed.has(peer.name) ? null : await attempt(peer, round)
       samples.get(peer.name)!.push(sample)
     }

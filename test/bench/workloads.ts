@@ -1,12 +1,12 @@
-// The workloads and what is wanted of them. Pure: sizes, counts and targets, no files and no processes.
+// The workloads and their targets, as data.
 
 export const workloadNames = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6'] as const
 export type WorkloadName = (typeof workloadNames)[number]
 
-/** Which origin answers: at once, 50 ms after each request, or over TLS. */
+/** The plain origin answers at once, the slow one 50 ms after each request, and the third one over TLS. */
 export type OriginKind = 'plain' | 'slow' | 'tls'
 
-/** What a target is about; each is a number of the table, and less is better. */
+/** The figure that a target is about. It is a number in the table, and less is better. */
 export type Target =
   | { readonly of: 'wall'; readonly against: string; readonly most: number }
   | { readonly of: 'cpuSecondsPerGb'; readonly most: number }
@@ -20,10 +20,10 @@ export interface Workload {
   readonly name: WorkloadName
   readonly entries: number
   readonly entryBytes: number
-  /** Archives that are asked for at once, each of the same entries. */
+  /** How many archives are asked for at once. They have the same entries. */
   readonly archives: number
   readonly origin: OriginKind
-  /** What a smaller run has less of. */
+  /** The dimension that a smaller run reduces. */
   readonly scales: 'entries' | 'entryBytes' | 'archives'
   readonly targets: readonly Target[]
 }
@@ -96,7 +96,7 @@ export const workloads: Readonly<Record<WorkloadName, Workload>> = {
   },
 }
 
-/** A smaller or larger one of the same kind, of two of everything at least. */
+/** Scales a workload. Numbers never fall below 2, and sizes never below 64 KiB. */
 export function scaled(workload: Workload, scale: number): Workload {
   if (scale === 1) return workload
   const least = workload.scales === 'entryBytes' ? 64 * KIB : 2
@@ -120,6 +120,6 @@ function describeBytes(bytes: number): string {
   return `${bytes} bytes`
 }
 
-/** Bytes of all bodies that cross the server. */
+/** Bytes of all bodies that pass through the server. */
 export const payloadBytes = ({ entries, entryBytes, archives }: Workload) => entries * entryBytes * archives
 export const allEntries = ({ entries, archives }: Workload) => entries * archives

@@ -1,4 +1,4 @@
-// Peers that are commands: they fetch to files and then pack these. There is nothing to download before they have ended.
+// Peers that are commands: they fetch files and then pack them. Nothing can be downloaded before they have ended.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { measureCommands } from '../measure.ts'
@@ -13,7 +13,7 @@ const firstRound: Seldom = Object.fromEntries(workloadNames.map((name) => [name,
 interface Fetching extends Pick<Peer, 'name' | 'about' | 'seldom'> {
   readonly program: string
   readonly debianPackage: string
-  /** Fetches $LIST into the working directory; $CONFIG is the same for curl, and the parameters tell how to trust the origin. */
+  /** Fetches the URLs in $LIST into the working directory. $CONFIG is the list for curl. $@ makes it trust the origin. */
   readonly script: string
   readonly trust: (caPath: string) => readonly string[]
 }
@@ -45,7 +45,7 @@ export const wgetZip = fetchAndZip({
   about: 'a wget for each file, then zip -0',
   program: 'wget',
   debianPackage: 'wget',
-  // A process for each of 20000 files takes minutes, and the two others say nothing that W1 does not.
+  // A process for each of the 20,000 files of W2 takes minutes. W5 and W6 show nothing that W1 does not.
   seldom: { ...firstRound, W2: 'on-request', W5: 'on-request', W6: 'on-request' },
   script: 'while read -r url; do wget -q "$@" "$url" || exit; done < "$LIST"',
   trust: (caPath) => [`--ca-certificate=${caPath}`],
@@ -56,13 +56,13 @@ export const wgetListZip = fetchAndZip({
   about: 'one wget for the whole list, then zip -0',
   program: 'wget',
   debianPackage: 'wget',
-  // For two files it is the same as a wget for each.
+  // For the two files of W3 it is no different from a wget for each.
   seldom: { ...firstRound, W3: 'on-request' },
   script: 'wget -q "$@" -i "$LIST"',
   trust: (caPath) => [`--ca-certificate=${caPath}`],
 })
 
-/** Fetching alone: what is lost to anything that does more. */
+/** Fetches only. The difference to it is the cost of everything else that a peer does. */
 export const curlFiles: Peer = {
   name: 'curl files',
   about: `floor: curl --parallel of the files alone, ${CURL_AT_A_TIME} at a time; keeps nothing, makes no archive`,

@@ -1,4 +1,4 @@
-// A server as one would write it first: one fetch after the other into archiver, straight to the client. Says its port when it is ready.
+// The server that one would write first: one fetch after the other into archiver, piped to the client. Prints its port.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'

@@ -1,4 +1,4 @@
-// The least a server in Node can do: hands one response on as it is, and makes nothing of it. Says its port when it is ready.
+// The least that a server in Node can do: it passes one response on unchanged. Prints its port.
 import { createServer, get } from 'node:http'
 import { get as getTls } from 'node:https'
 import type { AddressInfo } from 'node:net'

@@ -1,48 +1,52 @@
-// What every peer is: a way to make archives of a list of URLs, that can be run once and measured.
+// What every peer is: a program that makes archives from a list of URLs, and can be run and measured.
 import type { Sample } from '../table.ts'
 import type { Workload, WorkloadName } from '../workloads.ts'
 
-/** What an archive is made of. */
+/** The files that an archive is made of. */
 export interface Source {
   readonly urls: readonly string[]
-  /** The same, a line each. */
+  /** A file with the same URLs, one on each line. */
   readonly listPath: string
-  /** All files in one, for a peer that only passes on. */
+  /** One file that contains all others, for a peer that only passes bytes on. */
   readonly allInOneUrl: string
 }
 
-/** One run. */
+/** One run of one peer. */
 export interface Trial {
   readonly workload: Workload
   readonly source: Source
-  /** The same files from an origin that is not late, for the second time that a check needs them. */
+  /** The same files from an origin without a delay, for a check that fetches them once more. */
   readonly prompt: Source
-  /** Some small files of the same origin, for a server's first archives, and how many of these it makes. */
+  /** The files of the archives that warm a server. */
   readonly warmUp: Source
+  /** How many archives warm a server. */
   readonly warmUps: number
-  /** What signed the origin's certificate; null if there is none. */
+  /** The CA that signed the origin's certificate. Null if the origin has none. */
   readonly caPath: string | null
-  /** Empty, of this run's own, and removed after it. */
+  /** A directory for this run: empty before, and removed after it. */
   readonly directory: string
-  /** `sizeBytes` is what was served; null if the archive is the file itself. @throws WrongArchive */
+  /** `sizeBytes` is how many bytes were served. Null if the archive was a file and not served. @throws WrongArchive */
   check(path: string, sizeBytes: number | null): Promise<void>
 }
 
 export type Presence = { readonly version: string } | { readonly missing: string }
 
 /**
- * Where a peer is slow it runs in the `first` round alone, and where it takes minutes `on-request`, both unless all peers
- * are asked for; `never` where it has nothing to say.
+ * Workloads that a peer does not run in every round.
+ * - `first`: it is slow, and runs in the first round only.
+ * - `on-request`: it takes minutes, and does not run.
+ * - `never`: its figure would say nothing.
+ *
+ * If all peers are asked for, `first` and `on-request` run in every round.
  */
 export type Seldom = Partial<Record<WorkloadName, 'first' | 'on-request' | 'never'>>
 
 export interface Peer {
   readonly name: string
   readonly about: string
-  /** Where it does not run in every round. */
   readonly seldom: Seldom
-  /** Its version, or how it is to be had. */
+  /** Returns its version, or how to install it. */
   probe(): Promise<Presence>
-  /** Checks what it has made, outside the measured time. */
+  /** Runs and measures the peer, and then checks its archives outside the measured time. */
   run(trial: Trial): Promise<Sample>
 }

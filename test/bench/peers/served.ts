@@ -1,4 +1,4 @@
-// Peers that are servers: started anew for each run, warmed, asked over HTTP, ended. The programs are beside this file.
+// Peers that are servers: each run starts one, warms it, asks it over HTTP, and ends it. The programs lie beside this file.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,12 +11,12 @@ import type { Peer, Presence, Source, Trial } from './peer.ts'
 
 const beside = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const TELL_VERSION = "import importlib.metadata as m, zipstream; zipstream.ZipStream; print(m.version('zipstream-ng'))"
-/** Debian's own before any other: it is the one that has Debian's packages. */
+/** Debian's own Python comes first, because it is the one that has Debian's packages. */
 const pythons = ['/usr/bin/python3', 'python3']
 
 interface Served extends Pick<Peer, 'name' | 'about' | 'seldom' | 'probe'> {
   command(): Promise<string[]>
-  /** Path and query of what is asked for. */
+  /** Path and query of the request. */
   pathOf(source: Source): string
   readonly makesZip: boolean
 }
@@ -37,7 +37,7 @@ export const naive = served({
 export const passThrough = served({
   name: 'pass-through',
   about: 'floor: http.get(...).pipe(response) in Node, of one file of the same size; makes no archive',
-  // One file has none of what these two are about.
+  // W2 and W4 are about many files, and this peer serves one.
   seldom: { W2: 'never', W4: 'never' },
   probe: nodeVersion,
   command: async () => [process.execPath, beside('pass-through-program.ts')],
@@ -67,7 +67,7 @@ async function findPython(): Promise<{ path: string; version: string } | null> {
 }
 
 function served({ command, pathOf, makesZip, ...face }: Served): Peer {
-  /** Of an archive that was checked; the bytes of a measured one are gone, but there must be as many. */
+  /** Sizes of archives that were checked. A measured archive is not kept, but it must have the same size. */
   const checkedBytes = new Map<WorkloadName, number>()
 
   async function verify(downloads: readonly Counted[], promptUrl: string, trial: Trial) {

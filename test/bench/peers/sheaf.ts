@@ -1,4 +1,4 @@
-// sheaf as it is shipped: the server's own program with its defaults, asked by the client's own code, downloaded while it grows.
+// sheaf as it is shipped: the real server with its defaults, asked by the real client, and downloaded while the archive grows.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect, newArchiveKey } from '#contracts/client.ts'
@@ -23,7 +23,7 @@ export const createSheaf = (env: Environment): Peer => ({
     const { sample, downloads } = await measureServer(server.pid, trial.workload.archives, (startedAt) =>
       makeArchive(server, trial.source.urls, startedAt),
     )
-    // What is kept is what was sent: the same file again, now for a program that reads it.
+    // The server keeps what it sent, so the same archive is downloaded again for the check.
     for (const { url, bytes } of downloads) {
       const path = join(trial.directory, 'check.zip')
       await saveDownload(url, path)
@@ -46,12 +46,12 @@ export function startSheaf({ directory, caPath }: Pick<Trial, 'directory' | 'caP
   })
 }
 
-/** What a server does for the first time is slower: code is interpreted before it is compiled. */
+/** Makes some archives first, because V8 interprets code before it compiles it. */
 export async function warmUp(server: TestServer, { warmUp: { urls }, warmUps }: Trial): Promise<void> {
   for (let n = 0; n < warmUps; n++) await makeArchive(server, urls, performance.now())
 }
 
-/** One user: a connection of their own, one archive, downloaded from the first moment on. Done when it is told and read. */
+/** Acts as one user: opens a connection and makes one archive, which it downloads from the first moment on. */
 export async function makeArchive(server: TestServer, urls: readonly string[], startedAt: number): Promise<Made> {
   const connection = connect({ url: server.url, giveUpAfterMs: 5_000 })
   let download: Promise<Counted> | null = null
@@ -62,7 +62,7 @@ export async function makeArchive(server: TestServer, urls: readonly string[], s
         case 'accepted':
           url = server.url + event.href
           download = countDownload(url, startedAt)
-          // It is awaited below, after the last event.
+          // It is awaited after the last event.
           download.catch(() => {})
           break
         case 'file-failed':

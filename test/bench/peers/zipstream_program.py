@@ -1,4 +1,4 @@
-# A server in Python: urllib into zipstream-ng, a process for each core, a thread for each archive. Says its port when it is ready.
+# A server in Python: urllib into zipstream-ng, a process for each core, a thread for each archive. Prints its port.
 import os, sys, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
