@@ -1,4 +1,4 @@
-// What there is to ask for: sound sources of mixed sizes with their checksums, and ones that fail, each in a known way.
+// The sources that clients ask for: sound ones of many sizes with their checksums, and ones that fail in a known way.
 import { crc32 } from 'node:zlib'
 import { newArchiveKey } from '#contracts/client.ts'
 import type { EntryFailureCode } from '#contracts/failures.ts'
@@ -22,19 +22,19 @@ export type Source = Sound | Failing
 
 export interface Catalogue {
   readonly sound: readonly Sound[]
-  /** Sound too, and late: what stands behind one in a list waits for it. */
+  /** Sound sources that answer late. Entries behind one in a list have to wait for it. */
   readonly slow: readonly Sound[]
   readonly failing: readonly Failing[]
 }
 
-/** One archive to be asked for, and what is to become of it. */
+/** One archive that a client asks for, and what happens to it. */
 export interface Wish {
   readonly archiveKey: string
   readonly sources: readonly Source[]
   readonly format: ArchiveFormat
-  /** Asked for by two clients at once. */
+  /** If true, two clients ask for it at once. */
   readonly double: boolean
-  /** Cancelled when this share is settled; null never. */
+  /** It is cancelled when this fraction of its entries is settled. Null means never. */
   readonly cancelAt: number | null
 }
 
@@ -47,7 +47,7 @@ export function soundOf(url: string, body: Buffer): Sound {
   return { url, crc32: crc32(body), sizeBytes: body.length }
 }
 
-/** Sizes are spread evenly over their magnitudes. */
+/** Sizes are evenly spread on a logarithmic scale. */
 export function createCatalogue(origin: Origin, random: () => number, largest = 20 * MiB): Catalogue {
   const sound = Array.from({ length: 40 }, (_, index) => {
     const sizeBytes = Math.round(KiB * (largest / KiB) ** (index / 39))
@@ -73,10 +73,10 @@ export function createCatalogue(origin: Origin, random: () => number, largest = 
   return { sound, slow, failing }
 }
 
-/** Without these, every attempt begins anew, and is cut again. */
+/** Prevents resuming, so that every attempt starts from the beginning and is cut again. */
 const noResume = { etag: undefined, 'last-modified': undefined, 'accept-ranges': 'none' } as const
 
-/** At least one of its sources is sound. */
+/** Draws a random wish, of which at least one source is sound. */
 export function drawWish(catalogue: Catalogue, random: () => number): Wish {
   const sources: Source[] = Array.from({ length: between(random, 2, 10) }, () => oneOf(random, catalogue.sound))
   if (random() < 0.4) sources.unshift(oneOf(random, catalogue.slow))

@@ -1,4 +1,4 @@
-// Thousands of hostile connections of each sort, then of all sorts together: bounded memory, a quick answer, and good clients served.
+// Thousands of hostile connections, of each sort and of all sorts at once. The server must keep its memory bounded and serve others.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { besiege, median, memoryOf, prepare, type SortName, sortNames } from '../support/crowds.ts'
@@ -8,9 +8,9 @@ import { mebibytes, type Proof, promised, tellAll } from './scope.ts'
 
 const MAX_BYTES = 500 * 2 ** 20
 const MAX_MEDIAN_MS = 100
-/** The crowds live in this process too, and keep it from looking at the clock while they come. */
+/** A generous bound: the crowds run in this process too, which delays its own measurements while they connect. */
 const MAX_MS = 5_000
-/** Of several neighbours; the one who means well has another one. */
+/** The addresses of the crowds. The honest client has another one. */
 const ADDRESSES = Array.from({ length: 16 }, (_, n) => `127.0.0.${n + 2}`)
 
 export const crowds: Proof = {
@@ -25,7 +25,7 @@ export const crowds: Proof = {
     const victim = await prepare(server, origin)
     const sieges: (readonly SortName[])[] = [...sortNames.map((name) => [name]), sortNames]
     for (const names of sieges) {
-      // What an earlier crowd has left of the heap would be laid to the next one.
+      // A fresh process, so that heap left by an earlier crowd is not counted against this one.
       await stopInTime(server)
       await server.restart()
       const before = await baselineOf(server)

@@ -1,4 +1,4 @@
-// A disk that can be cut below its file system: what a machine finds on it that comes up after its power failed just then.
+// A disk whose content can be copied at any moment below its file system: that is what a machine finds after a power failure.
 import { execFile } from 'node:child_process'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,9 +10,9 @@ const run = promisify(execFile)
 export type FileSystem = 'ext4' | 'xfs'
 
 export interface CutDisk extends AsyncDisposable {
-  /** Where the disk is mounted. */
+  /** The mount point of the disk. */
   readonly path: string
-  /** As it is at this moment, below the file system, mounted elsewhere: what is only in the machine's memory is missing. */
+  /** Copies the disk as it is at this moment, and mounts the copy. What was only in memory is missing there. */
   cut(): Promise<CutCopy>
 }
 
@@ -21,12 +21,12 @@ export interface CutCopy extends AsyncDisposable {
 }
 
 const DISK_BYTES = '2G'
-/** Copies share what is alike: there is room for a few that grow apart. */
+/** Copies share equal blocks, so this is room for several copies that become different. */
 const STORE_BYTES = '8G'
 
 /**
- * The disk is a file on a file system that can clone files (XFS): a clone is the file at one moment between two writes, in
- * milliseconds. It is a disk without a cache of its own: what a file system has written is on it, in the order of the writes.
+ * The disk is a file on a file system that can clone files (XFS). A clone takes milliseconds, and has the content at one
+ * moment between two writes. The disk has no cache of its own: it holds what its file system has written, in that order.
  */
 export async function openCutDisk(directory: string, fileSystem: FileSystem): Promise<CutDisk> {
   await using opened = new AsyncDisposableStack()
@@ -40,7 +40,7 @@ export async function openCutDisk(directory: string, fileSystem: FileSystem): Pr
   const disk = join(store, 'disk.img')
   await run('truncate', ['--size', DISK_BYTES, disk])
   await (fileSystem === 'ext4' ? run('mkfs.ext4', ['-q', disk]) : run('mkfs.xfs', ['-q', disk]))
-  // Two copies of one XFS have the same name, and may be mounted all the same.
+  // Copies of one XFS have the same UUID; `nouuid` lets them be mounted at once.
   const options = fileSystem === 'xfs' ? 'loop,nouuid' : 'loop'
   opened.use(await mount('-o', options, disk, path))
   let cuts = 0

@@ -1,20 +1,21 @@
-// Loaded into a server under proof: makes its n-th file operation below one directory fail, or end the process.
+// Is loaded into a server under test: its n-th file operation below one directory fails, or kills the process.
 import { writeSync } from 'node:fs'
 import fs, { type FileHandle } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { relative, sep } from 'node:path'
 
 /**
- * EIO and ENOSPC: the operation fails and does nothing, but a close, which closes. `kill` ends the process before the
- * operation, `tear` in the middle of a write and after any other operation.
+ * - `EIO`, `ENOSPC`: the operation fails and does nothing. Only a close still closes.
+ * - `kill`: the process is killed before the operation.
+ * - `tear`: the process is killed in the middle of a write, or after any other operation.
  */
 export type FaultMode = 'EIO' | 'ENOSPC' | 'kill' | 'tear'
 
 export interface Fault {
   readonly mode: FaultMode
-  /** 1 for the first. */
+  /** 1 is the first operation. */
   readonly n: number
-  /** Whether what happens before the server is ready counts. */
+  /** Counts operations from the start of the process, or from the moment when the server is ready. */
   readonly from: 'start' | 'ready'
   readonly directory: string
 }
@@ -24,7 +25,7 @@ type Operation = (...parameters: unknown[]) => Promise<unknown>
 const onPaths = ['open', 'mkdir', 'rm', 'readdir'] as const
 const onHandles = ['read', 'write', 'writev', 'truncate', 'datasync', 'sync', 'stat', 'close'] as const
 
-/** Reads and writes go on and on, one like the other: of each, later ones are let be. */
+/** There are many reads and many writes that are all alike. No fault is injected into later ones. */
 const MAX_ALIKE = 30
 
 const { TORTURE_FAULT } = process.env
@@ -46,7 +47,7 @@ function install({ mode, n, from, directory }: Fault): void {
 
   function end(): never {
     process.kill(process.pid, 'SIGKILL')
-    // The signal is on its way: nothing may happen any more.
+    // Nothing more may happen until the signal arrives.
     for (;;);
   }
 
@@ -102,7 +103,7 @@ function install({ mode, n, from, directory }: Fault): void {
   }
 }
 
-/** As much of a write as a power failure or a kill may leave. */
+/** Writes the first half only, as a power failure may. */
 function writeHalf(fd: number, [what, position]: unknown[]): void {
   const bytes = Buffer.concat([what].flat() as Uint8Array[])
   writeSync(fd, bytes, 0, Math.floor(bytes.length / 2), typeof position === 'number' ? position : null)

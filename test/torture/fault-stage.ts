@@ -1,4 +1,4 @@
-// One run with one fault: a server, a small archive that touches every kind of file operation, and what must hold after it.
+// Runs one server with one fault: it builds a small archive that uses every kind of file operation, and the promises are checked.
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,10 +19,10 @@ import { remainsOf } from './remains.ts'
 import { promised, type Scope } from './scope.ts'
 
 export interface Ran {
-  /** Operation and file, as the server told; null if there was no n-th one. */
+  /** The operation and its file, as the server logged them. Null if there was no n-th operation. */
   readonly hit: string | null
   readonly outcome: string
-  /** Folders that only the next start took away. */
+  /** How many folders were left until the next start removed them. */
   readonly orphans: number
 }
 
@@ -32,7 +32,7 @@ export interface Stage {
 }
 
 const env = { SHEAF_MAX_ATTEMPTS: '1' }
-/** Longer than a whole body waits in memory for its turn. */
+/** Longer than a whole body may wait in memory for its turn, so that waiting bodies are spilled. */
 const SLOW_MS = 900
 const KiB = 1024
 const ORPHAN = 'orphan-orphan-orphan-1'
@@ -71,7 +71,7 @@ export async function createStage(scope: Scope, origin: Origin): Promise<Stage> 
         )
         complete.push(fresh.archiveId)
       }
-      // Sockets may be kept alive for a while; of its own files, a server that builds nothing holds the journal.
+      // A server that builds nothing holds no file of the spool open.
       const open = async () =>
         (await server.descriptors()).filter((target) => target.startsWith(join(dataDir, 'spool')))
       if (isErrorMode(mode)) {
@@ -101,11 +101,11 @@ export async function createStage(scope: Scope, origin: Origin): Promise<Stage> 
   }
 }
 
-/** Small entries, one in a part, a late head that the others wait for, one that is refused and one that is cut in its part. */
+/** A late first entry that the others wait for, small entries, one that is stored in a part, a 404, and one that is cut. */
 function createSources(origin: Origin): Source[] {
   const late = bodyOf(1000, 'late')
   const small = [10, KiB, 30 * KiB].map((size) => `${origin.url}/bytes/${size}/small.bin`)
-  // Just too large to wait in memory.
+  // Just too large to wait in memory, so it is stored in a part.
   const part = 2.25 * KiB * KiB
   const cut = finAfter(2_200_000, { body: bodyOf(part, 'cut'), headers: { 'accept-ranges': 'none' } })
   return [
@@ -120,14 +120,14 @@ function createSources(origin: Origin): Source[] {
 
 interface Prepared {
   readonly dataDir: string
-  /** Half built when the server was killed. */
+  /** The archive that was half built when the server was killed. */
   readonly wish: Wish
   readonly archiveId: string
   readonly complete: { readonly href: string }
   readonly body: Buffer
 }
 
-/** A data directory as a kill leaves it: an archive that is complete, one that is half built, and an orphan. */
+/** Makes a data directory as a kill leaves it: with a complete archive, a half-built one, and an orphaned folder. */
 async function prepare(scope: Scope, origin: Origin, sources: readonly Source[]): Promise<Prepared> {
   const dataDir = join(scope.directory, 'prepared')
   await using server = await openServer(env, dataDir)
@@ -147,7 +147,7 @@ async function prepare(scope: Scope, origin: Origin, sources: readonly Source[])
   await caller.trpc.submitArchive.mutate({ archiveKey, entries: wish.sources.map(({ url }) => url) })
   const settled = async () => {
     const { entries } = await caller.trpc.listEntries.query({ archiveKey })
-    // The size of a staged one is told once that is journalled.
+    // A staged entry shows its size only when the journal has it.
     const isSettled = ({ state, sizeBytes }: EntryStatus) =>
       state === 'failed' || (sizeBytes !== null && state !== 'fetching')
     return entries.filter((entry) => !isSettled(entry)).length === 1
@@ -184,7 +184,7 @@ const faultEnv = (fault: Fault) => ({ TORTURE_FAULT: JSON.stringify(fault) })
 const noFault = { TORTURE_FAULT: '' }
 const hitOf = (log: string) => /^fault-hit (.+)$/m.exec(log)?.[1] ?? null
 
-/** A server may refuse to start on a disk that fails; then it says so, and starts on one that does not. */
+/** Starts a server with a fault. It may refuse to start if it says why in one line; then it must start without the fault. */
 async function startUnder(fault: Fault, dataDir: string): Promise<{ server: TestServer; refusal: string | null }> {
   try {
     return { server: await openServer({ ...env, ...faultEnv(fault) }, dataDir), refusal: null }
@@ -197,7 +197,7 @@ async function startUnder(fault: Fault, dataDir: string): Promise<{ server: Test
   }
 }
 
-/** Until the client has what it wants. */
+/** Waits until the client is done. If the fault kills the server meanwhile, restarts it once. */
 async function restartWhenKilled(server: TestServer, client: Promise<unknown>): Promise<void> {
   let over = false
   const end = () => {
@@ -210,18 +210,18 @@ async function restartWhenKilled(server: TestServer, client: Promise<unknown>): 
   await server.restart(noFault)
 }
 
-/** A fault that is met only now breaks the first answer off: that is no lie, and the second one is whole. */
+/** A fault may hit only now and break off the first answer, which is allowed. The second answer must be whole. */
 async function askTwice(server: TestServer, url: string): Promise<Answer> {
   const asking = ask(url).catch(() => null)
   await restartWhenKilled(server, asking)
   const first = await asking
   if (first?.whole) return first
-  // One that was killed after it broke off is seen to be gone a moment later.
+  // If the server was killed after the answer broke off, that shows only a moment later.
   await restartWhenKilled(server, sleep(200))
   return ask(url)
 }
 
-/** Rejects when the server ends meanwhile. */
+/** Awaits the client. Throws if the server ends meanwhile. */
 async function whileAlive<T>(server: TestServer, client: Promise<T>): Promise<T> {
   let over = false
   const end = () => {
@@ -233,7 +233,7 @@ async function whileAlive<T>(server: TestServer, client: Promise<T>): Promise<T>
   return client
 }
 
-/** Right, or aborted for the reason that it had. */
+/** Checks that the archive was complete, or was aborted because of an injected error. */
 async function judged(server: TestServer, client: Promise<Fulfilled>, mode: FaultMode): Promise<Fulfilled> {
   let fulfilled: Fulfilled
   try {
@@ -250,7 +250,7 @@ async function judged(server: TestServer, client: Promise<Fulfilled>, mode: Faul
   return fulfilled
 }
 
-/** Stops it and looks at its disk; what lies there too much must be gone after one more start. */
+/** Stops the server and looks at its disk. Orphaned folders must be gone after one more start. Returns how many there were. */
 async function leaveNothing(
   scene: Scene,
   server: TestServer,
@@ -260,7 +260,7 @@ async function leaveNothing(
   try {
     await stopInTime(server)
   } catch (error) {
-    // The last operations are met only at the end; a server that was killed there has one more start and end.
+    // The fault may hit only while the server stops. If it was killed there, it starts and stops once more.
     if (isErrorMode(mode) || hitOf(server.log) === null) throw error
     await server.restart(noFault)
     await stopInTime(server)

@@ -1,11 +1,11 @@
-// Lets one file operation of the server fail, or the server die at it: the first, the second, and so on through all there are.
+// Lets the n-th file operation of a server fail, or kills the server at it, for every n.
 import { startOrigin } from '../support/origin.ts'
 import type { FaultMode } from './fault-preload.ts'
 import { createStage, type Ran, type Stage } from './fault-stage.ts'
 import { countBy, type Proof, type Scope, tellAll } from './scope.ts'
 
 const LANES = 3
-/** The number of operations differs by a few from run to run, as writes go together differently. */
+/** The number of operations differs a little between runs, because writes are joined differently. So one miss is not the end. */
 const MISSES_TO_END = 2
 
 export const faults: Proof = {

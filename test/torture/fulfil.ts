@@ -1,4 +1,4 @@
-// One wish come true: asks, watches, downloads, and holds every event and every byte against what must come.
+// Fulfils one wish: asks for the archive, watches it, downloads it, and checks every event and every byte.
 import { readFile, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
@@ -24,12 +24,12 @@ import { BrokenPromise, promised } from './scope.ts'
 
 export interface FulfilOptions {
   readonly url: string
-  /** Files of this name and more letters are made, and removed. */
+  /** Prefix of the files that are made, and removed at the end. */
   readonly path: string
   readonly signal?: AbortSignal
-  /** Something was told. */
+  /** Is called for every event. */
   readonly onEvent?: () => void
-  /** Also has other people's programs read the zip. */
+  /** If true, other people's programs also verify a zip. */
   readonly thoroughly?: boolean
 }
 
@@ -38,15 +38,15 @@ export interface Fulfilled {
   readonly archiveId: string
   readonly complete: CompleteEvent | null
   readonly failures: number
-  /** How often the way to the server was lost. */
+  /** How often the connection to the server was lost. */
   readonly lost: number
   readonly receivedBytes: number
 }
 
-/** No proof keeps a server down for so long. */
+/** Much longer than any proof keeps a server down. */
 const GIVE_UP_AFTER_MS = 120_000
 
-/** @throws BrokenPromise, or what hindered the client */
+/** @throws BrokenPromise, or the error that stopped the client */
 export async function fulfil(wish: Wish, options: FulfilOptions): Promise<Fulfilled> {
   const paths = [`${options.path}-1.${wish.format}`, `${options.path}-2.${wish.format}`] as const
   try {
@@ -65,7 +65,7 @@ export async function fulfil(wish: Wish, options: FulfilOptions): Promise<Fulfil
   }
 }
 
-/** None is left running when this rejects. */
+/** Like Promise.all, but when it rejects no promise is still running. */
 async function settledAll<T>(promises: Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(promises)
   return Promise.all(promises)
@@ -127,7 +127,7 @@ async function send(wish: Wish, path: string, { url, signal, onEvent }: FulfilOp
   return { outcome, archiveId: accepted.archiveId, complete, failures: state.failures.length, lost, receivedBytes }
 }
 
-/** A download may learn that there is nothing (404) before the watcher learns why; the rest of the events says it. */
+/** A download may get a 404 before the watcher has the `aborted` event. This reads the remaining events and returns that one. */
 async function abortBehind(error: unknown, client: SheafClient, archiveKey: string, told: ArchiveEvent[]) {
   if (!(error instanceof DownloadError) || error.code !== 'MISSING') return null
   const heard = told.length
@@ -145,7 +145,7 @@ async function tarChecksums(path: string) {
   return (await readTar(path)).map(({ body, size }) => ({ crc32: crc32(body), sizeBytes: size }))
 }
 
-/** Only those fail that must, as they must; `accepted`, each failure and the end are told once. */
+/** Checks that exactly the failing sources failed, with their codes, and that no event came twice. */
 function checkTold({ sources }: Wish, told: readonly ArchiveEvent[], isComplete: boolean): void {
   const failed = told.filter((event) => event.type === 'file-failed')
   for (const { index, code, url } of failed) {
@@ -165,7 +165,7 @@ function checkTold({ sources }: Wish, told: readonly ArchiveEvent[], isComplete:
   }
 }
 
-/** Whoever comes later is told the same. */
+/** Checks that a later watcher gets the same failures and the same end. */
 async function checkToldAgain(
   client: SheafClient,
   archiveKey: string,
@@ -186,7 +186,7 @@ async function checkToldAgain(
   promised(isDeepStrictEqual(second.failures, first.failures), 'a second watcher is told of other failures')
 }
 
-/** A call that was not answered is made again: it is idempotent. */
+/** Repeats the call until it is answered. It is idempotent. */
 async function cancel(client: SheafClient, archiveKey: string, signal: AbortSignal | undefined): Promise<boolean> {
   const giveUpAt = performance.now() + GIVE_UP_AFTER_MS
   for (;;) {

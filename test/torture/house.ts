@@ -1,4 +1,4 @@
-// A server under proof and what it held before: descriptors, sockets, timers, memory. Ends the server whatever happens.
+// Runs a server under test, and compares what it holds before and after: descriptors, sockets, timers, memory.
 import { createServer } from 'node:net'
 import { startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/wait.ts'
@@ -6,11 +6,11 @@ import { BrokenPromise, mebibytes, promised, type Scope, tellAll } from './scope
 
 export interface Vitals {
   readonly rssBytes: number
-  /** After a garbage collection. */
+  /** The heap after a garbage collection. */
   readonly heapUsedBytes: number
-  /** Active resources of the process, how many of each kind. */
+  /** How many active resources of each kind the process has. */
   readonly resources: Readonly<Record<string, number>>
-  /** Since the last time this was asked. */
+  /** The delay of the event loop since the vitals were last read. */
   readonly loopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number }
 }
 
@@ -19,7 +19,7 @@ export interface Baseline {
   readonly vitals: Vitals
 }
 
-/** What is kept alive by a peer, or waits for its time-out, is gone by then. */
+/** Longer than any idle connection is kept open, and than any time-out that a client leaves behind. */
 const QUIET_AFTER_MS = 30_000
 
 const preload = (name: string) => `--import=${new URL(name, import.meta.url).href}`
@@ -34,7 +34,7 @@ export async function openServer(env: Record<string, string> = {}, dataDir?: str
 
 const running = new Set<TestServer>()
 
-/** For the end of this process in a hurry. */
+/** Kills all servers at once, for when this process itself has to end. */
 export function killServers(): void {
   for (const server of running) if (isAlive(server)) process.kill(server.pid, 'SIGKILL')
 }
@@ -42,12 +42,12 @@ export function killServers(): void {
 let nextPort = 20_000 + Math.floor(Math.random() * 12_000)
 
 /**
- * A free port below those the kernel gives to clients: while a server is down, nobody else may get its port, not even
- * one of the clients that keep knocking there.
+ * Finds a free port below those that the kernel gives to outgoing connections. Otherwise, while a server is down, one of
+ * the clients that try to reach it could get its port.
  */
 async function quietPort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
-    // Each once, so that servers that start at the same time do not choose the same.
+    // Every call takes another port, so that servers that start at the same time do not collide.
     nextPort = nextPort < 31_999 ? nextPort + 1 : 20_000
     const port = nextPort
     const probe = createServer()
@@ -80,7 +80,7 @@ export async function vitalsOf(server: TestServer): Promise<Vitals> {
 }
 
 export async function baselineOf(server: TestServer): Promise<Baseline> {
-  // A turn of the loop that is just being taken has an immediate of its own: it is none of what stays.
+  // While a turn of the loop is taken it has an immediate, which is not a lasting resource. So a moment without one is awaited.
   const vitals = await until(
     async () => {
       const found = await vitalsOf(server)
@@ -91,13 +91,13 @@ export async function baselineOf(server: TestServer): Promise<Baseline> {
   return { descriptors: await descriptorsOf(server), vitals }
 }
 
-/** Sockets and pipes by kind alone: their numbers differ. */
+/** Names sockets and pipes by kind only, because their numbers differ. */
 async function descriptorsOf(server: TestServer): Promise<string[]> {
   const targets = await server.descriptors()
   return targets.map((target) => target.replace(server.dataDir, '').replaceAll(/\d+/g, 'n')).sort()
 }
 
-/** Descriptors, sockets and timers are what they were; waits for those that close by themselves. */
+/** Checks that descriptors, sockets and timers are as before. It waits for those that close by themselves. */
 export async function checkBaseline(scope: Scope, server: TestServer, before: Baseline): Promise<Vitals> {
   promised(isAlive(server), 'the server is not there any more')
   const wanted = JSON.stringify(before.descriptors)
@@ -119,7 +119,7 @@ export async function checkBaseline(scope: Scope, server: TestServer, before: Ba
   return after
 }
 
-/** The last look, equal or not. */
+/** Looks until the result is as wanted, or the time is over. Returns the last result. */
 async function waitToEqual(wanted: string, look: () => Promise<string>): Promise<string> {
   const giveUpAt = performance.now() + QUIET_AFTER_MS
   for (;;) {
@@ -129,7 +129,7 @@ async function waitToEqual(wanted: string, look: () => Promise<string>): Promise
   }
 }
 
-/** Ends it by SIGTERM within what was promised. */
+/** Stops the server by SIGTERM, and checks that it ends within the promised time. */
 export async function stopInTime(server: TestServer): Promise<number> {
   const startedAt = performance.now()
   const code = await server.stop()

@@ -1,4 +1,4 @@
-// Kills the server at random moments of its work, and holds it to this: clients carry on, nothing is lost or doubled.
+// Kills the server at random moments. Clients must be able to go on, and nothing may be lost or come twice.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,9 +11,9 @@ import { baselineOf, checkBaseline, isAlive, lastLines, openServer, stopInTime }
 import { remainsOf } from './remains.ts'
 import { BrokenPromise, between, countBy, mebibytes, type Proof, promised, type Scope, tellAll } from './scope.ts'
 
-/** So often it is killed soon after its start, when it reads what the last kill left; else once clients are back. */
+/** The probability of a kill soon after the start, while the server still reads what the last kill left. */
 const SOON = 0.25
-/** Once nobody kills any more, everything under way comes to its end within this. */
+/** After the last kill, all archives must be done within this time. */
 const FINISH_WITHIN_MS = 120_000
 
 export const kills: Proof = {
@@ -109,7 +109,7 @@ function tellOutcome(scope: Scope, all: readonly Fulfilled[], hit: readonly numb
   })
 }
 
-/** Whatever a kill does, no build fails of it. */
+/** Checks that no build failed because of a kill. */
 function checkLog({ log }: TestServer): void {
   const errors = log.split('\n').filter((line) => / error /.test(line))
   promised(errors.length === 0, `the server logged: ${errors[0]}`)

@@ -1,4 +1,4 @@
-// The command of the long proofs: reads what is asked for, runs one proof after the other, ends at the first broken promise.
+// The command of the long proofs: it runs the proofs that are asked for, one after the other, and stops at the first broken promise.
 import { randomInt } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
@@ -99,7 +99,7 @@ async function main(argv: string[]): Promise<number> {
 
 async function run(names: readonly string[], settings: Settings): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'sheaf-torture-'))
-  // Servers are started by the hundred: what is compiled once is enough.
+  // Servers are started by the hundred, so they share a compile cache.
   process.env.NODE_COMPILE_CACHE = join(directory, 'compile-cache')
   process.on('exit', () => {
     killServers()

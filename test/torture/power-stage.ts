@@ -1,4 +1,4 @@
-// Cuts the disk below a server at random moments while clients make archives, and starts another server on what is left.
+// Copies the disk below a server at random moments while clients make archives, and starts another server on the copy.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,21 +14,21 @@ import { lastLines, openServer } from './house.ts'
 import type { PowerAsked, PowerOutcome } from './power.ts'
 import { between, promised } from './scope.ts'
 
-/** What a client was told of one archive, and what it has of its bytes. */
+/** The events of one archive that a client has, and the bytes it has downloaded. */
 interface Ledger {
   readonly archiveKey: string
   readonly accepted: AcceptedEvent
   complete: CompleteEvent | null
-  /** A download from the start on, while it grows. */
+  /** A download that began with the archive and follows it while it grows. */
   coming: Coming | null
 }
 
-/** What a client had been told when the power failed. */
+/** What a client had when the power failed. */
 interface Told extends Omit<Ledger, 'coming'> {
   readonly partial: { readonly etag: string; readonly bytes: Buffer } | null
 }
 
-/** Of each kind, so many archives are looked at after a cut: the newest, which have most to lose. */
+/** Twice this many archives are checked after a cut. They are the newest ones, which have most to lose. */
 const JUDGED = 8
 const FINISH_WITHIN_MS = 60_000
 const FOLLOW = 9007199254740991
@@ -37,7 +37,7 @@ const asked = JSON.parse(process.argv[2]!) as PowerAsked
 const outcome: PowerOutcome = { cuts: 0, accepted: 0, complete: 0, resumed: 0, begunAgain: 0 }
 const random = createRandom(asked.seed)
 
-/** Other bytes after each cut: what is fetched again is not what was fetched before. */
+/** Counts cuts. Sources give other bytes after each cut, so that bytes fetched twice are noticed. */
 let epoch = 0
 
 async function main(): Promise<void> {
@@ -64,7 +64,7 @@ async function main(): Promise<void> {
       await until(() => ledgers.length >= JUDGED || ending.signal.aborted, { timeoutMs: 30_000, what: 'archives' })
       ending.signal.throwIfAborted()
       const before = told
-      // At any moment, or at once after somebody was told something.
+      // The cut comes at a random moment, or right after an event.
       if (random() < 0.5) await sleep(between(random, 0, 400))
       else await until(() => told > before, { timeoutMs: 30_000, everyMs: 1, what: 'an event' })
       const promises = ledgers.slice(-JUDGED * 2).map(snapshotOf)
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
       epoch++
       await judge(promises, copy.path, env)
       outcome.cuts++
-      // Those that are over are forgotten: their time runs out.
+      // Older archives are not checked any more, because they expire.
       ledgers.splice(0, Math.max(0, ledgers.length - JUDGED * 2))
     }
   } finally {
@@ -127,7 +127,7 @@ function snapshotOf({ coming, ...ledger }: Ledger): Told {
   return { ...ledger, partial: etag === undefined || !bytes?.length ? null : { etag, bytes } }
 }
 
-/** Every promise that had been made before the cut is kept after it. */
+/** Checks that every promise made before the cut is kept after it. */
 async function judge(promises: readonly Told[], path: string, env: Record<string, string>): Promise<void> {
   await using server = await openServer(env, join(path, 'data'))
   const connection = connect({ url: server.url })
@@ -146,7 +146,7 @@ async function judgeOne(each: Told, url: string, connection: ReturnType<typeof c
   const isOver = complete !== null && Date.parse(complete.expiresAt) < Date.now() + 2_000
   if (isOver) return
   const what = `${accepted.archiveId}, told ${complete === null ? 'accepted' : 'complete'}`
-  // Before anything else: the archive may still grow, and does so while it is continued.
+  // The download is resumed first, so that the archive may still be growing meanwhile.
   const resuming = partial && goOn(url + accepted.href, partial)
   resuming?.catch(() => {})
   const end = await lastEvent(connection.watchArchive(archiveKey), what)
@@ -169,13 +169,13 @@ async function judgeOne(each: Told, url: string, connection: ReturnType<typeof c
   promised(sha256(bytes) === end.sha256, `${told} with ${bytes.length} bytes that are not those of its digest`)
 }
 
-/** As a client does it: as often as it breaks off, under the ETag of what it has. */
+/** Resumes a download as a client does: again after each break, and under the ETag of the bytes it has. */
 async function goOn(url: string, partial: NonNullable<Told['partial']>) {
   let { bytes, etag } = partial
   for (let attempt = 0; ; attempt++) {
     const answer = await ask(url, { headers: { range: `bytes=${bytes.length}-${FOLLOW}`, 'if-range': etag } })
     const { status, body, whole, headers } = answer
-    // It has all there is.
+    // 416 means that it already has all bytes.
     if (status === 416) return { bytes, etag, isSame: etag === partial.etag }
     promised([200, 206].includes(status), `a download was continued with ${status}`)
     promised(status === 200 || headers.etag === etag, `continued under ${headers.etag} what began under ${etag}`)

@@ -1,4 +1,4 @@
-// Power failures: what clients were told is true of the disk, too, whenever it is cut.
+// Power failures: whatever clients have been told must also be on the disk, whenever the power fails.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, rm } from 'node:fs/promises'
@@ -12,7 +12,7 @@ export interface PowerAsked {
   readonly directory: string
   readonly fileSystem: FileSystem
   readonly cuts: number
-  /** No further cut after that. */
+  /** After this time there are no more cuts. */
   readonly seconds: number
   readonly clients: number
   readonly seed: number
@@ -20,23 +20,24 @@ export interface PowerAsked {
 
 export interface PowerOutcome {
   cuts: number
-  /** Archives that were there after a cut, and came to their end. */
+  /** Archives that were still there after a cut, and became complete. */
   accepted: number
-  /** Of these, complete before. */
+  /** Those of them that were complete before the cut. */
   complete: number
-  /** Downloads that were continued where they were, and those that were begun again. */
+  /** Downloads that went on from where they were. */
   resumed: number
+  /** Downloads that had to begin again. */
   begunAgain: number
 }
 
 const STAGE = fileURLToPath(new URL('./power-stage.ts', import.meta.url))
 
-/** Its processes and mounts are in namespaces of their own: whatever ends it takes all of them away. */
+/** Its processes and mounts are in namespaces of their own, so that all of them are gone when it ends in any way. */
 const ALONE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc']
 
 /**
  * @throws BrokenPromise
- * @throws if mounting is not permitted, or there is no XFS: then nothing of this can be proved
+ * @throws if mounting is not permitted or there is no XFS, because nothing could be proved then
  */
 export async function cutPower(asked: PowerAsked): Promise<PowerOutcome> {
   const parameters = [...ALONE, process.execPath, STAGE, JSON.stringify(asked)]

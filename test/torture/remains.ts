@@ -1,4 +1,4 @@
-// What a server leaves on its disk: complete archives and their journal, and nothing else.
+// Checks what a server leaves on its disk: complete archives and their journal, and nothing else.
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSqliteJournal } from '../../server/adapters/sqlite/journal.ts'
@@ -7,13 +7,13 @@ import { promised } from './scope.ts'
 export interface Remains {
   readonly archives: number
   readonly bytes: number
-  /** Of complete archives, in files that no byte of a download is read from. */
+  /** Bytes in files of complete archives from which no download reads. */
   readonly unreadBytes: number
   /** Folders of the spool that belong to no complete archive. */
   readonly orphans: readonly string[]
 }
 
-/** Of a server that is stopped. Orphans are told, not judged: the next start may take them away. */
+/** Looks at the disk of a stopped server. Orphans are returned and do not throw, because the next start may remove them. */
 export async function remainsOf(dataDir: string, completeIds: ReadonlySet<string>): Promise<Remains> {
   const top = (await readdir(dataDir)).sort()
   promised(top.join() === 'journal.db,spool', `the data directory holds ${top.join(', ')}`)

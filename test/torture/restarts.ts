@@ -1,4 +1,4 @@
-// Restarts a server under load every few seconds, as a deployment would: each end is a clean one, no client notices more than a wait.
+// Restarts a server under load every few seconds, as a deployment does. Every stop must be clean, and clients only have to wait.
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'

@@ -1,4 +1,4 @@
-// Round after round of load on one process: it holds no more afterwards than before, and its heap has stopped growing.
+// Puts many rounds of load on one process. Afterwards it must hold no more than before, and its heap must not grow any more.
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { call } from '../contract/callers.ts'
@@ -56,7 +56,7 @@ export const rounds: Proof = {
   },
 }
 
-/** A client that is gone in the middle, without a word. */
+/** A client that disconnects in the middle, without saying so. */
 async function leave(url: string, catalogue: Catalogue, random: Scope['random']): Promise<'left'> {
   await using caller = call(random() < 0.5 ? 'websocket' : 'http', url)
   const { archiveKey, sources } = drawWish(catalogue, random)
@@ -72,7 +72,7 @@ async function leave(url: string, catalogue: Catalogue, random: Scope['random'])
   return 'left'
 }
 
-/** By least squares, per step. */
+/** The slope of a line fitted by least squares, per step. */
 export function slopeOf(values: readonly number[]): number {
   const mean = (numbers: readonly number[]) => numbers.reduce((sum, each) => sum + each, 0) / numbers.length
   const steps = values.map((_, index) => index)

@@ -1,6 +1,6 @@
-// What every proof is given and how it speaks: settings, chance, lines of a table, and the one way to fail.
+// What every proof is given: settings, random numbers, a directory, a way to print, and the one error that fails it.
 
-/** A server did what it promised never to do, or did not do what it promised. */
+/** A server did not keep one of its promises. */
 export class BrokenPromise extends Error {
   override readonly name = 'BrokenPromise'
 }
@@ -25,20 +25,20 @@ export interface Settings {
 
 export interface Scope {
   readonly settings: Settings
-  /** 0 to 1; the same seed gives the same row to the same proof. */
+  /** Returns a number from 0 to 1. The same seed gives the same sequence to the same proof. */
   readonly random: () => number
-  /** A directory of this proof's own. */
+  /** A directory for this proof alone. */
   readonly directory: string
   tell(line: string): void
 }
 
 export interface Proof {
-  /** What is proven, in one line. */
+  /** One line that says what is proven. */
   readonly summary: string
   prove(scope: Scope): Promise<void>
 }
 
-/** Label and value in two columns. */
+/** Prints labels and values in two columns. */
 export function tellAll({ tell }: Pick<Scope, 'tell'>, rows: Record<string, string | number>): void {
   const width = Math.max(...Object.keys(rows).map(({ length }) => length))
   for (const [label, value] of Object.entries(rows)) tell(`  ${label.padEnd(width)}  ${value}`)

@@ -1,4 +1,4 @@
-// In a network of its own: a server, origins and name servers of every bad kind, a client that uses them all, and one that does not.
+// Runs in a network namespace: a server, bad origins and name servers, a client that uses all of them, and an honest client.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
@@ -39,7 +39,7 @@ function senderOf({ server }: Stage, address: string): Send {
   }
 }
 
-/** So many archives of so many entries, of what `urlOf` says. */
+/** Submits this many archives, each with this many entries. `urlOf` gives the URLs. */
 async function submitMany(send: Send, archives: number, entries: number, urlOf: (n: number) => string, more = {}) {
   const hrefs: string[] = []
   for (let archive = 0; archive < archives; archive++) {
@@ -107,7 +107,7 @@ const ways: Record<string, Way> = {
   },
 }
 
-/** From the call until its last byte has been read. */
+/** Makes an archive as an honest client. Returns the time from the call until its last byte was read. */
 async function makeGood({ origin, server }: Stage, send: Send): Promise<number> {
   const startedMs = performance.now()
   const entries = Array.from({ length: FILES }, (_, index) => `${origin.url}/good/${index}`)
@@ -134,7 +134,7 @@ async function play(name: string): Promise<ShareRow> {
   for (let index = 0; index < FILES; index++) {
     origin.serve(`/good/${index}`, delayed(50, bytes(bodyOf(50_000, `good ${index}`))))
   }
-  // In memory: how long a disk takes to sync beside gigabytes that are being written is no matter of shares.
+  // The data lie in memory: how long a disk takes to sync while gigabytes are written is not what this proof is about.
   const dataDir = await mkdtemp('/dev/shm/sheaf-shares-')
   stack.defer(() => rm(dataDir, { recursive: true, force: true }))
   const env = { SHEAF_TRUST_PROXY: 'true', SHEAF_ALLOW_ADDRESSES: '127.0.0.0/8' }

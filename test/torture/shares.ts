@@ -1,4 +1,4 @@
-// One client does its worst in every way in which places can be held; another's archive of twenty good files takes little longer.
+// One client holds places in every way it can. Another client's archive of twenty good files must take only a little longer.
 import { inOwnNetwork } from '../support/own-network.ts'
 import { type Proof, promised, tellAll } from './scope.ts'
 

@@ -1,4 +1,4 @@
-// Fetches over pooled sockets for --seconds while they die, pause and trickle: no byte wrong, no slab lost, over http and https.
+// Fetches for --seconds over pooled sockets that die, pause and trickle, over http and https. No byte may be wrong, no slab lost.
 import { openDispatcher } from '../support/fetching.ts'
 import { startOrigin } from '../support/origin.ts'
 import { fetchUnderFire } from '../support/sockets-under-fire.ts'

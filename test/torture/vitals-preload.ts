@@ -1,4 +1,4 @@
-// Loaded into a server under proof: on SIGUSR2 it says on stderr, as one line of JSON, how the process is.
+// Is loaded into a server under test. On SIGUSR2 it writes the vitals of the process to stderr, as one line of JSON.
 import { writeSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
@@ -10,7 +10,7 @@ const RESOLUTION_MS = 10
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
 delay.enable()
 
-/** The histogram holds the time between two ticks: the delay is what exceeds the tick. */
+/** The histogram holds the time between two ticks. The delay is what exceeds the length of a tick. */
 const exceeding = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS)
 
 process.on('SIGUSR2', () => {
@@ -24,6 +24,6 @@ process.on('SIGUSR2', () => {
   const resources: Record<string, number> = {}
   for (const name of process.getActiveResourcesInfo().sort()) resources[name] = (resources[name] ?? 0) + 1
   writeSync(2, `vitals ${JSON.stringify({ rssBytes, heapUsedBytes, resources, loopDelayMs })}\n`)
-  // The collection just made is no delay of the server's.
+  // The garbage collection that was just forced must not count as a delay of the server.
   setTimeout(() => delay.reset(), 5 * RESOLUTION_MS).unref()
 })

@@ -1,15 +1,15 @@
-// One bare websocket that watches an archive as the protocol says, with as little work of its own as can be.
+// One bare websocket that watches an archive as the protocol says, and costs as little as possible.
 import { WebSocket } from 'ws'
 import type { ArchiveEvent } from '#contracts/events.ts'
 import { isTerminal } from '#contracts/events.ts'
 
 export interface Watcher {
   readonly events: number
-  /** What was told twice or out of order; null while all is well. */
+  /** The first event that came twice or out of order. Null if there was none. */
   readonly trouble: string | null
   readonly failed: ReadonlySet<number>
   readonly ends: readonly ArchiveEvent[]
-  /** Closes without a word and opens anew, from the last event on. */
+  /** Cuts the connection, opens another, and goes on after the last event. */
   cutAndComeBack(): Promise<void>
   close(): void
 }
@@ -24,7 +24,7 @@ export function openSocket(url: string): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
     socket.once('open', () => {
       socket.off('error', reject).on('error', () => {})
-      // tRPC's own sign of life, beside that of the websocket.
+      // tRPC's own ping, which exists beside that of the websocket.
       socket.on('message', (text: Buffer) => {
         if (String(text) === 'PING') socket.send('PONG')
       })
@@ -47,7 +47,7 @@ export async function openWatcher(url: string, archiveKey: string): Promise<Watc
     const opened = await openSocket(url)
     socket = opened
     opened.on('message', (text: Buffer) => {
-      // One that was cut may have a message left that belongs to nobody.
+      // A socket that was cut may still deliver a message, which is ignored.
       if (opened === socket && String(text) !== 'PING') take(JSON.parse(text.toString()) as Message)
     })
     const input = { json: { archiveKey, lastEventId } }

@@ -1,4 +1,4 @@
-// A thousand sockets that watch one archive, and a thousand idle ones: what they cost, and that each is told everything once.
+// A thousand sockets watch one archive, and a thousand are idle. Measures their cost; each watcher must get every event once.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,12 +13,13 @@ import { baselineOf, checkBaseline, openServer, stopInTime, type Vitals, vitalsO
 import { mebibytes, type Proof, promised, type Scope, tellAll } from './scope.ts'
 import { openSocket, openWatcher, type Watcher } from './watcher.ts'
 
-/** Opened at a time. */
+/** How many sockets are opened at a time. */
 const AT_ONCE = 50
-/** As many fetches as one origin gets at a time, each as long as this, make the pace of the archive. */
+/** How many fetches one origin gets at a time. */
 const FETCHES = 32
+/** How long each fetch takes. With FETCHES this sets the pace of the archive. */
 const FETCH_MS = 1_600
-/** Of the watchers, one in so many loses its connection midway and comes back. */
+/** One watcher in this many loses its connection midway and comes back. */
 const LOSE_ONE_IN = 10
 
 export const watchers: Proof = {
@@ -111,7 +112,7 @@ async function closeAll(list: readonly { close(): void }[]): Promise<void> {
 
 const eventsOf = (watching: readonly Watcher[]) => watching.reduce((sum, { events }) => sum + events, 0)
 
-/** Begins anew to keep the largest resident size, and answers how to ask for it. */
+/** Returns a function that reads the peak resident size. */
 function peakOf({ pid }: TestServer): () => Promise<number> {
   return async () => {
     const kibibytes = /VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]

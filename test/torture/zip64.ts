@@ -1,4 +1,4 @@
-// Archives at the edges of the 16-bit and 32-bit fields, over the whole road: fetched, packed, saved, and read by every reader.
+// Archives at the limits of the 16-bit and 32-bit fields. Each is fetched, packed, saved, and read by every reader.
 import { rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Compression } from '#contracts/archive.ts'
@@ -12,14 +12,14 @@ import { BrokenPromise, type Proof, promised, type Scope } from './scope.ts'
 
 interface Case {
   readonly what: string
-  /** Of its entries, each of which is named by its number. */
+  /** Sizes of its entries, each of which is named by its number. */
   readonly sizes: readonly number[]
   readonly compression?: Compression
 }
 
 const MAX_16 = 2 ** 16 - 1
 const MAX_32 = 2 ** 32 - 1
-/** Of a local header without a zip64 field, before a body whose name is one digit. */
+/** Size of a local header without a zip64 field, for a name of one digit. */
 const HEADER_BYTES = 30 + 1
 
 const count = (entries: number): Case => ({ what: `${entries} entries`, sizes: Array(entries).fill(3) })
@@ -33,14 +33,14 @@ const directory = (at: number, text: string): Case => ({
   sizes: [at - HEADER_BYTES],
 })
 
-/** Deflated it is small: of its two sizes, only one needs the zip64 field. */
+/** The deflated size is small, so only one of the two sizes needs the zip64 field. */
 const deflated = (bytes: number, text: string): Case => ({
   what: `an entry of ${text} bytes, deflated`,
   sizes: [bytes, 5],
   compression: 'deflate',
 })
 
-/** A field of all ones is the mark of a zip64 one (APPNOTE 4.4.1.4): so just below, at, and just above it. */
+/** Values just below, at and just above all ones, which mark a zip64 field (APPNOTE 4.4.1.4). */
 export const cases: readonly Case[] = [
   count(MAX_16 - 1),
   count(MAX_16),
@@ -58,9 +58,9 @@ export const cases: readonly Case[] = [
 ]
 
 const RESERVE_BYTES = 256 * 2 ** 20
-/** The largest archive twice, in the spool and saved; the data of a case goes before the next one begins. */
+/** Room for the largest archive twice, in the spool and saved. Each case removes its data before the next one begins. */
 const NEEDED_BYTES = 2 * 2 ** 32 + 2 * RESERVE_BYTES
-/** For one reader of one archive, on a machine that has other things to do. */
+/** A generous time for one reader of one archive on a busy machine. */
 const READER_TIMEOUT_MS = 20 * 60_000
 
 const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`
@@ -108,7 +108,7 @@ async function check({ what, sizes, compression }: Case, origin: SparseOrigin, s
     const wanted = [String(index), sizes[index], checksums.get(sizes[index]!)].join()
     promised([name, sizeBytes, crc32].join() === wanted, `${what}: ${name} ${sizeBytes} ${crc32} is not ${wanted}`)
   }
-  // unzip 6.0 takes a true stored size of 2^32 - 1 for the mark of a zip64 field when it reads the header after that entry.
+  // unzip 6.0 mistakes a true stored size of 2^32 - 1 for the mark of a zip64 field, when it reads the next header.
   const without: ZipReader[] = compression === undefined && sizes.includes(MAX_32) ? ['unzip'] : []
   try {
     await verifyZip(path, { without, timeoutMs: READER_TIMEOUT_MS })
