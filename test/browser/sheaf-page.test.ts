@@ -19,9 +19,9 @@ const link = page.getByRole('link', { name: /^Download/ })
 
 const connection = connect({ url: serverUrl })
 const store = createSessionStore(tabStorage(), serverUrl)
-/** Each is answered after a while, in several waves, as an origin answers so many requests at once and no more. */
+/** URLs that are answered late. They come in several waves, because an origin gets a limited number of requests at once. */
 const slow = (count: number) => urls(count, (index) => `${originUrl}/slow/${index}.png`)
-/** Never answered. */
+/** URLs that are never answered. */
 const hanging = (count: number) => urls(count, (index) => `${originUrl}/hang/${index}.png`)
 const quick = (count: number) => urls(count, (index) => `${originUrl}/bytes/${1_000 + index}/seed-${index}.png`)
 
@@ -29,7 +29,7 @@ function urls(count: number, urlOf: (index: number) => string): string {
   return Array.from({ length: count }, (_, index) => `${urlOf(index)}\n`).join('')
 }
 
-/** Hrefs of the downloads the page started by itself; the browser is not let start them. */
+/** Hrefs of the downloads that the page started by itself. The browser is kept from carrying them out. */
 let downloads: string[] = []
 
 beforeEach(() => {
@@ -43,7 +43,7 @@ beforeEach(() => {
 afterEach(async () => {
   unmount()
   vi.restoreAllMocks()
-  // What is still being made would keep the server busy for the next test.
+  // An archive that is still being made would keep the server busy during the next test.
   const { archive } = store.read()
   if (archive !== null) await connection.cancelArchive(archive.archiveKey).catch(() => {})
 })
@@ -60,7 +60,7 @@ function unmount() {
   document.querySelector('sheaf-page')?.remove()
 }
 
-/** As a refresh: the element begins again, and the tab's storage is what it was. */
+/** Imitates a refresh: the element starts again with the same tab storage. */
 async function refresh() {
   unmount()
   await mount()
@@ -70,7 +70,7 @@ function change(part: (session: Session) => Session) {
   store.write(part(store.read()))
 }
 
-/** At once, where typing a long list would take long. */
+/** Fills the box at once, because typing a long list takes long. */
 async function give(text: string) {
   const box = list.element() as HTMLTextAreaElement
   box.value = text
@@ -82,7 +82,7 @@ function lines(): string[] {
   return (list.element() as HTMLTextAreaElement).value.split('\n').filter((line) => line !== '')
 }
 
-/** All values the bar shows from now on. */
+/** Collects all values that the bar shows from now on. */
 function watchBar(element: SheafPage): number[] {
   const values: number[] = []
   const observer = new MutationObserver(() => {
@@ -97,7 +97,7 @@ const text = (element: Element) => element.textContent.replace(/\s+/g, ' ')
 const COMPLETE = { timeout: 20_000 }
 
 describe('the samples', () => {
-  it('fill the box with another list at each press', async () => {
+  it('fill the box with a different list at each press', async () => {
     await mount()
     await expect.element(samples).toBeEnabled()
     const lists = new Set<string>()
@@ -125,7 +125,7 @@ describe('the samples', () => {
 })
 
 describe('an archive', () => {
-  it('is made under a moving bar, and downloaded once by itself', async () => {
+  it('is made while the bar moves, and is downloaded once without a click', async () => {
     const element = await mount()
     const values = watchBar(element)
     await give(slow(100))
@@ -154,7 +154,7 @@ describe('an archive', () => {
     expect(text(events.element())).toContain('complete: 2 entries')
   })
 
-  it('is compressed and reported on as chosen, and remembers the choice', async () => {
+  it('is compressed and has a report if that is chosen, and the page remembers the choice', async () => {
     await mount()
     await give(`${originUrl}/bytes/2000/one\n`)
     await userEvent.selectOptions(page.getByLabelText('Compression'), 'where it helps')
@@ -167,7 +167,7 @@ describe('an archive', () => {
     await expect.element(page.getByLabelText('Compression')).toHaveValue('auto')
   })
 
-  it('is made without what failed, and says what failed and why', async () => {
+  it('is made without the entries that failed, and the page says which failed and why', async () => {
     await mount()
     await give(`${quick(2)}${originUrl}/missing.png\tlost.png\nno URL at all\n`)
     await userEvent.click(create)
@@ -204,7 +204,7 @@ describe('an archive', () => {
 })
 
 describe('the controls', () => {
-  it('are off while they make no sense', async () => {
+  it('are disabled while they make no sense', async () => {
     await mount()
     await expect.element(samples).toBeEnabled()
     await expect.element(create).toBeDisabled()
@@ -228,7 +228,7 @@ describe('the controls', () => {
     await expect.element(list).not.toHaveAttribute('readonly')
   })
 
-  it('take a list of nothing but comments for an empty one', async () => {
+  it('treat a list that contains only comments as empty', async () => {
     await mount()
     await userEvent.fill(list, '# one\n\n# two')
     await expect.element(page.getByText('0 URLs')).toBeVisible()
@@ -247,7 +247,7 @@ describe('the controls', () => {
 })
 
 describe('a refresh', () => {
-  it('comes back to an archive being made, and downloads it when it is complete', async () => {
+  it('shows an archive that is still being made, and downloads it when it is complete', async () => {
     await mount()
     await give(slow(150))
     await userEvent.click(create)
@@ -277,7 +277,7 @@ describe('a refresh', () => {
     expect(downloads).toHaveLength(1)
   })
 
-  it('submits again what had not reached the server', async () => {
+  it('submits a list again if it had not reached the server', async () => {
     change((session) => ({
       draft: { ...session.draft, list: quick(3) },
       archive: { archiveKey: newArchiveKey(), accepted: false, downloadStarted: false },
@@ -310,7 +310,7 @@ describe('a refresh', () => {
 })
 
 describe('a server that', () => {
-  it('refuses is quoted, with what to do', async () => {
+  it('refuses is quoted, with advice what to do', async () => {
     await mount()
     await give(quick(1))
     await userEvent.click(create)

@@ -1,4 +1,4 @@
-// The calls of the library over HTTP against the real router and a made-up server behind it: answers, pages, refusals.
+// The library's calls over HTTP, against the real router in front of a scripted server: answers, pages, refusals.
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -48,7 +48,7 @@ async function serve(listener: RequestListener, onSocket?: (sockets: WebSocketSe
 }
 
 describe('a client', () => {
-  it('calls the server by its contract, also below a path', async () => {
+  it('calls the server by its contract, even if the server is below a path', async () => {
     await using server = await serve(handlerOf({ echo: (text) => text, info: () => info, cancel: async () => true }))
     await using client = createSheafClient(server)
     expect(await client.echo('ünïcode \u0000')).toBe('ünïcode \u0000')
@@ -56,7 +56,7 @@ describe('a client', () => {
     expect(await client.cancelArchive(newArchiveKey())).toBe(true)
   })
 
-  it('lets no server choose which host is asked for the bytes, nor which path', async () => {
+  it('does not let a server choose the host or the path that is asked for the bytes', async () => {
     let asked = 0
     await using other = await serve((_, response) => {
       asked++
@@ -89,7 +89,7 @@ describe('a client', () => {
     expect(asked).toBe(0)
   })
 
-  it('lists entries through all pages, and asks for no more than is read', async () => {
+  it('lists entries over all pages, and asks for a page only when it is read', async () => {
     const cursors: (number | undefined)[] = []
     const listEntries: ArchiveApi['listEntries'] = async ({ cursor = 0, limit = 100 }) => {
       cursors.push(cursor)
@@ -109,7 +109,7 @@ describe('a client', () => {
     expect(cursors).toEqual([0, 10, 20, 0])
   })
 
-  it('makes a key where none is given, and says which', async () => {
+  it('makes a key if none is given, and returns it', async () => {
     await using client = createSheafClient({ url: 'http://127.0.0.1:9' })
     const { archiveKey } = client.createArchive({ entries: ['http://x/'] })
     expect(archiveKey).toMatch(/^[\w-]{32}$/)
@@ -119,14 +119,14 @@ describe('a client', () => {
   describe('that makes an archive', () => {
     const accepted = { type: 'accepted', archiveId: 'id', href: '/archives/id/a.zip' } as AcceptedEvent
 
-    /** What it is told first. */
+    /** Makes an archive and returns its first event. */
     async function firstEvent(url: string, entries = ['http://origin.test/a']) {
       await using client = createSheafClient({ url, giveUpAfterMs: 300 })
       for await (const event of client.createArchive({ entries })) return event
       return null
     }
 
-    /** Writes down on which way each manifest came. */
+    /** Records by which transport each manifest came. */
     async function serveBoth() {
       const ways: string[] = []
       const apiOf = (way: string): Partial<ArchiveApi> => ({
@@ -145,7 +145,7 @@ describe('a client', () => {
       return Object.assign(server, { ways })
     }
 
-    it('submits it over the socket, and by a call where the manifest is large', async () => {
+    it('submits it over the socket, or by a call if the manifest is large', async () => {
       await using server = await serveBoth()
       expect(await firstEvent(server.url)).toEqual(accepted)
       const many = Array.from({ length: 3_000 }, (_, index) => `http://origin.test/${index}`)
@@ -153,17 +153,17 @@ describe('a client', () => {
       expect(server.ways).toEqual(['socket', 'call'])
     })
 
-    it('is told that it is accepted where there is no socket to be had', async () => {
+    it('gets the acceptance if no socket can be opened', async () => {
       await using server = await serve(handlerOf({ submit: async () => accepted }))
       expect(await firstEvent(server.url)).toEqual(accepted)
     })
 
-    it('submits it by a call where a socket opens and says nothing', async () => {
+    it('submits it by a call if a socket opens but stays silent', async () => {
       await using server = await serve(handlerOf({ submit: async () => accepted }), () => {})
       expect(await firstEvent(server.url)).toEqual(accepted)
     }, 15_000)
 
-    it('throws the reason of a refusal on either way', async () => {
+    it('throws the reason of a refusal over either transport', async () => {
       const submit = () => Promise.reject(new Refusal('KEY_CONFLICT'))
       const refused = expect.objectContaining({ refusal: expect.objectContaining({ code: 'KEY_CONFLICT' }) })
       await using withSocket = await serve(
@@ -175,7 +175,7 @@ describe('a client', () => {
       await expect(firstEvent(without.url)).rejects.toEqual(refused)
     })
 
-    it('is told that it is accepted where its watching is refused for now', async () => {
+    it('gets the acceptance if watching is refused for now', async () => {
       const watch: ArchiveApi['watch'] = async function* () {
         yield* []
         throw new Refusal('BUSY')
@@ -200,7 +200,7 @@ describe('a client', () => {
       await expect(watching).rejects.toThrow('closed')
     })
 
-    it('says what is wrong with a server that is none', async () => {
+    it('says that the server is not a sheaf server', async () => {
       await using page = await serve((_, response) => void response.writeHead(404).end('<html>'))
       await expect(firstEvent(page.url)).rejects.toThrow(/no sheaf server answers at http/)
     })
@@ -220,7 +220,7 @@ describe('a client', () => {
     ['a web page', (_, response) => void response.end('<html>')],
     ['an error page', (_, response) => void response.writeHead(502).end('<html>')],
     ['nothing', (_, response) => void response.socket?.destroy()],
-  ])('knows that %s is no sheaf', async (_, listener) => {
+  ])('reports that %s is not a sheaf server', async (_, listener) => {
     await using server = await serve(listener)
     await using client = createSheafClient(server)
     await expect(client.serverInfo()).rejects.toThrow(UnreachableError)

@@ -1,4 +1,4 @@
-// Downloads over real sockets that are cut, reset, stalled and lied to.
+// Downloads over real sockets that are cut, reset and stalled, and from servers that lie.
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { Agent } from 'undici'
@@ -57,14 +57,14 @@ describe('a download', () => {
     expect(told).toEqual(told.toSorted((a, b) => a - b))
   })
 
-  it('stops at an answer that goes on beyond the end that it told', async () => {
+  it('stops at an answer that goes on beyond its announced end', async () => {
     await using server = await startScripted((response, { headers }) => {
       if (headers.range === undefined) {
         response.writeHead(200, { etag: '"id.1"' })
         response.write(BODY.subarray(0, 1_000), () => response.destroy())
         return
       }
-      // In chunks: nothing but the range says how much there should be.
+      // The answer comes in chunks, so only its range says how long it should be.
       response.writeHead(206, { etag: '"id.1"', 'content-range': `bytes 1000-1999/2000` })
       const pour = setInterval(() => response.write(BODY.subarray(0, 10_000)), 5)
       response.on('close', () => clearInterval(pour))
@@ -87,7 +87,7 @@ describe('a download', () => {
     expect(server.requests[1]?.headers['if-range']).toBe('"id.1"')
   })
 
-  it('goes on where it was cut when the archive has been sealed in between', async () => {
+  it('goes on where it was cut if the archive has been sealed meanwhile', async () => {
     await using server = await startScripted(growing(BODY, { until: 100_000, after: 'reset' }), sealed(BODY))
     const got = await run(server)
     expect(got.bytes.equals(BODY)).toBe(true)
@@ -106,7 +106,7 @@ describe('a download', () => {
     expect((await run(server)).bytes.equals(BODY)).toBe(true)
   })
 
-  it('starts over when the archive is another one by now', async () => {
+  it('starts over if the archive is a different one by now', async () => {
     const other = patternBytes(250_000, 7)
     await using server = await startScripted(
       growing(BODY, { until: 100_000, after: 'reset' }),
@@ -117,7 +117,7 @@ describe('a download', () => {
     expect(got.bytes.equals(other)).toBe(true)
   })
 
-  it('starts over when a part is not the one that was asked for', async () => {
+  it('starts over if the server sends another part than was asked for', async () => {
     await using server = await startScripted(
       growing(BODY, { until: 100_000, after: 'reset' }),
       growing(BODY, { from: 99_999 }),
@@ -146,9 +146,9 @@ describe('a download', () => {
     await expect(run(server, { giveUpAfterMs: 60_000 })).rejects.toMatchObject({ code: 'CHANGED' })
   })
 
-  it('believes no end that may be a cut', async () => {
+  it('does not accept an end that may be a cut', async () => {
     await using server = await startScripted((response) => {
-      // Neither a length nor chunks, as a proxy of HTTP/1.0 would send it: the end of the connection ends the body.
+      // An HTTP/1.0 proxy sends neither a length nor chunks: the body ends with the connection.
       response.useChunkedEncodingByDefault = false
       response.shouldKeepAlive = false
       response.writeHead(200, { etag: '"id.1"' })
@@ -159,7 +159,7 @@ describe('a download', () => {
     expect(got.bytes.equals(BODY)).toBe(true)
   })
 
-  it('takes a silent connection for dead and makes another', async () => {
+  it('treats a silent connection as dead and opens another', async () => {
     await using server = await startScripted(growing(BODY, { until: 100_000, after: 'hang' }), sealed(BODY))
     const got = await run(server, { idleTimeoutMs: 200 })
     expect(got.bytes.equals(BODY)).toBe(true)
@@ -174,7 +174,7 @@ describe('a download', () => {
     expect(performance.now() - startedAt).toBeLessThan(4_000)
   })
 
-  it('is as patient as the archive is slow, if somebody knows that it grows', async () => {
+  it('waits as long as the archive needs if it is known to grow', async () => {
     let isGrowing = true
     await using server = await startScripted(
       () => {},
@@ -189,14 +189,14 @@ describe('a download', () => {
     expect(server.requests.length).toBeGreaterThanOrEqual(4)
   })
 
-  it('comes back after a server that is busy, and not before it may', async () => {
+  it('tries a busy server again, but not before the time that the server names', async () => {
     await using server = await startScripted(status(503, { 'retry-after': '1' }), status(429), sealed(BODY))
     const startedAt = performance.now()
     expect((await run(server)).bytes.equals(BODY)).toBe(true)
     expect(performance.now() - startedAt).toBeGreaterThan(1_000)
   })
 
-  it('does not wait for a server that asks for more patience than there is', async () => {
+  it('does not wait if a server asks for more time than the client has', async () => {
     await using server = await startScripted(status(503, { 'retry-after': '3600' }))
     await expect(run(server)).rejects.toMatchObject({ code: 'GAVE_UP' })
   })
@@ -212,7 +212,7 @@ describe('a download', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  it('finds an archive gone after a cut', async () => {
+  it('reports that the archive is gone after a cut', async () => {
     await using server = await startScripted(growing(BODY, { until: 100_000, after: 'reset' }), status(404))
     await expect(run(server)).rejects.toMatchObject({ code: 'MISSING' })
   })
@@ -229,7 +229,7 @@ describe('a download', () => {
     await hangUp.promise
   })
 
-  it('does not ask again because it cannot write', async () => {
+  it('does not ask again if it cannot write', async () => {
     await using server = await startScripted(sealed(BODY))
     const { sink, ...memory } = memorySink()
     const full: ByteSink = { ...sink, write: () => Promise.reject(new Error('no space left')) }
@@ -263,7 +263,7 @@ describe('a download', () => {
     }
     const running = run(server, {}, { sink: slow, ...memory })
     await new Promise((resolve) => setTimeout(resolve, 500))
-    // What the kernel's buffers of both sides and one window of ours can hold; the rest waits at the server.
+    // The kernel's buffers on both sides and one window of ours hold this much. The rest waits at the server.
     expect(sent).toBeLessThan(14_000_000)
     gate.resolve()
     expect((await running).bytes.equals(large)).toBe(true)

@@ -1,4 +1,4 @@
-// What is asked for next, and what counts as an answer to it: bytes are never joined unless they must belong together.
+// What is asked for next, and which answers are accepted: bytes are joined only if they certainly belong together.
 import { describe, expect, it } from 'vitest'
 import { judge, type Position, readRetryAfter, requestHeaders, START } from '../../client-node/resume.ts'
 
@@ -22,7 +22,7 @@ describe('a request', () => {
 describe('an answer', () => {
   const part = (range: string, more: Record<string, string> = {}) => ({ 'content-range': range, etag: ETAG, ...more })
 
-  it('with a length proves its end, one in chunks as well, one that ends with its connection does not', () => {
+  it('proves its end if it has a length or comes in chunks, but not if it ends with its connection', () => {
     const body = { kind: 'body', startsOver: false }
     const at = { receivedBytes: 0, etag: ETAG }
     expect(judge(START, 200, { etag: ETAG, 'content-length': '300' }, 0)).toEqual({
@@ -39,7 +39,7 @@ describe('an answer', () => {
     expect(judge(START, 200, { etag: 'W/"id.1"' }, 0)).toMatchObject({ position: { etag: null } })
   })
 
-  it('of 200 to a request for a part starts over', () => {
+  it('of 200 to a request for a part starts again at the beginning', () => {
     expect(judge(cut, 200, { etag: '"id.2"' }, 0)).toMatchObject({
       kind: 'body',
       startsOver: true,
@@ -73,11 +73,11 @@ describe('an answer', () => {
     ['there is no ETag', cut, { 'content-range': 'bytes 100-299/300' }],
     ['there is no range', cut, { etag: ETAG }],
     ['it has many ranges', cut, part('', { 'content-type': 'multipart/byteranges; boundary=x' })],
-  ])('of 206 is thrown away with all before it, if %s', (_, position, headers) => {
+  ])('of 206 is dropped with all earlier bytes if %s', (_, position, headers) => {
     expect(judge(position, 206, headers, 0)).toMatchObject({ kind: 'again', position: START })
   })
 
-  it('of 416 says that nothing is missing, or that all is to be asked for again', () => {
+  it('of 416 means that nothing is missing, or that everything must be asked for again', () => {
     expect(judge(cut, 416, { 'content-range': 'bytes */100' }, 0)).toEqual({ kind: 'whole' })
     expect(judge(cut, 416, { 'content-range': 'bytes */99' }, 0)).toMatchObject({ kind: 'again', position: START })
     expect(judge(cut, 416, part('bytes */100', { etag: '"id.2"' }), 0)).toMatchObject({

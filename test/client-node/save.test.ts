@@ -1,4 +1,4 @@
-// Watching and downloading side by side: when the download starts, and that neither survives the other's failure.
+// Watching and downloading side by side: when the download starts, and that both end if either fails.
 import { describe, expect, it } from 'vitest'
 import { DownloadError } from '../../client-node/download.ts'
 import { ArchiveAbortedError, type SaveOptions, type Store, saveArchive } from '../../client-node/save.ts'
@@ -13,7 +13,7 @@ const aborted = { type: 'aborted', code: 'NO_ENTRIES', message: 'nothing could b
 const untilAborted = (signal: AbortSignal | undefined) =>
   new Promise<never>((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
 
-/** Writes down what happens, in order. */
+/** Records what happens, in order. */
 function stage(events: ArchiveEvent[], { hang = false }: { hang?: boolean } = {}) {
   const told: string[] = []
   const given: { target: unknown; options: StoreOptions }[] = []
@@ -55,19 +55,19 @@ describe('an archive that is saved', () => {
     expect(told).toEqual(['accepted', 'complete', 'watched', 'store', 'stored'])
   })
 
-  it('is downloaded once, though a stream that starts afresh tells again that it was accepted', async () => {
+  it('is downloaded once, even if a new stream reports again that it was accepted', async () => {
     const { given, save } = stage([acceptedOf('zip'), acceptedOf('zip'), complete])
     await save({ output: 'out.zip' })
     expect(given).toHaveLength(1)
   })
 
-  it('gets its own name without an output, and replaces nothing', async () => {
+  it('is saved under its own name if no output is given, and replaces no file', async () => {
     const { given, save } = stage([acceptedOf('zip'), complete])
     await save()
     expect(given[0]).toMatchObject({ target: 'a.zip', options: { ifTaken: 'number' } })
   })
 
-  it('is given patience by the watching, and only as long as that lasts', async () => {
+  it('may pause in its download as long as it is watched, and no longer', async () => {
     const { given, save } = stage([acceptedOf('zip'), complete])
     const patience: (boolean | undefined)[] = []
     await save({ output: 'out.zip', onEvent: () => void patience.push(given[0]?.options.isGrowing?.()) })
@@ -103,19 +103,19 @@ describe('a failure', () => {
     expect(told).toEqual(['accepted', 'watched'])
   })
 
-  it('of the archive is told, and not that it is missing therefore', async () => {
+  it('of the archive is thrown, and not the missing file that follows from it', async () => {
     const { save } = stage([acceptedOf('zip'), aborted])
     const missing: Store = () => Promise.reject(new DownloadError('MISSING', 'no such archive'))
     await expect(save({ output: 'out.zip' }, missing)).rejects.toBeInstanceOf(ArchiveAbortedError)
   })
 
-  it('to find the archive is told where no event says why', async () => {
+  it('to find the archive is thrown if no event explains it', async () => {
     const { save } = stage([acceptedOf('zip')], { hang: true })
     const missing: Store = () => Promise.reject(new DownloadError('MISSING', 'no such archive'))
     await expect(save({ output: 'out.zip' }, missing)).rejects.toThrow('no such archive')
   })
 
-  it('of who reads the events ends both', async () => {
+  it('of the reader of the events ends both', async () => {
     const { given, save } = stage([acceptedOf('zip'), complete])
     const onEvent = (event: ArchiveEvent) => {
       if (event.type === 'complete') throw new Error('EPIPE')
@@ -124,7 +124,7 @@ describe('a failure', () => {
     expect(given[0]?.options.signal?.aborted).toBe(true)
   })
 
-  it('is thrown once both are at rest', async () => {
+  it('is thrown only when both have ended', async () => {
     const { told, save } = stage([acceptedOf('zip')], { hang: true })
     const ending = new AbortController()
     const slow: Store = async (_, __, { signal }) => {

@@ -1,4 +1,4 @@
-// A server of one archive whose every answer is scripted by the test: the n-th request gets the n-th script.
+// A server with one archive, whose answers the test scripts: the n-th request gets the n-th script.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -12,7 +12,7 @@ export interface ScriptedServer extends AsyncDisposable {
   readonly requests: IncomingMessage[]
 }
 
-/** The last script answers whatever comes after it. */
+/** The last script also answers all later requests. */
 export async function startScripted(...scripts: Script[]): Promise<ScriptedServer> {
   const requests: IncomingMessage[] = []
   const sockets = new Set<Socket>()
@@ -46,12 +46,12 @@ const FOREVER = 9007199254740991
 interface GrowingOptions {
   etag?: string
   from?: number
-  /** Send so many bytes, then do what `after` says. @default all */
+  /** Sends this many bytes, then does what `after` says. @default all */
   until?: number
   after?: 'end' | 'reset' | 'hang'
 }
 
-/** 200 from the start or 206 of unknown total (RFC 8673), chunked, as while the archive grows. */
+/** Answers as for a growing archive: chunked, with 200 from the start or 206 of unknown total (RFC 8673). */
 export function growing(
   body: Buffer,
   { etag = '"id.1"', from = 0, until, after = 'end' }: GrowingOptions = {},
@@ -64,7 +64,7 @@ export function growing(
   }
 }
 
-/** As a static file: whole, or the range that was asked for. */
+/** Answers as for a static file: the whole file, or the range that was asked for. */
 export function sealed(body: Buffer, { etag = '"id.1"', until, after = 'end' }: GrowingOptions = {}): Script {
   return (response, request) => {
     const range = /^bytes=(\d+)-/.exec(request.headers.range ?? '')
@@ -84,7 +84,7 @@ export function sealed(body: Buffer, { etag = '"id.1"', until, after = 'end' }: 
 function send(response: ServerResponse, bytes: Buffer, after: 'end' | 'reset' | 'hang'): void {
   response.write(bytes, () => {
     if (after === 'end') response.end()
-    // On loopback a reset overtakes what was just written, if it is not given a moment.
+    // A reset overtakes bytes that were just written, so it is delayed a little.
     if (after === 'reset') setTimeout(() => response.socket?.resetAndDestroy(), 20)
   })
 }

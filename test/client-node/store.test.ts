@@ -1,4 +1,4 @@
-// From a URL to a file: whole and checked under its name, or not at all.
+// From a URL to a file: it stands whole and verified under its name, or it does not exist.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -46,7 +46,7 @@ const completeOf = (bytes: Buffer, more: Partial<CompleteEvent> = {}) =>
   Promise.resolve({ sizeBytes: bytes.length, etag: '"id.1"', ...more } as CompleteEvent)
 
 describe('an archive', () => {
-  it('gets its name when it is whole, through a cut, and every entry is told', async () => {
+  it('gets its name when it is whole, even after a cut, and every entry is reported', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     const entries: string[] = []
@@ -63,7 +63,7 @@ describe('an archive', () => {
     await run('unzip', ['-tqq', target])
   })
 
-  it('that is shorter the second time leaves nothing of the first behind', async () => {
+  it('that is shorter after a new start contains nothing of the first attempt', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     const scripts = [
@@ -95,7 +95,7 @@ describe('an archive', () => {
     ['the place between entries', makeZip(two, { gap: { a: Buffer.from('gap') } }).bytes],
     ['the place before the directory', makeZip(two, { gap: { b: Buffer.from('gap') } }).bytes],
     ['everything', Buffer.alloc(0)],
-  ])('that is damaged in %s is no archive', async (_, bytes) => {
+  ])('that is damaged in %s is rejected', async (_, bytes) => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     await writeFile(target, 'what was there before')
@@ -104,7 +104,7 @@ describe('an archive', () => {
     expect(await readFile(target, 'utf8')).toBe('what was there before')
   })
 
-  it('that is whole but not the one that was completed is no archive', async () => {
+  it('that is whole but not the completed one is rejected', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     const larger = completeOf(zip.bytes, { sizeBytes: zip.bytes.length + 1 })
@@ -118,7 +118,7 @@ describe('an archive', () => {
     expect(await readdir(directory.path)).toEqual([])
   })
 
-  it('may have deflated entries, which are inflated to be checked', async () => {
+  it('may have deflated entries, which are inflated for the check', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     const text = Buffer.alloc(3_000_000, 'again and again\n')
@@ -131,7 +131,7 @@ describe('an archive', () => {
     for (const damage of [
       (copy: Buffer) => (copy[headers[0]! + 60]! ^= 1),
       (copy: Buffer) => (copy[headers[1]! - 1]! ^= 1),
-      // Both say that the first one is a byte shorter, or longer, than it inflates to.
+      // Both headers give the first entry a size that is one byte too small, or too large.
       ...[-1, 1].map((change) => (copy: Buffer) => {
         copy.writeUInt32LE(text.length + change, headers[0]! + 22)
         copy.writeUInt32LE(text.length + change, directoryAt + 24)
@@ -143,7 +143,7 @@ describe('an archive', () => {
     }
   })
 
-  it('is checked against its SHA-256 where the server tells one, in a file and in a stream', async () => {
+  it('is checked against its SHA-256 if the server sends one, in a file and in a stream', async () => {
     const right = createHash('sha256').update(zip.bytes).digest('hex')
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
@@ -161,7 +161,7 @@ describe('an archive', () => {
     await expect(stored).rejects.toMatchObject({ code: 'CORRUPT' })
   })
 
-  it('is not taken without a SHA-256 that was asked for, or without the ETag of the complete one', async () => {
+  it('is rejected without the SHA-256 that was asked for, or without the ETag of the completed archive', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     const complete = completeOf(zip.bytes)
@@ -187,7 +187,7 @@ describe('an archive', () => {
     const tar = await tarOf(directory)
     const cut = tar.subarray(0, 5_632)
     const gzip = gzipSync(tar)
-    // The minus of a date before 1970: readers stop there, and all that follows is lost to them.
+    // A date before 1970 is negative. Readers stop there, and lose everything behind it.
     const damaged = Buffer.from(tar)
     damaged.write('000000000-1 ', 136, 'latin1')
     const broken = Buffer.from(gzip)
@@ -217,7 +217,7 @@ describe('an archive', () => {
 })
 
 describe('a target', () => {
-  it('keeps what it is when the download fails or is given up', async () => {
+  it('keeps its content if the download fails or is given up', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'out.zip')
     await writeFile(target, 'before')
@@ -245,7 +245,7 @@ describe('a target', () => {
     expect((await readFile(target)).equals(zip.bytes)).toBe(true)
   })
 
-  it('gets a number instead, if it must not be replaced', async () => {
+  it('gets a number in its name if it must not be replaced', async () => {
     await using directory = await tempDirectory()
     const paths: string[] = []
     for (const name of ['a.zip', 'a.zip', 'a.zip', 'a.b.tar.gz.zip', 'a.b.tar.gz.zip']) {
@@ -262,7 +262,7 @@ describe('a target', () => {
     expect(await readdir(directory.path)).toHaveLength(5)
   })
 
-  it('may have a name as long as names can be', async () => {
+  it('may have a name of the maximal length', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, `${'ü'.repeat(125)}.zip`)
     expect(await store({ scripts: [sealed(zip.bytes)], target })).toMatchObject({ path: target })
@@ -290,8 +290,8 @@ describe('a target', () => {
     await expect(store({ scripts: [sealed(zip.bytes)], target: stream })).rejects.toMatchObject({ code: 'NOT_WRITTEN' })
   })
 
-  // Never a real device: a fault here would replace /dev/null for the whole machine.
-  it('that is a pipe, as a device would be, stays one and gets the bytes as they come', async () => {
+  // Not a real device, because a bug here would replace /dev/null for the whole machine.
+  it('that is a pipe stays one and gets the bytes as they come, as a device would', async () => {
     await using directory = await tempDirectory()
     const target = join(directory.path, 'pipe')
     await run('mkfifo', [target])
@@ -301,7 +301,7 @@ describe('a target', () => {
     expect((await lstat(target)).isFIFO()).toBe(true)
   })
 
-  it('is refused early where it can never be written', async () => {
+  it('is refused early if it can never be written', async () => {
     await using directory = await tempDirectory()
     await mkdir(join(directory.path, 'sub'))
     await expect(assertWritable(join(directory.path, 'sub'))).rejects.toThrow('is a directory')

@@ -1,4 +1,4 @@
-// A zip as the server makes it, small enough to be damaged by hand. Also tars, to the same end.
+// Zips as the server makes them, small enough to damage by hand. Also tars for the same purpose.
 import { crc32, deflateRawSync } from 'node:zlib'
 import {
   centralHeaderSize,
@@ -16,9 +16,8 @@ export interface ZipFixture {
   directory: number
 }
 
-/** A `gap` stands after the body of that name: bytes that a whole archive does not have. */
 interface ZipOptions {
-  /** What lies behind a member's body, without belonging to it. */
+  /** Bytes to insert after the body of the member of that name. A sound archive has none. */
   gap?: Record<string, Buffer>
   deflate?: boolean
 }
@@ -54,7 +53,7 @@ export function makeZip(members: Record<string, Buffer>, { gap = {}, deflate = f
   return { bytes: Buffer.concat([...parts, ...central, end]), headers, directory: offset }
 }
 
-/** Bytes that repeat nowhere nearby, so that a piece in the wrong place is seen. */
+/** Bytes that do not repeat nearby, so that a misplaced piece shows. */
 export function patternBytes(size: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(size)
   let state = seed

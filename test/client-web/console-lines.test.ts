@@ -1,4 +1,4 @@
-// What the console says of each event, and what it leaves out.
+// The console's line for each event, and the events that it leaves out.
 import { describe, expect, it } from 'vitest'
 import { appendLine, type ConsoleLine, lineOf, MAX_LINES } from '../../client-web/console-lines.ts'
 import type { ArchiveEvent, ProgressEvent } from '../../contracts/events.ts'
@@ -32,7 +32,7 @@ function progress(part: Partial<ProgressEvent>): ProgressEvent {
   }
 }
 
-/** All that a stream of these events makes the console say. */
+/** Returns all lines that the console shows for these events. */
 function texts(events: ArchiveEvent[]): string[] {
   const said: string[] = []
   let state: ArchiveState = initialState
@@ -45,11 +45,11 @@ function texts(events: ArchiveEvent[]): string[] {
 }
 
 describe('lineOf', () => {
-  it('tells what was accepted', () => {
+  it('has a line for the acceptance', () => {
     expect(texts([accepted])).toEqual(['accepted: pictures.zip, 20 entries'])
   })
 
-  it('tells each failure with place, URL, code, status and reason', () => {
+  it('has a line for each failure, with place, URL, code, status and reason', () => {
     const failed: ArchiveEvent = {
       type: 'file-failed',
       index: 2,
@@ -67,7 +67,7 @@ describe('lineOf', () => {
     })
   })
 
-  it('tells the place in the queue when it changes, and when the fetching begins', () => {
+  it('has a line when the place in the queue changes, and when fetching begins', () => {
     expect(
       texts([
         progress({ phase: 'queued', queuePosition: 2 }),
@@ -88,7 +88,7 @@ describe('lineOf', () => {
     ])
   })
 
-  it('tells each tenth of the entries once', () => {
+  it('has one line for each tenth of the entries', () => {
     const events = [0, 1, 2, 3, 4, 4, 20].map((sealedEntries) => progress({ sealedEntries }))
     expect(texts(events)).toEqual([
       'fetching',
@@ -111,7 +111,7 @@ describe('lineOf', () => {
   it.each([
     [0, 'complete: 19 entries, 1.1 MiB in 3.0 s'],
     [1, 'complete: 19 entries, 1 failed, 1.1 MiB in 3.0 s'],
-  ])('tells the end, with %i failed', (failedEntries, text) => {
+  ])('has a line for the end, with %i failed entries', (failedEntries, text) => {
     const complete: ArchiveEvent = {
       type: 'complete',
       href: '/archives/x/pictures.zip',
@@ -126,14 +126,14 @@ describe('lineOf', () => {
     expect(lineOf(complete, initialState)).toEqual({ tone: 'good', text })
   })
 
-  it('tells a bad end with its code', () => {
+  it('has a line with the code if the archive was aborted', () => {
     const aborted: ArchiveEvent = { type: 'aborted', code: 'NO_SPACE', message: 'no space', retryable: true }
     expect(lineOf(aborted, initialState)).toEqual({ tone: 'bad', text: 'ended: NO_SPACE, no space' })
   })
 })
 
 describe('appendLine', () => {
-  it('keeps the newest lines only, each under a key of its own', () => {
+  it('keeps the newest lines only, each with its own key', () => {
     let lines: ConsoleLine[] = []
     for (let number = 1; number <= MAX_LINES + 5; number++)
       lines = appendLine(lines, { tone: 'plain', text: `${number}` })

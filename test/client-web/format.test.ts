@@ -1,4 +1,4 @@
-// Numbers for people, at the edges where a unit changes.
+// Numbers for people, at the limits between units.
 import { describe, expect, it } from 'vitest'
 import { count, formatDuration, formatTimeLeft, timeLeftMs } from '../../client-web/format.ts'
 import type { Progress } from '../../contracts/events.ts'
@@ -36,11 +36,11 @@ describe('formatDuration', () => {
 })
 
 describe('timeLeftMs', () => {
-  it('reckons with what origins have told', () => {
+  it('uses the sizes that origins have announced', () => {
     expect(timeLeftMs(progress)).toBe(3_000)
   })
 
-  it('takes entries not begun to be as large as the average of the others', () => {
+  it('assumes that entries which have not begun are as large as the average of the others', () => {
     expect(timeLeftMs({ ...progress, totalEntries: 6 })).toBe(7_000)
   })
 
@@ -48,7 +48,7 @@ describe('timeLeftMs', () => {
     expect(timeLeftMs({ ...progress, totalEntries: 6, failedEntries: 2 })).toBe(3_000)
   })
 
-  it('is never negative, when more came than was told', () => {
+  it('is never negative, even if more came than was announced', () => {
     expect(timeLeftMs({ ...progress, receivedBytes: 5_000 })).toBe(0)
   })
 
@@ -78,7 +78,7 @@ describe('formatTimeLeft', () => {
 })
 
 describe('count', () => {
-  it('knows one from many', () => {
+  it('uses the singular and the plural', () => {
     expect([0, 1, 2, 12_345].map((number) => count(number, 'entry', 'entries'))).toEqual([
       '0 entries',
       '1 entry',

@@ -1,4 +1,4 @@
-// What the page says of refusals and bad ends, also of those a newer server may know.
+// What the page says about refusals and aborts, including those that only a newer server knows.
 import { describe, expect, it } from 'vitest'
 import { isGone, noticeOfAbort, noticeOfError } from '../../client-web/notices.ts'
 import { RefusedError } from '../../contracts/client.ts'
@@ -15,21 +15,21 @@ describe('noticeOfError', () => {
     })
   })
 
-  it('has advice for a refusal of a newer server', () => {
+  it('has advice even for a refusal that only a newer server knows', () => {
     const refusal = { code: 'TEAPOT', message: 'no tea', retryable: false, retryAfterMs: null }
     const { title, advice } = noticeOfError(new RefusedError(refusal as unknown as RefusalData))
     expect(title).toBe('Refused: no tea')
     expect(advice).toContain('Reload')
   })
 
-  it('says what else went wrong', () => {
+  it('explains other errors', () => {
     expect(noticeOfError(new Error('broken')).title).toBe('That did not work: broken')
     expect(noticeOfError('thrown').title).toBe('That did not work: thrown')
   })
 })
 
 describe('noticeOfAbort', () => {
-  it('raises no alarm over what was asked for', () => {
+  it('is not an alarm if the user cancelled', () => {
     const aborted = { type: 'aborted', message: 'over', retryable: false } as const
     expect(noticeOfAbort({ ...aborted, code: 'CANCELLED' }).tone).toBe('info')
     expect(noticeOfAbort({ ...aborted, code: 'INTERNAL' }).tone).toBe('bad')
@@ -38,7 +38,7 @@ describe('noticeOfAbort', () => {
 })
 
 describe('isGone', () => {
-  it('is true of archives that are no more, or never were', () => {
+  it('is true for archives that are gone or never existed', () => {
     const codes = ['GONE', 'NOT_FOUND', 'KEY_CONFLICT'] as const
     expect(codes.map((code) => isGone(refused(code)))).toEqual([true, true, false])
     expect(isGone(new Error('GONE'))).toBe(false)

@@ -1,9 +1,9 @@
-// The box of URLs, read.
+// How the text in the box of URLs is read.
 import { describe, expect, it } from 'vitest'
 import { parseList } from '../../client-web/parse-list.ts'
 
 describe('parseList', () => {
-  it('takes one URL a line, whatever ends the lines', () => {
+  it('takes one URL from each line, with any kind of line end', () => {
     expect(parseList('http://a/1\nhttp://a/2\r\nhttp://a/3\rhttp://a/4')).toEqual([
       'http://a/1',
       'http://a/2',
@@ -22,7 +22,7 @@ describe('parseList', () => {
     ])
   })
 
-  it('takes a tab at the end for white space', () => {
+  it('ignores a tab at the end of a line', () => {
     expect(parseList('http://a/1\t\nhttp://a/2\t  ')).toEqual(['http://a/1', 'http://a/2'])
   })
 
@@ -30,7 +30,7 @@ describe('parseList', () => {
     expect(parseList('http://a/1\tone\ttwo')).toEqual([{ url: 'http://a/1', name: 'one\ttwo' }])
   })
 
-  it('keeps what is no URL, and what is there twice: the server judges', () => {
+  it('keeps invalid and duplicate URLs, because the server judges them', () => {
     expect(parseList('nonsense\nnonsense')).toEqual(['nonsense', 'nonsense'])
   })
 

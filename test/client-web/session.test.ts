@@ -5,7 +5,7 @@ import { createSessionStore, emptyDraft, type Session } from '../../client-web/s
 
 const BASE = 'http://127.0.0.1:8011'
 
-/** As a tab's storage, with room for so many UTF-16 units in a value. */
+/** A stand-in for the tab's storage, in which a value may have this many UTF-16 units. */
 function memoryStorage(maxUnits = Infinity) {
   const values = new Map<string, string>()
   return {
@@ -29,7 +29,7 @@ describe('createSessionStore', () => {
     expect(createSessionStore(storage, BASE).read()).toEqual(session)
   })
 
-  it('begins empty', () => {
+  it('is empty at first', () => {
     expect(createSessionStore(memoryStorage(), BASE).read()).toEqual({ draft: emptyDraft, archive: null })
   })
 
@@ -39,13 +39,13 @@ describe('createSessionStore', () => {
     expect(createSessionStore(storage, `${BASE}/two`).read().archive).toBeNull()
   })
 
-  it('keeps the key where the list does not fit', () => {
+  it('keeps the key if the list does not fit', () => {
     const store = createSessionStore(memoryStorage(1_000), BASE)
     store.write({ ...session, draft: { ...session.draft, list: 'x'.repeat(2_000) } })
     expect(store.read()).toEqual({ ...session, draft: { ...session.draft, list: '' } })
   })
 
-  it('does without a storage, or with one that is full', () => {
+  it('works without a storage, and with a full one', () => {
     for (const storage of [null, memoryStorage(0)]) {
       const store = createSessionStore(storage, BASE)
       store.write(session)
@@ -53,7 +53,7 @@ describe('createSessionStore', () => {
     }
   })
 
-  it('takes nothing stored on trust', () => {
+  it('ignores stored values that are not valid', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (stored) => {
         const { draft, archive } = createSessionStore({ getItem: () => stored, setItem() {} }, BASE).read()

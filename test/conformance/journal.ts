@@ -1,4 +1,4 @@
-// What every journal must do, whatever it is made of.
+// What every journal must do, however it is implemented.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Journal, StaleSeqError } from '../../server/ports/journal.ts'
 import {
@@ -13,7 +13,7 @@ import {
 
 export interface JournalFixture extends AsyncDisposable {
   readonly journal: Journal
-  /** Closes it and opens it anew. */
+  /** Closes the journal and opens it again. */
   reopen(): Promise<void>
 }
 
@@ -35,7 +35,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       return request.archiveId
     }
 
-    it('keeps what was asked for word for word, under seq 1 and generation 1', async () => {
+    it('keeps the request exactly as it was, under seq 1 and generation 1', async () => {
       const request = requestOf({ name: 'naïve "name" \ud83d\ude00.zip', onEntryFailure: 'abort', format: 'tar.gz' })
       const manifest = ['http://a.test/\u0000\ud800', { url: 'x', name: 'ü/\u2028' }, { url: '' }]
       const { record, created } = await fixture.journal.accept(request, manifest, 'somebody')
@@ -47,7 +47,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.manifest(request.archiveId)).toEqual(manifest)
     })
 
-    it('answers what stands there when an id is accepted again, and changes nothing', async () => {
+    it('returns the existing record when an id is accepted again, and changes nothing', async () => {
       const first = requestOf({ manifestHash: 'one' })
       await fixture.journal.accept(first, ['http://a.test/'], 'one')
       await fixture.journal.append(first.archiveId, 1, [failedFact(0)])
@@ -61,7 +61,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.manifest(first.archiveId)).toEqual(['http://a.test/'])
     })
 
-    it('creates an archive once, however many accept it at the same time', async () => {
+    it('creates an archive once, even if many callers accept it at the same time', async () => {
       const request = requestOf()
       const answers = await Promise.all(Array.from({ length: 20 }, () => fixture.journal.accept(request, [], '')))
       expect(answers.filter(({ created }) => created)).toHaveLength(1)
@@ -75,7 +75,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       await expect(fixture.journal.append(id, 1, [failedFact(0)])).rejects.toThrow(StaleSeqError)
     })
 
-    it('gives facts the seqs after the last one, and reads them back in order and in pages', async () => {
+    it('numbers facts after the last seq, and reads them back in order and in pages', async () => {
       const id = await accepted()
       const facts = [stagedFact(1), sealedFact(0, { modifiedMs: 5, proposedName: '"ü\n' }), failedFact(2)]
       await fixture.journal.append(id, 1, facts.slice(0, 2))
@@ -87,7 +87,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect((await fixture.journal.get(id))?.lastSeq).toBe(4)
     })
 
-    it('takes no facts from a builder that is behind or ahead, and none of them', async () => {
+    it('takes no fact at all from a builder whose seq is behind or ahead', async () => {
       const id = await accepted()
       await fixture.journal.append(id, 1, [failedFact(0)])
       for (const stale of [0, 1, 3]) {
@@ -98,7 +98,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect((await fixture.journal.get(id))?.lastSeq).toBe(3)
     })
 
-    it('lets one of two builders win that append at the same time', async () => {
+    it('lets exactly one of two builders win if both append at the same time', async () => {
       const id = await accepted()
       const results = await Promise.allSettled([1, 2, 3].map((n) => fixture.journal.append(id, 1, [failedFact(n)])))
       expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
@@ -112,7 +112,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect((await fixture.journal.get(other))?.lastSeq).toBe(1)
     })
 
-    it('reads failures alone, after a seq and in pages', async () => {
+    it('reads only failures, after a seq and in pages', async () => {
       const id = await accepted()
       await fixture.journal.append(id, 1, [failedFact(2), stagedFact(1), failedFact(0), failedFact(3)])
       const failures = [
@@ -142,7 +142,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.entryFacts(id, 1, 1)).toEqual([])
     })
 
-    it('tells the generation of the last rewind', async () => {
+    it('returns the generation of the last rewind', async () => {
       const id = await accepted()
       await fixture.journal.append(id, 1, [{ type: 'rewound', generation: 2 }, sealedFact(0)])
       expect(await fixture.journal.get(id)).toMatchObject({ generation: 2, lastSeq: 3, terminal: null })
@@ -169,7 +169,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(unfinished[0]).toEqual(await fixture.journal.get(early))
     })
 
-    it('lists what has expired, at its time and not before, and never what is unfinished', async () => {
+    it('lists archives that have expired, not before their time, and never unfinished ones', async () => {
       await accepted()
       const id = await accepted()
       await fixture.journal.append(id, 1, [archiveSealedFact(5_000)])
@@ -177,7 +177,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.expired(5_000)).toEqual([id])
     })
 
-    it('leaves of a buried archive its id and its hash, and nothing to sweep again', async () => {
+    it('keeps only the id and the hash of a buried archive, and does not list it for sweeping again', async () => {
       const id = await accepted({ manifestHash: 'kept', name: 'secret plans.zip' })
       await fixture.journal.append(id, 1, [failedFact(0), archiveSealedFact(5_000)])
       await fixture.journal.bury(id, 6_000)
@@ -190,7 +190,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.kept()).toEqual([])
     })
 
-    it('buries what is unfinished too: it is not listed to be built again, and takes no facts', async () => {
+    it('can bury an unfinished archive, which then is not built again and takes no facts', async () => {
       const id = await accepted()
       await fixture.journal.bury(id, 6_000)
       expect(await fixture.journal.unfinished()).toEqual([])
@@ -198,7 +198,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.get(id)).toMatchObject({ swept: true })
     })
 
-    it('answers a buried id with its tombstone when it is accepted again', async () => {
+    it('returns the tombstone when a buried id is accepted again', async () => {
       const request = requestOf()
       await fixture.journal.accept(request, [], '')
       await fixture.journal.bury(request.archiveId, 6_000)
@@ -216,7 +216,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.kept()).toEqual([living])
     })
 
-    it('counts the bytes of manifest and facts, names the client, and keeps neither of what is buried', async () => {
+    it('keeps the size of manifest and facts and the name of the client, but not for a buried archive', async () => {
       const request = requestOf()
       const manifest = ['http://a.test/\u00fc']
       await fixture.journal.accept(request, manifest, 'me')
@@ -229,7 +229,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.get(request.archiveId)).toMatchObject({ client: '', journalBytes: 0, nonce: '' })
     })
 
-    it('tells what each archive holds and for whom, as it stands, and nothing of what is buried', async () => {
+    it('lists what each archive holds and for which client, but no buried archive', async () => {
       const ids = [await accepted(), await accepted(), await accepted(), await accepted()] as const
       await fixture.journal.append(ids[1], 1, [archiveSealedFact(5_000)])
       await fixture.journal.append(ids[2], 1, [abortedFact(5_000)])
@@ -252,7 +252,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       )
     })
 
-    it('ends an archive whatever its seq, once, and its builder is stale then', async () => {
+    it('ends an archive once, whatever its seq, which makes its builder stale', async () => {
       const id = await accepted()
       await fixture.journal.append(id, 1, [sealedFact(0), failedFact(1)])
       expect(await fixture.journal.end(id, abortedFact(9_000))).toBe(true)
@@ -265,7 +265,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.get(id)).toMatchObject({ lastSeq: 4, terminal: { expiresAtMs: 9_000 } })
     })
 
-    it('does not end what is sealed or buried', async () => {
+    it('does not end an archive that is sealed or buried', async () => {
       const [sealed, buried] = [await accepted(), await accepted()]
       await fixture.journal.append(sealed, 1, [archiveSealedFact(5_000)])
       await fixture.journal.bury(buried, 6_000)
@@ -273,7 +273,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect((await fixture.journal.get(sealed))?.terminal?.type).toBe('archive-sealed')
     })
 
-    it('hands facts of types that it does not know back as they are', async () => {
+    it('returns facts of unknown types unchanged', async () => {
       const id = await accepted()
       const strange = { type: 'entry-blessed', index: 1, by: 'a later version' }
       await fixture.journal.append(id, 1, [failedFact(0), strange as never])
@@ -281,7 +281,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.entryFacts(id, 1, 2)).toEqual([{ ...strange, seq: 3 }])
     })
 
-    it('adds up what clients use by the day, and forgets it with the tombstones of that time', async () => {
+    it('adds up the daily usage of clients, and forgets it with the tombstones of that time', async () => {
       const { journal } = fixture
       await journal.addUsage('a', 20_000, 5)
       await journal.addUsage('a', 20_000, 2 ** 40)
@@ -299,7 +299,7 @@ export function journalSuite(name: string, makeJournal: () => Promise<JournalFix
       expect(await fixture.journal.usageSince(0)).toEqual([later])
     })
 
-    it('has nothing left to give back after so many calls, and loses nothing by them', async () => {
+    it('gives back all free space in a bounded number of calls, and loses no data', async () => {
       const id = await accepted()
       const flood = await Promise.all(Array.from({ length: 20 }, () => accepted()))
       for (const each of flood) {

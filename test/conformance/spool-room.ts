@@ -1,13 +1,13 @@
-// What every spool must do that says how much room it has.
+// What every spool must do that limits and counts its room.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NoSpaceError } from '../../server/ports/no-space.ts'
 import { LOG, type Spool, type SpoolRoom } from '../../server/ports/spool.ts'
 import { newArchiveId } from '../support/archives.ts'
 
 export interface RoomySpoolFixture extends AsyncDisposable {
-  /** Takes 1 MB in all. */
+  /** A spool with room for 1 MB in all. */
   readonly spool: Spool & SpoolRoom
-  /** Closes it and opens it anew. */
+  /** Closes the spool and opens it again. */
   reopen(): Promise<void>
 }
 
@@ -52,7 +52,7 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       await expectUsed(1_023)
     })
 
-    it('counts what is cut off when a part is opened again', async () => {
+    it('stops counting what is cut off when a part is opened again', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       const part = await writer.createPart()
       await part.write(bytes(5_000))
@@ -63,7 +63,7 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       await expectUsed(3_000)
     })
 
-    it('has the room of an archive again once that is removed, however often', async () => {
+    it('frees the room of an archive when it is removed, once, even if it is removed several times', async () => {
       const staying = newArchiveId()
       for (const each of [id, staying]) {
         await using writer = await fixture.spool.writer(each, NOTHING)
@@ -78,7 +78,7 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       await expectUsed(450_000)
     })
 
-    it('refuses what would be too much, harms nothing, and takes what fits', async () => {
+    it('refuses a write that does not fit, keeps what it has, and still takes what fits', async () => {
       const other = newArchiveId()
       await using first = await fixture.spool.writer(id, NOTHING)
       await using second = await fixture.spool.writer(other, NOTHING)
@@ -96,7 +96,7 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       await second.appendLog(bytes(900_000))
     })
 
-    it('does not let many writers at once take more than there is', async () => {
+    it('does not let many concurrent writers take more room than there is', async () => {
       const writers = await Promise.all(Array.from({ length: 20 }, () => fixture.spool.writer(newArchiveId(), NOTHING)))
       const took = await Promise.allSettled(writers.map((writer) => writer.appendLog(bytes(300_000))))
       expect(took.filter(({ status }) => status === 'fulfilled')).toHaveLength(3)
@@ -104,7 +104,7 @@ export function spoolRoomSuite(name: string, makeSpool: () => Promise<RoomySpool
       await Promise.all(writers.map((writer) => writer[Symbol.asyncDispose]()))
     })
 
-    it('finds what it holds when it is opened, and drops from the count what is not kept', async () => {
+    it('counts what it holds when it is opened, and then stops counting what is not kept', async () => {
       let kept = ''
       {
         await using writer = await fixture.spool.writer(id, NOTHING)

@@ -1,4 +1,4 @@
-// What every spool must do, wherever its bytes are.
+// What every spool must do, wherever it keeps its bytes.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LOG, type Spool, type SpoolReader } from '../../server/ports/spool.ts'
 import { UnavailableError } from '../../server/ports/unavailable.ts'
@@ -7,13 +7,13 @@ import { bodyOf } from '../support/origin.ts'
 
 export interface SpoolFixture extends AsyncDisposable {
   readonly spool: Spool
-  /** Closes it and opens it anew. */
+  /** Closes the spool and opens it again. */
   reopen(): Promise<void>
 }
 
 const NOTHING = new Map<string, number>()
 
-/** All that lies in the file from `offset` on, read so many bytes at a time. */
+/** Reads the file from `offset` to its end, `pieceBytes` at a time. */
 async function readAll(reader: SpoolReader, file: string, offset = 0, pieceBytes = 65_536): Promise<Buffer> {
   const pieces: Buffer[] = []
   for (;;) {
@@ -54,7 +54,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await reader.read(LOG, 1_000, Buffer.alloc(1))).toBe(0)
     })
 
-    it('has what was written last at hand, if it has that ability, and nothing else', async () => {
+    it('keeps the last write at hand if it can do that, and nothing else', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       await using reader = fixture.spool.reader(id)
       await using stranger = fixture.spool.reader(newArchiveId())
@@ -81,7 +81,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect((await readAll(reader, part.file)).equals(body)).toBe(true)
     })
 
-    it('writes parts side by side with the log, each under a name of its own', async () => {
+    it('writes parts beside the log, each under its own name', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       const parts = await Promise.all([writer.createPart(), writer.createPart(), writer.createPart()])
       expect(new Set([LOG, ...parts.map(({ file }) => file)]).size).toBe(4)
@@ -100,7 +100,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await readAll(reader, LOG)).toEqual(Buffer.from('log'))
     })
 
-    it('removes a discarded part, however often it is discarded', async () => {
+    it('removes a discarded part, even if it is discarded several times', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       await using reader = fixture.spool.reader(id)
       const [one, other] = [await writer.createPart(), await writer.createPart()]
@@ -113,7 +113,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       for (const { file } of [one, other]) await expect(reader.read(file, 0, Buffer.alloc(4))).rejects.toThrow()
     })
 
-    it('reads on in other files after one that is not there', async () => {
+    it('can read other files after one that does not exist', async () => {
       await using writer = await fixture.spool.writer(id, NOTHING)
       const part = await writer.createPart()
       await part.write([Buffer.from('here')])
@@ -139,7 +139,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       for (const [at, index] of files.entries()) expect(read[at]!.equals(bodyOf(200_000, index))).toBe(true)
     })
 
-    it('keeps just what it is told to when an archive is opened again', async () => {
+    it('keeps exactly the requested files and lengths when an archive is opened again', async () => {
       let kept = ''
       let dropped = ''
       {
@@ -175,7 +175,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await readAll(reader, kept)).toEqual(Buffer.from(kept))
     })
 
-    it('keeps more parts than a function takes arguments', async () => {
+    it('can keep more parts than a function can have arguments', async () => {
       const parts = new Map(Array.from({ length: 200_000 }, (_, index) => [`part-${index}`, 1]))
       await using writer = await fixture.spool.writer(id, parts)
       const next = await writer.createPart()
@@ -183,7 +183,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       await next.discard()
     })
 
-    it('appends where the log should end even when it was cut shorter', async () => {
+    it('appends at the requested end of the log, even if the log was cut shorter', async () => {
       {
         await using writer = await fixture.spool.writer(id, NOTHING)
         await writer.appendLog([Buffer.from('short')])
@@ -195,7 +195,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await readAll(reader, LOG, 10)).toEqual(Buffer.from('after'))
     })
 
-    it('harms nothing of an archive by being opened late: what another one wrote meanwhile stays as it is', async () => {
+    it('does not harm an archive if a writer opens it late: what another writer wrote meanwhile stays', async () => {
       const body = bodyOf(100_000, 'newer')
       let part = ''
       {
@@ -214,7 +214,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect((await readAll(reader, part)).equals(body)).toBe(true)
     })
 
-    it('never has two writers of an archive write to the same file', async () => {
+    it('never lets two writers of an archive write to the same file', async () => {
       const body = bodyOf(50_000, 'first')
       {
         await using first = await fixture.spool.writer(id, NOTHING)
@@ -235,11 +235,11 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
         expect((await readAll(reader, part.file)).equals(body)).toBe(true)
         expect((await readAll(reader, first.log)).equals(Buffer.concat([body, body]))).toBe(true)
       }
-      // The first one is closed: its place is free.
+      // The first writer is closed, so its place is free.
       await using _ = await fixture.spool.writer(id, NOTHING)
     })
 
-    it('lists archives until they are removed, and removes them however often it is asked to', async () => {
+    it('lists archives until they are removed, and may be asked to remove them several times', async () => {
       const other = newArchiveId()
       for (const each of [id, other]) {
         await using writer = await fixture.spool.writer(each, NOTHING)
@@ -253,7 +253,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect(await readAll(reader, LOG)).toEqual(Buffer.from(other))
     })
 
-    it('lets an open reader go on with the file it reads when the archive is removed', async () => {
+    it('lets a reader go on with the file that it has open when the archive is removed', async () => {
       const body = bodyOf(100_000, 'removed')
       await using writer = await fixture.spool.writer(id, NOTHING)
       await writer.appendLog([body])
@@ -263,7 +263,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect((await readAll(reader, LOG)).equals(body)).toBe(true)
     })
 
-    it('lets a reader go on that has only read what was at hand', async () => {
+    it('lets a reader go on even if it has only read bytes that were at hand', async () => {
       const body = bodyOf(100_000, 'at hand')
       await using reader = fixture.spool.reader(id)
       {
@@ -276,7 +276,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       expect((await readAll(reader, LOG)).equals(body)).toBe(true)
     })
 
-    it('reads nothing of an archive that is not there, nor with a reader that is closed', async () => {
+    it('refuses to read an archive that does not exist, and with a closed reader', async () => {
       await using missing = fixture.spool.reader(id)
       await expect(missing.read(LOG, 0, Buffer.alloc(1))).rejects.toThrow()
       await using writer = await fixture.spool.writer(id, NOTHING)
@@ -288,7 +288,7 @@ export function spoolSuite(name: string, makeSpool: () => Promise<SpoolFixture>)
       await expect(reader.read(LOG, 0, Buffer.alloc(1))).rejects.toThrow()
     })
 
-    it.each(['../../etc', '.', '', 'a/b', 'log'])('takes no %j for an archive', async (text) => {
+    it.each(['../../etc', '.', '', 'a/b', 'log'])('does not take %j as the id of an archive', async (text) => {
       await expect(fixture.spool.writer(text, NOTHING)).rejects.toThrow()
       await expect(fixture.spool.remove(text)).rejects.toThrow()
       expect(() => fixture.spool.reader(text)).toThrow()

@@ -1,4 +1,4 @@
-// The two ways to call a server, with tRPC's own links and nothing of our clients: over a websocket, and over HTTP with SSE.
+// The two ways to call a server, over a websocket and over HTTP with SSE. They use tRPC's own links and nothing of our clients.
 import {
   createTRPCClient,
   createWSClient,
@@ -25,12 +25,12 @@ export interface Caller extends AsyncDisposable {
 
 export interface Watching {
   readonly told: readonly Told[]
-  /** All that was told, once the stream has ended by itself; rejects with what ended it otherwise. */
+  /** Resolves to all events when the stream ends by itself. Rejects with the error that ended it otherwise. */
   readonly ended: Promise<readonly Told[]>
   leave(): void
 }
 
-/** `transformer` is ours, or superjson as it comes. */
+/** `transformer` is ours, or plain superjson. */
 export function call(name: TransportName, url: string, protocol = '1', transformer = ours): Caller {
   const params = { [PROTOCOL_HEADER]: protocol }
   const socket = createWSClient({
@@ -40,7 +40,7 @@ export function call(name: TransportName, url: string, protocol = '1', transform
   })
   const http = splitLink({
     condition: ({ type }) => type === 'subscription',
-    // A page has its EventSource; Node's comes with undici.
+    // A browser has an EventSource of its own. In Node it comes from undici.
     true: httpSubscriptionLink({
       url: url + paths.trpc,
       transformer,
@@ -59,7 +59,7 @@ export function call(name: TransportName, url: string, protocol = '1', transform
   }
 }
 
-/** Before the test's own time is over, which says nothing of what was missing. */
+/** Less than the time-out of a test, whose message would not say what was missing. */
 const ENDS_WITHIN_MS = 25_000
 
 interface Handlers {
@@ -92,7 +92,7 @@ export function follow(
   return { told, ended: promise, leave: () => subscription.unsubscribe() }
 }
 
-/** The typed reason of a call that must be refused. */
+/** Returns the typed reason of a call that must be refused. */
 export async function refusalOf(refused: Promise<unknown>): Promise<RefusalData & { httpStatus: number }> {
   const error = await refused.then(
     () => null,

@@ -19,7 +19,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(await server.trpc.echo.mutate({ text: 'ein Gruß \u{1f33e}' })).toEqual({ text: 'ein Gruß \u{1f33e}' })
     })
 
-    it('tells its version, protocol, formats and limits', async () => {
+    it('returns its version, protocol, formats and limits', async () => {
       await using server = caller()
       const info = await server.trpc.serverInfo.query()
       expect(info).toMatchObject({ protocol: 1, formats: ['zip', 'tar', 'tar.gz'], version: expect.any(String) })
@@ -27,7 +27,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(info.limits.maxManifestBytes).toBeGreaterThan(0)
     })
 
-    it('is understood by a client that has superjson as it comes, and leaves fields empty', async () => {
+    it('understands a client that uses plain superjson and leaves fields empty', async () => {
       await using server = call(transport, deployment().url, '1', superjson as never)
       const archiveKey = newArchiveKey()
       expect((await server.trpc.serverInfo.query()).protocol).toBe(1)
@@ -38,7 +38,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(told.at(-1)?.event.type).toBe('complete')
     })
 
-    it('accepts a manifest, and tells its events until it is complete', async () => {
+    it('accepts a manifest, and sends its events until it is complete', async () => {
       await using server = caller()
       const archiveKey = newArchiveKey()
       const accepted = await server.trpc.submitArchive.mutate({ archiveKey, entries: [file()] })
@@ -49,7 +49,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(told.at(-1)!.event).toMatchObject({ type: 'complete', href: accepted.href, sealedEntries: 1 })
     })
 
-    it('submits and watches in one call, but not by a GET, which a mere link can make', async () => {
+    it('submits and watches in one call, but not by a GET, which any link can cause', async () => {
       await using server = caller()
       const input = { archiveKey: newArchiveKey(), entries: [{ url: file(), name: 'a/b.bin' }] }
       const { ended } = follow((handlers) => server.trpc.createArchive.subscribe(input, handlers))
@@ -64,7 +64,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(await refusalOf(server.watch({ archiveKey }).ended)).toMatchObject({ code: 'NOT_FOUND' })
     })
 
-    it('attaches the same key and manifest to one build, which fetches each entry once', async () => {
+    it('makes one build for the same key and manifest, which fetches each entry once', async () => {
       const { origin } = deployment()
       await using server = caller()
       await using other = caller()
@@ -77,12 +77,12 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(new Set(accepted.map((event) => JSON.stringify(event))).size).toBe(1)
       const streams = await Promise.all([server, other].map((each) => each.watch({ archiveKey }).ended))
       expect(streams[0]!.at(-1)).toEqual(streams[1]!.at(-1))
-      // Also once it is complete.
+      // The same holds when it is complete.
       expect(await server.trpc.submitArchive.mutate(input)).toEqual(accepted[0])
       expect(origin.count(path)).toBe(1)
     })
 
-    it('takes { url } for the same as the bare url, and spelled-out defaults for the same as none', async () => {
+    it('treats { url } like the bare url, and spelled-out defaults like missing ones', async () => {
       await using server = caller()
       const archiveKey = newArchiveKey()
       const accepted = await server.trpc.submitArchive.mutate({ archiveKey, entries: [file()] })
@@ -91,7 +91,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(await server.trpc.submitArchive.mutate(spelled)).toEqual(accepted)
     })
 
-    it('pages through the entries, and says what became of each', async () => {
+    it('lists the entries in pages, with the state of each', async () => {
       const { origin } = deployment()
       await using server = caller()
       const archiveKey = newArchiveKey()
@@ -120,7 +120,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(await server.trpc.listEntries.query({ archiveKey, cursor: 99 })).toEqual({ entries: [], nextCursor: null })
     })
 
-    it('lists what is being fetched while it is', async () => {
+    it('lists an entry as being fetched while it is', async () => {
       const { origin } = deployment()
       await using server = caller()
       const archiveKey = newArchiveKey()
@@ -131,7 +131,7 @@ export function callsSuite(deployment: () => Deployment): void {
       await server.trpc.cancelArchive.mutate({ archiveKey })
     })
 
-    it('cancels once, and says so to whoever watches', async () => {
+    it('cancels once, and reports it to everybody who watches', async () => {
       const { origin } = deployment()
       await using server = caller()
       const archiveKey = newArchiveKey()
@@ -145,13 +145,13 @@ export function callsSuite(deployment: () => Deployment): void {
       const told = await watching.ended
       checkStream(told)
       expect(told.at(-1)!.event).toMatchObject({ type: 'aborted', code: 'CANCELLED', retryable: false })
-      // Whoever comes later is told the same, and nothing is built again.
+      // A later watcher gets the same events, and nothing is built again.
       const again = await server.watch({ archiveKey }).ended
       expect(again.at(-1)).toEqual(told.at(-1))
       expect(origin.count(path)).toBe(1)
     })
 
-    it('has nothing to cancel once the archive is complete, and keeps it', async () => {
+    it('does not cancel a complete archive, and keeps it', async () => {
       const { url } = deployment()
       await using server = caller()
       const archiveKey = newArchiveKey()
@@ -161,7 +161,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect((await ask(url + href)).status).toBe(200)
     })
 
-    it('ends the archive at the first failure where that is asked for', async () => {
+    it('ends the archive at the first failure if that is asked for', async () => {
       const { origin } = deployment()
       await using server = caller()
       const archiveKey = newArchiveKey()
@@ -176,7 +176,7 @@ export function callsSuite(deployment: () => Deployment): void {
       ])
     })
 
-    it('aborts an archive of which nothing could be fetched', async () => {
+    it('aborts an archive if none of its entries could be fetched', async () => {
       await using server = caller()
       const archiveKey = newArchiveKey()
       await server.trpc.submitArchive.mutate({ archiveKey, entries: ['no url', 'ftp://127.0.0.1/x'] })
@@ -191,7 +191,7 @@ export function callsSuite(deployment: () => Deployment): void {
       ])
     })
 
-    it('plans an archive by asking and without fetching, and the archive comes out so', async () => {
+    it('plans an archive with HEAD requests alone, and the archive then is as planned', async () => {
       const { url, origin } = deployment()
       await using server = caller()
       const [path, missing] = [uniquePath(origin, 'planned'), uniquePath(origin, 'missing')]
@@ -219,7 +219,7 @@ export function callsSuite(deployment: () => Deployment): void {
       expect(made.map(({ name }) => name)).toEqual(plan.entries.map(({ name }) => name))
     })
 
-    it('plans from the manifest alone, and asks nobody, where that is not wanted', async () => {
+    it('plans from the manifest alone, without any request, if HEAD is switched off', async () => {
       const { origin } = deployment()
       await using server = caller()
       const path = uniquePath(origin, 'unasked')
@@ -272,7 +272,7 @@ export function callsSuite(deployment: () => Deployment): void {
         expect(await refusalOf(ended)).toMatchObject({ code: 'KEY_CONFLICT', httpStatus: 409 })
       })
 
-      it('a key nothing stands under', async () => {
+      it('a key that has no archive', async () => {
         await using server = caller()
         const archiveKey = newArchiveKey()
         const expected = { code: 'NOT_FOUND', retryable: false, httpStatus: 404 }
@@ -296,7 +296,7 @@ export function callsSuite(deployment: () => Deployment): void {
         expect(refusal.message.length).toBeLessThan(700)
       })
 
-      it('an entry that does not fit, by its place and field', async () => {
+      it('an invalid entry, naming its place and field', async () => {
         await using server = caller()
         const entries = ['http://a.test/', { url: 'http://a.test/', name: 'n'.repeat(5_000) }]
         const refusal = await refusalOf(server.trpc.submitArchive.mutate({ archiveKey: newArchiveKey(), entries }))
@@ -306,7 +306,7 @@ export function callsSuite(deployment: () => Deployment): void {
         expect((await refusalOf(server.trpc.planArchive.query({ entries: unfit }))).message).toContain('entries.2: ')
       })
 
-      it('values that only superjson can tell', async () => {
+      it('values that only superjson can express', async () => {
         await using server = call(transport, deployment().url, '1', superjson as never)
         const archiveKey = newArchiveKey()
         const value = new Date(0) as never
@@ -328,7 +328,7 @@ export function callsSuite(deployment: () => Deployment): void {
         }
       })
 
-      it('compression of entries in a format that has none', async () => {
+      it('compressed entries in a format that has none', async () => {
         await using server = caller()
         const input = {
           archiveKey: newArchiveKey(),
@@ -341,13 +341,13 @@ export function callsSuite(deployment: () => Deployment): void {
         expect(refusal?.message).toContain('compression')
       })
 
-      it('a cursor that is none', async () => {
+      it('an invalid cursor', async () => {
         await using server = caller()
         const refusal = await refusalOf(server.watch({ archiveKey: newArchiveKey(), lastEventId: 'x' }).ended)
         expect(refusal.code).toBe('BAD_INPUT')
       })
 
-      it('more entries than it takes', async () => {
+      it('more entries than it accepts', async () => {
         await using server = caller()
         const { limits } = await server.trpc.serverInfo.query()
         const entries = new Array(limits.maxEntries + 1).fill('x')
@@ -356,7 +356,7 @@ export function callsSuite(deployment: () => Deployment): void {
         expect(refusal).toMatchObject({ code: 'TOO_MANY_ENTRIES', retryable: false, httpStatus: 400 })
       })
 
-      it('a manifest of more bytes than it takes', async () => {
+      it('a manifest of more bytes than it accepts', async () => {
         await using server = caller()
         const { limits } = await server.trpc.serverInfo.query()
         const entries = ['x'.repeat(limits.maxManifestBytes)]
@@ -387,13 +387,13 @@ export function callsSuite(deployment: () => Deployment): void {
     expect(JSON.parse(answer.body.toString()).error.json.data.refusal.code).toBe('MANIFEST_TOO_LARGE')
   })
 
-  it('shows a client nothing internal of a call it does not know', async () => {
+  it('shows nothing internal in the answer to an unknown call', async () => {
     const answer = await ask(`${deployment().url}/trpc/nothing`)
     expect(answer.status).toBe(404)
     expect(answer.body.toString()).not.toMatch(/node_modules|\.ts|stack/)
   })
 
-  it('takes a plain GET for the server info, and a plain POST for a call', async () => {
+  it('answers a plain GET for the server info, and a plain POST for a call', async () => {
     const { url } = deployment()
     const info = await ask(`${url}/trpc/serverInfo`)
     expect(JSON.parse(info.body.toString()).result.data.json.protocol).toBe(1)

@@ -1,20 +1,20 @@
-// The deployment that the contract is asked of, and what its tests share.
+// The deployment on which the contract is tested, and helpers for these tests.
 import { connect } from '#contracts/client.ts'
 import type { Origin } from '../support/origin.ts'
 
 export interface Deployment {
-  /** With its path prefix, without a slash at the end. */
+  /** Includes the path prefix, without a slash at the end. */
   readonly url: string
-  /** The deployment must be allowed to fetch from it. */
+  /** The deployment must be allowed to fetch from this origin. */
   readonly origin: Origin
 }
 
-/** Unlike any other of this run, as an origin's answers are by path. */
+/** A path that no other test of this run uses, because an origin chooses its answer by path. */
 export function uniquePath(origin: Origin, prefix = 'file'): string {
   return `/${prefix}-${origin.requests.length}-${Math.random().toString(36).slice(2)}`
 }
 
-/** Our own client, closed at the end of the block. */
+/** Returns our own client. It is closed at the end of the block. */
 export function client(url: string) {
   const connection = connect({ url })
   return { ...connection, [Symbol.asyncDispose]: () => connection.close() }

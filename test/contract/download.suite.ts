@@ -1,4 +1,4 @@
-// The bytes by their href: whole, in ranges, under conditions, and while the archive grows.
+// Downloads by href: whole, in ranges, under conditions, and while the archive grows.
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ import { client, collect, type Deployment, uniquePath } from './deployment.ts'
 
 type Manifest = Omit<Parameters<ReturnType<typeof client>['createArchive']>[0], 'archiveKey'>
 
-/** The last position by which a client asks to follow (RFC 8673). */
+/** The last position with which a client asks to follow a growing archive (RFC 8673). */
 const FOLLOW = 9007199254740991
 
 export function downloadSuite(deployment: () => Deployment): void {
@@ -28,7 +28,7 @@ export function downloadSuite(deployment: () => Deployment): void {
   }
   const bytesUrl = (size: number, seed: string) => `${deployment().origin.url}/bytes/${size}/${seed}`
 
-  /** An archive whose second entry waits at a gate: the first one can be read. */
+  /** Starts an archive whose second entry waits at a gate, so that only the first one can be read. */
   async function buildHalf(format: 'zip' | 'tar' = 'zip') {
     const { url, origin } = deployment()
     const server = client(url)
@@ -49,7 +49,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       etag: (await ask(url + accepted.href, { method: 'HEAD' })).headers.etag!,
       held,
       cancel: () => server.cancelArchive(archiveKey),
-      /** Its size once it is complete. */
+      /** Opens the gate, and resolves to the `complete` event. */
       async finish() {
         held.open()
         const last = (await watching).at(-1)!
@@ -106,14 +106,14 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect(members[1]!.body.equals(bodyOf(2_500_000, 'b'))).toBe(true)
     })
 
-    it('has one set of bytes for one set of sources', async () => {
+    it('has the same bytes each time it is made from the same sources', async () => {
       const entries = [bytesUrl(1000, 'a.bin'), bytesUrl(70_000, 'b.bin')]
       const [one, other] = await Promise.all([build({ entries }), build({ entries })])
       expect(one.etag).not.toBe(other.etag)
       expect((await ask(one.url)).body.equals((await ask(other.url)).body)).toBe(true)
     })
 
-    it('tells the SHA-256 of all its bytes where that is asked for, in the event and as Repr-Digest', async () => {
+    it('has the SHA-256 of all its bytes in the event and as Repr-Digest, if that is asked for', async () => {
       const { url, sha256 } = await build({ entries: [bytesUrl(70_000, 'a')], checksum: 'sha-256', format: 'tar' })
       const { body, headers } = await ask(url)
       expect(createHash('sha256').update(body).digest('hex')).toBe(sha256)
@@ -124,7 +124,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect([plain.sha256, (await ask(plain.url)).headers['repr-digest']]).toEqual([null, undefined])
     })
 
-    it('has its entries deflated and a report inside where that is asked for', async () => {
+    it('has deflated entries and a report inside, if that is asked for', async () => {
       const { origin } = deployment()
       const text = 'the same line again\n'.repeat(5_000)
       const page = origin.serve(uniquePath(origin, 'page.txt'), status(200, { 'content-type': 'text/plain' }, text))
@@ -149,12 +149,12 @@ export function downloadSuite(deployment: () => Deployment): void {
       const { status, headers, body, whole } = await ask(url, { method: 'HEAD' })
       expect([status, body.length, whole]).toEqual([200, 0, true])
       expect(headers).toMatchObject({ 'content-length': String(sizeBytes), etag })
-      // RFC 9110 section 14.2: Range is defined for GET alone.
+      // RFC 9110 section 14.2 defines Range for GET only.
       const ranged = await ask(url, { method: 'HEAD', headers: { range: 'bytes=0-1' } })
       expect([ranged.status, ranged.headers['content-length']]).toEqual([200, String(sizeBytes)])
     })
 
-    it('takes no other method', async () => {
+    it('refuses other methods', async () => {
       const { url } = await build({ entries: [bytesUrl(10, 'a')] })
       const { status, headers } = await ask(url, { method: 'POST' })
       expect([status, headers.allow]).toEqual([405, 'GET, HEAD'])
@@ -191,7 +191,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       }
     })
 
-    it('keeps to conditions', async () => {
+    it('honours conditional requests', async () => {
       const { url, etag, sizeBytes: size } = await build({ entries: [bytesUrl(1000, 'a')] })
       const status = async (headers: Record<string, string>) => {
         const answer = await ask(url, { headers })
@@ -213,7 +213,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect((await ask(url, { headers: { 'if-none-match': etag } })).headers.etag).toBe(etag)
     })
 
-    it('has a name of any characters, and keeps its headers sound', async () => {
+    it('may have any characters in its name, and its headers stay valid', async () => {
       const cases = [
         'Grüße "für" dich',
         '日本語\u{1f33e}',
@@ -236,7 +236,7 @@ export function downloadSuite(deployment: () => Deployment): void {
     })
   })
 
-  it('answers 404 alike to ids nobody has and to what is no id', async () => {
+  it('gives the same 404 for unknown ids and for what is not an id', async () => {
     const { url } = deployment()
     const answers = await Promise.all(
       ['AAAAAAAAAAAAAAAAAAAAAA/archive.zip', 'short/archive.zip', 'AAAAAAAAAAAAAAAAAAAAAA', 'a/b/c'].map((path) =>
@@ -250,7 +250,7 @@ export function downloadSuite(deployment: () => Deployment): void {
   })
 
   describe('an archive that grows', () => {
-    it('is sent as far as it goes, then followed to its end', async () => {
+    it('is sent as far as it is readable, and then followed to its end', async () => {
       await using half = await buildHalf()
       const coming = await open(half.url)
       expect([coming.status, coming.headers['content-length']]).toEqual([200, undefined])
@@ -262,7 +262,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect(body.equals((await ask(half.url)).body)).toBe(true)
     })
 
-    it('answers a range without an end by the whole, as its last position is not known', async () => {
+    it('answers a range without an end with the whole, because its last position is not known', async () => {
       await using half = await buildHalf()
       const asked = ['bytes=10-', 'bytes=-10', 'bytes=10-20', 'bytes=0-0,5-5']
       const coming = await Promise.all(asked.map((range) => open(half.url, { headers: { range } })))
@@ -272,7 +272,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       for (const { ended } of coming) expect((await ended).body.equals(body)).toBe(true)
     })
 
-    it('is continued where a client says it follows (RFC 8673)', async () => {
+    it('can be continued by a client that asks to follow (RFC 8673)', async () => {
       await using half = await buildHalf()
       const headers = { range: `bytes=40000-${FOLLOW}`, 'if-range': half.etag }
       const coming = await open(half.url, { headers })
@@ -294,7 +294,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect([status, headers['content-length'], whole]).toEqual([200, undefined, true])
     })
 
-    it('waits for the whole where HTTP/1.0 could not tell a broken body', async () => {
+    it('waits until it is complete for HTTP/1.0, in which a broken body cannot be recognised', async () => {
       await using half = await buildHalf()
       const { pathname, host } = new URL(half.url)
       const old = converse(half.url, `GET ${pathname} HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
@@ -309,7 +309,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect(old.received.subarray(text.indexOf('\r\n\r\n') + 4).equals((await young.ended).body)).toBe(true)
     })
 
-    it('does not answer HTTP/1.0 with anything when the build is cancelled', async () => {
+    it('sends nothing to HTTP/1.0 if the build is cancelled', async () => {
       await using half = await buildHalf()
       const { pathname, host } = new URL(half.url)
       const old = converse(half.url, `GET ${pathname} HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
@@ -321,7 +321,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       young.leave()
     })
 
-    it('waits for the whole tar, which is packed at the end', async () => {
+    it('waits until a tar is complete, because it is packed at the end', async () => {
       await using half = await buildHalf('tar')
       const coming = open(half.url)
       const { sizeBytes } = await half.finish()
@@ -330,7 +330,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect((await (await coming).ended).body.length).toBe(sizeBytes)
     })
 
-    it('never ends a body cleanly when the build is cancelled', async () => {
+    it('never ends a body cleanly if the build is cancelled', async () => {
       await using half = await buildHalf()
       const plain = await open(half.url)
       const ranged = await open(half.url, { headers: { range: `bytes=1-${FOLLOW}` } })
@@ -341,7 +341,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect((await ask(half.url)).status).toBe(404)
     })
 
-    it('holds no byte of an entry that is not whole', async () => {
+    it('contains no byte of an entry that is not whole', async () => {
       const { url, origin } = deployment()
       await using server = client(url)
       const path = uniquePath(origin, 'stalled')
@@ -360,7 +360,7 @@ export function downloadSuite(deployment: () => Deployment): void {
       expect((await coming.ended).whole).toBe(false)
     })
 
-    it('is no reason to wait for a client that leaves', async () => {
+    it('does not wait for a client that has left', async () => {
       await using half = await buildHalf()
       const coming = await open(half.url)
       await coming.has(1)

@@ -1,4 +1,4 @@
-// Order, cursors and resuming of events, and that a connection is not what an archive lives by.
+// Order, cursors and resuming of events, and that an archive does not depend on a connection.
 import { describe, expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
 import { isTerminal } from '#contracts/events.ts'
@@ -13,7 +13,7 @@ const outcomes = (told: readonly Told[]) =>
 
 export function eventsSuite(deployment: () => Deployment): void {
   describe.each(['websocket', 'http'] as const)('events over %s', (transport) => {
-    it('resumes after every id with exactly the failures after it, and the end', async () => {
+    it('resumes after any id with exactly the later failures and the end', async () => {
       const { url, origin } = deployment()
       await using server = call(transport, url)
       const archiveKey = newArchiveKey()
@@ -43,7 +43,7 @@ export function eventsSuite(deployment: () => Deployment): void {
       }
     })
 
-    it('tells whoever comes in the middle all failures so far, one progress, and the rest as it happens', async () => {
+    it('sends a watcher who comes late all failures so far, one progress, and the rest as it happens', async () => {
       const { url, origin } = deployment()
       await using server = call(transport, url)
       const archiveKey = newArchiveKey()
@@ -71,7 +71,7 @@ export function eventsSuite(deployment: () => Deployment): void {
       expect(outcomes(ends[2]!)).toEqual(outcomes(ends[0]!).slice(1))
     })
 
-    it('goes on building when a watcher leaves and another one comes', async () => {
+    it('goes on building when one watcher leaves and another one comes', async () => {
       const { url, origin } = deployment()
       await using server = call(transport, url)
       const archiveKey = newArchiveKey()
@@ -90,7 +90,7 @@ export function eventsSuite(deployment: () => Deployment): void {
     })
   })
 
-  it('tells everything again to who names an event that this archive never had', async () => {
+  it('sends all events again to a watcher who names an event that this archive never had', async () => {
     const { url } = deployment()
     await using server = call('websocket', url)
     const archiveKey = newArchiveKey()

@@ -1,4 +1,4 @@
-// PROTOCOL.md says nothing that is not so: its tables are the code's, and its examples are run.
+// PROTOCOL.md is true: its tables equal the code's, and its examples are run.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -31,7 +31,7 @@ function block(language: string): string {
   return found[0]!
 }
 
-/** The rows of the table whose first column has this title. */
+/** Returns the rows of the table whose first column has this title. */
 function table(title: string): string[][] {
   const [, rows] = new RegExp(`^\\| ${title} +\\|.*\n\\|[-| ]+\n((?:\\|.*\n)+)`, 'm').exec(page) ?? []
   const cells = (row: string) =>
@@ -45,7 +45,7 @@ function table(title: string): string[][] {
 const yesNo = (value: boolean) => (value ? 'yes' : 'no')
 
 describe('the tables', () => {
-  it('tell every refusal', () => {
+  it('contain every refusal', () => {
     expect(table('refusal')).toEqual(
       Object.entries(refusals).map(([code, { httpStatus, retryable, publicMessage }]) => [
         code,
@@ -59,13 +59,13 @@ describe('the tables', () => {
   it.each([
     ['failure', entryFailures],
     ['abort', abortReasons],
-  ])('tell every %s', (title, codes) => {
+  ])('contain every %s', (title, codes) => {
     expect(table(title)).toEqual(
       Object.entries(codes).map(([code, { retryable, publicMessage }]) => [code, yesNo(retryable), publicMessage]),
     )
   })
 
-  it('tell every field of every event', () => {
+  it('contain every field of every event', () => {
     const fields = eventSchema.options.map(({ shape: { type, ...others } }) => [type.value, Object.keys(others)])
     const listed = table('event').map(([type, , text]) => {
       const names = text!.replaceAll(/\([^)]*\)/g, '').replace('[]', '')
@@ -76,7 +76,7 @@ describe('the tables', () => {
 })
 
 describe('the examples', () => {
-  it('go over the websocket frame by frame as they stand', async () => {
+  it('work over the websocket, frame by frame', async () => {
     const key = newArchiveKey()
     const asRun = (line: string) =>
       line.replaceAll('kR3pZ0m8vQ1sT5xW9yB2dF4h', key).replaceAll(':8012', `:${samplesPort}`)
@@ -105,10 +105,10 @@ describe('the examples', () => {
     socket.terminate()
   })
 
-  it('go over curl as they stand', async () => {
+  it('work with curl as they are written', async () => {
     await using temp = await tempDirectory()
     const script = block('sh').replaceAll(':8012', `:${samplesPort}`)
-    // curl may be told of a proxy for everything else.
+    // The environment may configure a proxy for curl.
     const env = { ...process.env, SHEAF: server.url, NO_PROXY: '*', no_proxy: '*' }
     const { stdout } = await promisify(execFile)('bash', ['-euc', script], { cwd: temp.path, env })
     expect(stdout).toContain('"name":"second/field.png"')
@@ -120,7 +120,7 @@ describe('the examples', () => {
 
 const isProgress = (frame: string) => frame.includes('"type":"progress"')
 
-/** Without what differs from run to run. */
+/** Removes what differs from run to run. */
 function settled(frame: string): unknown {
   const text = frame
     .replaceAll(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')

@@ -1,4 +1,4 @@
-// What the compiler promises an integrator. Checked by tsc; running it only shows that it was not forgotten.
+// What the compiler promises an integrator. tsc checks this file; running it does little more than count it.
 import type { createTRPCClient, TRPCClientError } from '@trpc/client'
 import { describe, expectTypeOf, it } from 'vitest'
 import type { ArchivePlan, EntryPage, ServerInfo } from '#contracts/api.ts'
@@ -9,7 +9,7 @@ import type { AppRouter } from '#contracts/router.ts'
 import type { createSheafClient } from '../../client-node/index.ts'
 
 type Trpc = ReturnType<typeof createTRPCClient<AppRouter>>
-/** What stands in functions that are never called is checked all the same. */
+/** tsc also checks functions that are never called, so nothing has to run. */
 const trpc = {} as Trpc
 const watched = { archiveKey: 'key' }
 const asked = { archiveKey: 'key', entries: ['url', { url: 'url', name: 'name' }] }
@@ -36,7 +36,7 @@ describe('types', () => {
     expectTypeOf<Data['refusal']>().toEqualTypeOf<RefusalData | null>()
   })
 
-  it('give each call its answer', () => {
+  it('give each call the type of its answer', () => {
     type Answer<T extends (...args: never[]) => unknown> = Awaited<ReturnType<T>>
     expectTypeOf<Answer<Trpc['submitArchive']['mutate']>>().toEqualTypeOf<AcceptedEvent>()
     expectTypeOf<Answer<Trpc['listEntries']['query']>>().toEqualTypeOf<EntryPage>()
@@ -46,7 +46,7 @@ describe('types', () => {
     expectTypeOf<Answer<Trpc['serverInfo']['query']>>().toEqualTypeOf<ServerInfo>()
   })
 
-  it('refuse what the contract does not take', () => {
+  it('refuse input that the contract does not accept', () => {
     type Format = NonNullable<Parameters<Trpc['submitArchive']['mutate']>[0]['format']>
     expectTypeOf<Format>().toEqualTypeOf<'zip' | 'tar' | 'tar.gz'>()
     // @ts-expect-error: a cursor belongs to watching, not to submitting

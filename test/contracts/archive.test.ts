@@ -1,4 +1,4 @@
-// What the schemas say of input that does not fit: the field, the first fault, and nothing of what was sent.
+// What the schemas say about invalid input: the field and its first fault, and nothing of what was sent.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -13,7 +13,7 @@ import {
 
 const archiveKey = 'k'.repeat(24)
 
-/** Each fault as "path: message". */
+/** Returns each fault as "path: message". */
 function faultsOf(entries: unknown): string[] {
   const { error } = createArchiveInputSchema.safeParse({ archiveKey, entries })
   return (error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`)
@@ -50,9 +50,9 @@ describe('entries', () => {
     expect(faultsOf(entries)).toEqual([expect.stringMatching(fault)])
   })
 
-  it('are judged up to the first fault alone, however many there are', () => {
+  it('are checked only up to the first fault, however many there are', () => {
     const entries = new Array(MAX_ENTRIES).fill(0)
-    // Each item that is looked at is read once.
+    // Counts how many items the schema reads.
     let read = 0
     const counting = new Proxy(entries, {
       get(target, key, receiver) {
@@ -65,7 +65,7 @@ describe('entries', () => {
   })
 })
 
-it('never say more than a few words, whatever was sent', () => {
+it('report faults in a few words, whatever was sent', () => {
   const huge = fc.constantFrom<unknown>(
     'x'.repeat(1_000_000),
     Array.from({ length: 100_000 }, () => 'x'),
@@ -87,7 +87,7 @@ it('never say more than a few words, whatever was sent', () => {
     fc.property(fc.constantFrom(...schemas), input, (schema, value) => {
       const { error } = schema.safeParse(value)
       for (const issue of error?.issues ?? []) expect(JSON.stringify(issue).length).toBeLessThan(500)
-      // A number may be out of two ranges, that of safe integers and its own: never more faults than two a field.
+      // A field has at most two faults: a number may be outside the safe integers and outside its own range.
       expect(error?.issues.length ?? 0).toBeLessThanOrEqual(2 * Object.keys(schema.shape).length)
     }),
     { numRuns: 100 },

@@ -1,4 +1,4 @@
-// Sizes as people read them.
+// Sizes in binary units, as people read them.
 import { describe, expect, it } from 'vitest'
 import { formatBytes } from '../../contracts/sizes.ts'
 

@@ -1,9 +1,9 @@
-// The envelope of what a client sends: opened, never revived.
+// The envelope of what a client sends is opened, but its values are never revived.
 import superjson from 'superjson'
 import { describe, expect, it } from 'vitest'
 import { openEnvelope, transformer, UNFIT } from '#contracts/wire.ts'
 
-/** As it comes out of a request. */
+/** Opens the envelope as it comes out of a request. */
 const received = (sent: unknown) => openEnvelope(JSON.parse(JSON.stringify(sent)))
 
 const faultOf = (opened: unknown) => (opened as Record<symbol, unknown> | undefined)?.[UNFIT] ?? null
@@ -17,7 +17,7 @@ describe('openEnvelope', () => {
     },
   )
 
-  it('takes what superjson says of fields that are left empty, as its clients do for each optional one', () => {
+  it('accepts the annotation of empty fields that superjson clients send for each optional field', () => {
     const entries = [{ url: 'a', name: undefined }, { url: 'b', name: 'c' }, 'd']
     const opened = received(superjson.serialize({ entries, name: undefined, format: 'zip', lastEventId: null }))
     expect(opened).toStrictEqual({ entries, name: undefined, format: 'zip', lastEventId: null })
@@ -36,7 +36,7 @@ describe('openEnvelope', () => {
     ['shared references', (() => [{ a: { b: 1 } }].flatMap((one) => [one.a, one.a]))()],
     ['an error', new Error('a')],
     ['a URL', new URL('http://a/')],
-  ])('refuses %s, which only meta can tell', (_, value) => {
+  ])('refuses %s, which only meta can express', (_, value) => {
     expect(faultOf(received(superjson.serialize(value)))).toMatch(/^meta: /)
   })
 
@@ -52,11 +52,11 @@ describe('openEnvelope', () => {
     expect(faultOf(received({ json: { a: 'b' }, meta }))).toMatch(/^meta: /)
   })
 
-  it.each([[[]], ['text'], [5], [null]])('refuses %j, which is no envelope', (envelope) => {
+  it.each([[[]], ['text'], [5], [null]])('refuses %j, which is not an envelope', (envelope) => {
     expect(faultOf(received(envelope))).toMatch(/"json"/)
   })
 
-  it('clears nothing but nulls, and reaches no prototype', () => {
+  it('clears only nulls, and does not reach a prototype', () => {
     const values = {
       'a.b': ['undefined'],
       'a.constructor.prototype.c': ['undefined'],

@@ -1,4 +1,4 @@
-// However an input is made, as long as it may be: it never keeps everybody else waiting. Over every procedure and header.
+// No input, however it is made and as long as it may be, blocks the event loop. Tries every procedure and header.
 import { once } from 'node:events'
 import { request } from 'node:http'
 import fc from 'fast-check'
@@ -12,10 +12,10 @@ import { startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/wait.ts'
 import { watch } from './world.ts'
 
-/** What one turn of the loop may compute. */
+/** How long one turn of the loop may compute. */
 const MAX_BLOCK_MS = 100
 const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-/** Of the body, for what stands around an input on a websocket. */
+/** Bytes of a websocket message around its input. */
 const ENVELOPE_BYTES = 200
 
 let origin: Origin
@@ -33,7 +33,7 @@ afterAll(async () => {
   await origin[Symbol.asyncDispose]()
 })
 
-/** Since it was asked the last time. */
+/** Returns the longest block since the last call. */
 async function longestBlockMs(): Promise<number> {
   const from = server.log.length
   process.kill(server.pid, 'SIGUSR2')
@@ -41,7 +41,7 @@ async function longestBlockMs(): Promise<number> {
   return Number(await until(told, { what: 'the longest block', timeoutMs: 60_000 }))
 }
 
-/** Garbage of what came before may be collected in between: what is always too long is the input's own. */
+/** Tries three times, because a garbage collection may block the loop once. A block in every try is the input's fault. */
 async function expectNoBlock(act: () => Promise<unknown>): Promise<void> {
   let blockedMs = 0
   for (let tries = 0; tries < 3; tries++) {
@@ -66,7 +66,7 @@ const procedures = {
 type Procedure = keyof typeof procedures
 type Call = (procedure: Procedure, input: string) => Promise<void>
 
-/** Resolves with the answer, or when the server hangs up on such a thing. */
+/** Resolves with the answer, or when the server hangs up. */
 const overHttp: Call = (procedure, input) =>
   new Promise((resolve) => {
     const headers = { 'content-type': 'application/json' }
@@ -93,12 +93,12 @@ const overWebsocket: Call = async (procedure, input) => {
 
 const transports: Record<string, Call> = { HTTP: overHttp, websocket: overWebsocket }
 
-/** Over and over, up to so many characters. */
+/** Repeats a piece up to this many characters. */
 const fill = (piece: string, length: number) => piece.repeat(Math.max(0, Math.floor(length / piece.length)))
 const inMessage = (piece: string) => fill(piece, MAX_MESSAGE_BYTES - ENVELOPE_BYTES - 100)
 const many = <T>(count: number, make: (index: number) => T) => Array.from({ length: count }, (_, index) => make(index))
 
-/** With a key of its own each time. */
+/** Makes an input with a new key each time. */
 function inputOf(fields: object | string): string {
   const rest = typeof fields === 'string' ? fields : JSON.stringify(fields).slice(1, -1)
   return `{"json":{"archiveKey":"${newArchiveKey()}",${rest}}}`
@@ -111,7 +111,7 @@ const named = (count: number, nameOf: (index: number) => string) => {
 
 const marks = (length: number) => `a${'\u0315'.repeat(length / 2)}${'\u0316'.repeat(length / 2)}`
 
-/** What is found out by the length of the text, its structure or its first fault. */
+/** Inputs that are refused because of their length, their structure or their first fault. */
 const floods: Record<string, () => string> = {
   'open lists': () => inMessage('['),
   'open objects': () => inMessage('{"a":'),
@@ -134,7 +134,7 @@ const floods: Record<string, () => string> = {
     `{"json":{"a":1},"meta":{"referentialEqualities":{"a":[${many(700_000, () => '"b.c"').join(',')}]}}}`,
 }
 
-/** What is taken, and as dear as it may be. */
+/** Manifests that are accepted, and cost as much as possible. */
 const manifests: Record<string, () => string> = {
   'short names': named(20_000, (index) => `name-${index}.txt`),
   'no URLs': () => inputOf({ entries: many(20_000, () => 'no url') }),
@@ -161,7 +161,7 @@ describe.each(Object.keys(transports))('over %s', (transport) => {
       const input = floods[name]!()
       expect(input.length).toBeLessThan(MAX_MESSAGE_BYTES - ENVELOPE_BYTES)
       for (const procedure of Object.keys(procedures) as Procedure[]) {
-        // By HTTP it is a GET, and its input a part of the URL.
+        // Over HTTP a subscription is a GET with its input in the URL.
         if (transport === 'HTTP' && procedures[procedure] === 'subscription') continue
         await expectNoBlock(() => call(procedure, input))
       }
@@ -179,7 +179,7 @@ describe.each(Object.keys(transports))('over %s', (transport) => {
     120_000,
   )
 
-  it('nothing that is put together blocks the loop', async () => {
+  it('no combination of pieces blocks the loop', async () => {
     const pieces = [
       '[',
       '{"a":',
@@ -227,12 +227,12 @@ describe.each(Object.keys(transports))('over %s', (transport) => {
 })
 
 describe('no header blocks the loop', () => {
-  /** Of as many entries as are fetched at a time, and more. */
+  /** More entries than are fetched at a time. */
   const ENTRIES = 150
   const LONG = 15_000
 
   const texts: Record<string, string> = {
-    // As an origin's UTF-8 comes out of a parser of HTTP.
+    // An HTTP parser returns an origin's UTF-8 as latin1.
     marks: Buffer.from(marks(LONG / 2)).toString('latin1'),
     quotes: fill('"', LONG),
     backslashes: fill('\\', LONG),
@@ -254,7 +254,7 @@ describe('no header blocks the loop', () => {
     'last-modified': (text) => sent({ 'last-modified': text }),
     etag: (text) => sent({ etag: `"${text}"` }),
     'content-range': (text) => status(206, { 'content-range': `bytes ${text}` }, 'body'),
-    // What is no number, so that nothing waits for it.
+    // Not a number, so that no retry waits for it.
     'retry-after': (text) => status(503, { 'retry-after': `x${text}` }),
     location: (text) => redirect(text),
     'location of a host': (text) => redirect(`http://${text.slice(0, 8_000)}/`),

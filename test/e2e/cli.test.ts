@@ -35,7 +35,7 @@ interface RunOptions {
   stdin?: string
 }
 
-/** Starts the CLI; `done` resolves when it has ended and its output is read. */
+/** Starts the CLI. `done` resolves when it has ended and all its output has been read. */
 function start(argv: string[], { cwd, stdin }: RunOptions) {
   const program = ['--import', join(root, 'server/require-node.js'), join(root, 'client-node/cli/cli.ts')]
   const child = spawn(process.execPath, [...program, ...argv], {
@@ -67,7 +67,7 @@ const jsonLines = (stdout: string) =>
     .split('\n')
     .map((line) => JSON.parse(line) as ArchiveEvent)
 
-/** A URL whose body begins and then does not go on. */
+/** A URL whose body begins and then stalls. */
 function stallingUrl(path: string): string {
   return origin.serve(path, async (exchange) => {
     await exchange.write('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n', 'x')
@@ -91,7 +91,7 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     }
   })
 
-  it('compresses, reports and tells the SHA-256 if asked to, and checks what it saved against all of it', async () => {
+  it('compresses, adds a report and prints the SHA-256 if asked to, and checks the saved file against all of it', async () => {
     await using directory = await tempDirectory()
     const page = origin.serve('/page.txt', bytes(Buffer.alloc(500_000, 'again\n'), { 'content-type': 'text/plain' }))
     const argv = ['get', page, `${origin.url}/bytes/5/a?key=1`, '--compress', 'auto', '--report', '--sha256', '--json']
@@ -144,7 +144,7 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     expect(await readZip(join(directory.path, 'out.zip'))).toHaveLength(1)
   })
 
-  it('makes no archive of nothing, nor after a failure if so asked, and exits with 1', async () => {
+  it('exits with 1 and makes no archive if all entries fail, or if one fails and --on-failure says so', async () => {
     await using directory = await tempDirectory()
     const missing = `${origin.url}/status/404`
     const cwd = directory.path
@@ -157,7 +157,7 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     expect(await readdir(directory.path)).toEqual([])
   })
 
-  it('keeps what stands under its own name, and replaces what -o names', async () => {
+  it('replaces no file if it chooses the name itself, but replaces the file that -o names', async () => {
     await using directory = await tempDirectory()
     const cwd = directory.path
     for (const _ of [1, 2]) await sheaf(['get', ...urlsOf([10]), '--name', 'mine', '-q'], { cwd })
@@ -169,7 +169,7 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     expect(await readZip(join(cwd, 'mine.zip'))).toHaveLength(1)
   })
 
-  it('tells each event as a line of JSON, and nothing else', async () => {
+  it('prints each event as a line of JSON, and nothing else', async () => {
     await using directory = await tempDirectory()
     const argv = ['get', ...urlsOf([10, 20]), `${origin.url}/status/404`, '--json', '-o', 'out.zip']
     const { code, stdout, stderr } = await sheaf(argv, { cwd: directory.path })
@@ -228,13 +228,13 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     await verifyZip(join(directory.path, 'out.zip'))
     const members = await readZip(join(directory.path, 'out.zip'))
     expect(members.map(({ body }) => body.length)).toEqual([2_000_000, 3000, 4])
-    // Sealed entries are not fetched again, by nobody.
+    // Sealed entries are not fetched again.
     expect(origin.count('/bytes/2000000/0.bin')).toBe(1)
   })
 
   it('ends quietly, and cancels, when nobody reads its output any more', async () => {
     await using directory = await tempDirectory()
-    // Slow, so that there is always something more to tell: a closed pipe is noticed by writing to it.
+    // Slow, so that there are always more events: a closed pipe is only noticed by writing to it.
     const slow = origin.serve('/slow', drip(100, 50))
     const { child, done } = start(['get', slow, '-o', 'out.zip', '--json'], { cwd: directory.path })
     child.stdout.once('data', () => child.stdout.destroy())
@@ -272,7 +272,7 @@ describe('sheaf plan', { timeout: TIMEOUT_MS }, () => {
     expect(await readdir(cwd)).toEqual([])
   })
 
-  it('foretells in JSON the size of what get then saves, from a list, and exits with 0', async () => {
+  it('predicts in JSON the size that get then saves, and exits with 0', async () => {
     await using directory = await tempDirectory()
     const cwd = directory.path
     const stdin = urlsOf([0, 1000, 70_000]).join('\n')
@@ -284,7 +284,7 @@ describe('sheaf plan', { timeout: TIMEOUT_MS }, () => {
     expect((await stat(join(cwd, 'out.zip'))).size).toBe(plan.predictedBytes)
   })
 
-  it('asks nobody where that is not wanted', async () => {
+  it('sends no requests if that is not wanted', async () => {
     await using directory = await tempDirectory()
     const url = origin.serve('/plan/unasked.bin', drip(1, 1000))
     const { code, stdout } = await sheaf(['plan', url, '--no-head', '-f', 'tar'], { cwd: directory.path })
@@ -295,7 +295,7 @@ describe('sheaf plan', { timeout: TIMEOUT_MS }, () => {
     expect(origin.count('/plan/unasked.bin')).toBe(0)
   })
 
-  it('says where no server answers', async () => {
+  it('names the server that does not answer', async () => {
     await using directory = await tempDirectory()
     const argv = ['plan', ...urlsOf([10]), '--server', 'http://127.0.0.1:9']
     const { code, stderr, stdout } = await sheaf(argv, { cwd: directory.path })
@@ -332,7 +332,7 @@ describe('wrong use', { timeout: TIMEOUT_MS }, () => {
 })
 
 describe('the small commands', { timeout: TIMEOUT_MS }, () => {
-  it('echo, inform, help and tell the version', async () => {
+  it('echo a text, show the server info, help, and print the version', async () => {
     await using directory = await tempDirectory()
     const cwd = directory.path
     expect(await sheaf(['echo', 'hello', 'sheaf'], { cwd })).toEqual({ code: 0, stdout: 'hello sheaf\n', stderr: '' })
@@ -347,7 +347,7 @@ describe('the small commands', { timeout: TIMEOUT_MS }, () => {
 describe('sheaf stress', { timeout: TIMEOUT_MS }, () => {
   const small = ['--clients', '6', '--rounds', '2', '--urls', '8', '--seed', '1']
 
-  it('finds every byte right, whoever leaves or sends twice', async () => {
+  it('finds every byte right, even if clients leave or submit twice', async () => {
     await using directory = await tempDirectory()
     const stdin = urlsOf([0, 10, 1000, 100_000, 400_000, 70_000]).join('\n')
     const argv = ['stress', '-i', '-', ...small, '--double', '--leave', '0.3']
@@ -359,7 +359,7 @@ describe('sheaf stress', { timeout: TIMEOUT_MS }, () => {
   it('stops with 1 at a wrong byte', async () => {
     await using directory = await tempDirectory()
     let answers = 0
-    // No two answers are alike, so the archive's is not the one that was fetched directly.
+    // No two answers are equal, so the archive differs from what was fetched directly.
     const stdin = origin.serve('/changing', async (exchange) => {
       await exchange.write(`HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n${String(++answers).padStart(8)}`)
     })

@@ -1,4 +1,4 @@
-// Hostile clients, many of each sort: the server's memory stays bounded, and all who mean well are served.
+// Many hostile clients of each sort: the server's memory stays bounded, and honest clients are served.
 import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,17 +12,17 @@ import { eachTestItsWorld } from './world.ts'
 const world = eachTestItsWorld()
 const MAX_BYTES = 500 * 2 ** 20
 const ADDRESSES = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4']
-/** Of a busy machine; a server that is blocked is so for many seconds. */
+/** A generous bound for a busy machine. A server that is really blocked is blocked for many seconds. */
 const MAX_MS = 5_000
 
-/** Processor time so far, of all threads: clock ticks of 10 ms (proc_pid_stat(5)). */
+/** CPU time of all threads so far, from clock ticks of 10 ms (proc_pid_stat(5)). */
 async function cpuMsOf({ pid }: TestServer): Promise<number> {
   const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ')
   return 10 * (Number(fields[11]) + Number(fields[12]))
 }
 
 describe('crowds', () => {
-  it('of all sorts at once are borne', { timeout: 120_000 }, async () => {
+  it('of all sorts at once leave the server working', { timeout: 120_000 }, async () => {
     const { origin } = world
     const server = await world.start()
     const victim = await prepare(server, origin)
@@ -37,12 +37,12 @@ describe('crowds', () => {
     expect(server.log.split('\n').filter((line) => / (error|warn) /.test(line))).toEqual([])
   })
 
-  it('that read nothing are cut off, whatever waits for them', { timeout: 120_000 }, async () => {
+  it('that read nothing are cut off, whatever is waiting for them', { timeout: 120_000 }, async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_SLOW_READER_MS: '1000', SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '1000' })
     const victim = await prepare(server, origin)
     const before = await socketsOf(server)
-    // What the others are sent the kernel takes: nothing waits for them here.
+    // The kernel takes everything that other sorts are sent, so nothing waits for them in the server.
     const names: SortName[] = ['unread batches', 'unread websockets', 'unread events', 'unread downloads']
     const gone = async () => {
       await until(async () => (await socketsOf(server)) <= before + 3, { timeoutMs: 60_000, what: 'all to be cut off' })
@@ -56,7 +56,7 @@ describe('crowds', () => {
     ['withheld last bytes', 60],
     ['half messages', 60],
   ]
-  it.each(audited)('of one client, %s, are held to a share of the memory', { timeout: 60_000 }, async (name, count) => {
+  it.each(audited)('of one client get no more than a share of the memory: %s', { timeout: 60_000 }, async (name, count) => {
     const { origin } = world
     const server = await world.start()
     const victim = await prepare(server, origin)
@@ -66,7 +66,7 @@ describe('crowds', () => {
 })
 
 describe('batches of calls', () => {
-  it('under way are held to a share of the memory, and the rest are refused as a whole', {
+  it('in progress get no more than a share of the memory, and further batches are refused as a whole', {
     timeout: 60_000,
   }, async () => {
     const { origin } = world
@@ -83,7 +83,7 @@ describe('batches of calls', () => {
 })
 
 describe('requests behind one too many', () => {
-  it('in one packet cost next to nothing', { timeout: 60_000 }, async () => {
+  it('in one packet cost almost nothing', { timeout: 60_000 }, async () => {
     const server = await world.start()
     const packet = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_700)
     const send = async () => {
@@ -104,7 +104,7 @@ describe('silent connections', () => {
   it.each([
     ['the same address', ['127.0.0.1']],
     ['other addresses', ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5']],
-  ])('opened again and again from %s keep nobody out', { timeout: 60_000 }, async (_, from) => {
+  ])('that are opened again and again from %s keep nobody out', { timeout: 60_000 }, async (_, from) => {
     const server = await world.start({ SHEAF_MAX_SOCKETS: String(SOCKETS) })
     const silent = new Set<Socket>()
     let opened = 0
@@ -113,7 +113,7 @@ describe('silent connections', () => {
       const socket = connect({ port: server.port, host: '127.0.0.1', localAddress: from[opened++ % from.length]! })
       silent.add(socket)
       socket.on('error', () => {})
-      // It has no other way to see its end.
+      // A socket that is not read does not notice its end.
       socket.resume()
       socket.once('close', () => {
         silent.delete(socket)
@@ -132,7 +132,7 @@ describe('silent connections', () => {
     expect(opened).toBeGreaterThan(SOCKETS)
   })
 
-  it('are closed when a head has not come in time, and to the second', { timeout: 60_000 }, async () => {
+  it('are closed if a head does not come in time', { timeout: 60_000 }, async () => {
     const server = await world.start()
     const closedAfter = (text: string) => {
       const startedAt = performance.now()
@@ -164,7 +164,7 @@ describe('a body that falls silent', () => {
     expect(performance.now() - startedAt).toBeLessThan(40_000)
   })
 
-  it('is refused as BUSY where others take all there is for one client, and a newcomer is not', async () => {
+  it('is refused as BUSY if its client holds its whole share of memory, while another client is served', async () => {
     const server = await world.start({ SHEAF_TRUST_PROXY: 'true' })
     const length = 7_000_000
     const head = (client: string) =>
@@ -194,18 +194,18 @@ describe('a body that falls silent', () => {
       refusal: { code: 'BUSY', retryable: true, retryAfterMs: expect.any(Number) },
     })
     expect((await echo('192.0.2.1', 'small')).status).toBe(200)
-    // Too long for an echo, but received.
+    // The body is received, but is too long for an echo.
     expect((await echo('192.0.2.2', long)).status).toBe(400)
   })
 })
 
 describe('answers that nobody takes', () => {
-  it('leave room for those of a newcomer, and none for more of the same client', { timeout: 60_000 }, async () => {
+  it('leave no room for more answers to the same client, but room for another client', { timeout: 60_000 }, async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_TRUST_PROXY: 'true' })
     const { archiveKey } = await prepare(server, origin)
     const input = { json: { archiveKey, limit: 1000 } }
-    // Pages of 256 KiB, in answers that no kernel takes in whole: two of these leave no room for one more page.
+    // Answers of 21 pages of 256 KiB are larger than the kernel's buffers. Two of them leave no room for one more page.
     const pages = 21
     const batch = JSON.stringify({ ...new Array(pages).fill(input) })
     const path = `${new Array(pages).fill('listEntries').join(',')}?batch=1`

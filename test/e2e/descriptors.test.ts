@@ -1,4 +1,4 @@
-// A process that may open few files: it takes in no more than it can serve, and what waits for a descriptor gets one.
+// A process that may open few files: it accepts no more than it can serve, and whatever waits for a descriptor gets one.
 import { once } from 'node:events'
 import { connect as dial } from 'node:net'
 import { expect, it } from 'vitest'
@@ -21,7 +21,7 @@ it('completes an archive of many large entries with 128 descriptors and 40 clien
     await once(socket, 'connect')
     socket.write('GET / HT')
   }
-  // They all answer together, so that as many as may be are open at a time.
+  // All sources answer together, so that as many as possible are open at a time.
   const entries = Array.from({ length: 150 }, (_, n) =>
     origins[n % origins.length]!.serve(`/bytes/3000000/${n}`, delayed(50, pathBytes())),
   )

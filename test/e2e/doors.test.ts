@@ -1,4 +1,4 @@
-// Requests in every form that HTTP allows, and in some that it does not: each is answered, and a GET makes nothing.
+// Requests in every form that HTTP allows, and in some that it does not. Each is answered, and a GET never makes an archive.
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { newArchiveKey } from '#contracts/client.ts'
@@ -11,7 +11,7 @@ import { completed, eachTestItsWorld, watch } from './world.ts'
 const world = eachTestItsWorld()
 const UPGRADE = { connection: 'Upgrade, HTTP2-Settings', 'http2-settings': 'AAMAAABkAAQAAP__' }
 
-/** Status and body of the one answer to a request written by hand. */
+/** Sends a hand-written request, and returns status and body of its only answer. */
 async function raw(server: TestServer, head: string, body = ''): Promise<[status: number, body: string]> {
   const talk = converse(server.url, `${head.replaceAll('\n', '\r\n')}\r\nConnection: close\r\n\r\n${body}`)
   await talk.closed
@@ -41,7 +41,7 @@ describe('an offer of another protocol', () => {
     expect([download.status, download.body.length, download.whole]).toEqual([200, sizeBytes, true])
   })
 
-  it('is answered and closed where the upgrade is refused, whether the client closes or not', async () => {
+  it('is answered and closed if the upgrade is refused, whether the client closes or not', async () => {
     const server = await world.start()
     const before = await server.descriptors()
     const refused = converse(
@@ -55,7 +55,7 @@ describe('an offer of another protocol', () => {
 })
 
 describe('the target of a request', () => {
-  it('may be a URL, whose host is judged in place of the header', async () => {
+  it('may be a URL, whose host is judged instead of the header', async () => {
     const server = await world.start({ SHEAF_ALLOWED_HOSTS: 'sheaf.test' })
     const cases: [string, string, number][] = [
       ['http://sheaf.test/healthz', 'localhost', 200],
@@ -92,7 +92,7 @@ describe('the target of a request', () => {
     expect(refused.received.toString()).toContain(' 421 ')
   })
 
-  it('belongs to one host', async () => {
+  it('must name a single host', async () => {
     const server = await world.start()
     const [status, text] = await raw(server, 'GET /healthz HTTP/1.1\nHost: localhost\nhost: localhost')
     expect([status, text]).toEqual([400, expect.stringContaining('more than one Host header\n')])
@@ -100,7 +100,7 @@ describe('the target of a request', () => {
     expect((await raw(server, 'GET /healthz HTTP/1.1'))[0]).toBe(400)
   })
 
-  it('may be all of the server for OPTIONS alone, and no other host ever', async () => {
+  it('may be * for OPTIONS only, and may never be another host', async () => {
     const server = await world.start()
     expect((await raw(server, 'OPTIONS * HTTP/1.1\nHost: localhost'))[0]).toBe(204)
     expect((await raw(server, 'OPTIONS * HTTP/1.1\nHost: evil.test'))[0]).toBe(421)
@@ -118,7 +118,7 @@ describe('a body that the client asks about first', () => {
     'POST /trpc/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' +
     `Content-Length: ${length}\r\nExpect: 100-continue\r\n\r\n`
 
-  it('is asked for, and answered', async () => {
+  it('is asked for with 100 Continue, and then answered', async () => {
     const server = await world.start()
     const body = '{"json":{"text":"at last"}}'
     const talk = converse(server.url, head(body.length))
@@ -135,14 +135,14 @@ describe('a body that the client asks about first', () => {
     expect(talk.received.toString()).toMatch(/^HTTP\/1\.1 413 .*MANIFEST_TOO_LARGE/s)
   })
 
-  it('is not wanted where something else is expected', async () => {
+  it('is refused if the client expects anything other than 100-continue', async () => {
     const server = await world.start()
     expect((await raw(server, 'GET /healthz HTTP/1.1\nHost: localhost\nExpect: miracles'))[0]).toBe(417)
   })
 })
 
 describe('a GET', () => {
-  it('makes no archive, in whatever spelling', async () => {
+  it('makes no archive, however it is spelled', async () => {
     const { origin } = world
     const server = await world.start()
     const archiveKey = newArchiveKey()
@@ -176,7 +176,7 @@ describe('a GET', () => {
     expect(server.log).not.toMatch(/accepted|echo/)
   })
 
-  it('sends nobody else to ask origins, but plans what the list itself tells', async () => {
+  it('does not make the server ask origins, but plans from the list itself', async () => {
     const { origin } = world
     const server = await world.start()
     const path = '/bytes/10/never-asked'
@@ -202,7 +202,7 @@ describe('JSON', () => {
     ['a number without an end', `{"json":{"text":${'1'.repeat(4_000_000)}}}`],
   ]
 
-  it.each(tooMuch)('that is too much is refused over HTTP before it is parsed: %s', async (_, body) => {
+  it.each(tooMuch)('that is too large or deep is refused over HTTP before it is parsed: %s', async (_, body) => {
     const server = await world.start()
     const answer = await ask(`${server.url}/trpc/submitArchive`, {
       method: 'POST',
@@ -214,7 +214,7 @@ describe('JSON', () => {
     expect(refusal).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('the JSON ') })
   })
 
-  it.each(tooMuch)('that is too much is refused over a websocket, under the id of the call: %s', async (_, input) => {
+  it.each(tooMuch)('that is too large or deep is refused over a websocket, under the id of its call: %s', async (_, input) => {
     const server = await world.start()
     const socket = new WebSocket(`ws://127.0.0.1:${server.port}/trpc`)
     world.defer(() => socket.terminate())
@@ -231,7 +231,7 @@ describe('JSON', () => {
     expect(JSON.parse(answers[1]!)).toMatchObject({ id: 8, result: { type: 'data' } })
   })
 
-  it('that is too much closes a websocket if nobody can tell whose call it is', async () => {
+  it('that is too large or deep closes a websocket if its call cannot be identified', async () => {
     const server = await world.start()
     const long = 'x'.repeat(10_000)
     const messages = [
@@ -246,7 +246,7 @@ describe('JSON', () => {
     }
   })
 
-  it('that is too much in the query of a GET is refused as well', async () => {
+  it('that is too large or deep is refused in the query of a GET, too', async () => {
     const server = await world.start()
     const answer = await ask(`${server.url}/trpc/listEntries?input=${'['.repeat(1_000)}`)
     expect([answer.status, answer.body.toString()]).toEqual([400, expect.stringContaining('nested deeper')])
@@ -269,7 +269,7 @@ describe('limits', () => {
     expect(await submit('::ffff:192.0.2.1')).toBe(429)
   })
 
-  it('tell pages of the other scheme apart where a trusted proxy says which one it is', async () => {
+  it('distinguish pages by scheme if a trusted proxy reports the scheme', async () => {
     const server = await world.start({ SHEAF_TRUST_PROXY: 'true' })
     const origin = server.url.replace('http:', 'https:')
     const asked = async (proto: string) =>

@@ -1,4 +1,4 @@
-// Names that an earlier version took at any length and journalled: they end with their archive, and hold up nobody.
+// Names of any length that an earlier version accepted and journalled. They block nobody, and go with their archive.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -16,10 +16,10 @@ import { completed, eachTestItsWorld, watch } from './world.ts'
 
 const world = eachTestItsWorld()
 
-/** NFC would sort these for minutes. */
+/** Normalising this name to NFC would take minutes. */
 const marks = `a${'\u0315'.repeat(200_000)}${'\u0316'.repeat(200_000)}`
 
-/** A data directory as an earlier version left it: the archive is accepted, and its manifest of any name journalled. */
+/** Makes a data directory as an earlier version left it: the archive is accepted, and a manifest with such a name journalled. */
 async function earlierDirectory(archiveKey: string, entries: EntryInput[], staged: string[] = []): Promise<string> {
   const directory = world.use(await tempDirectory())
   const dataDir = join(directory.path, 'data')
@@ -42,7 +42,7 @@ async function namesAfterStart(archiveKey: string, dataDir: string): Promise<str
   return (await readZip(path)).map(({ name }) => name)
 }
 
-it('a manifest with a name of 800 KB is started with, built and ended like any other', async () => {
+it('starts with, builds and ends an archive that has a name of 800 KB', async () => {
   const archiveKey = newArchiveKey()
   const url = world.origin.serve('/file', bytes(Buffer.from('body')))
   const dataDir = await earlierDirectory(archiveKey, [
@@ -56,7 +56,7 @@ it('a manifest with a name of 800 KB is started with, built and ended like any o
   for (const name of names) expect(Buffer.byteLength(name)).toBeLessThanOrEqual(1024)
 })
 
-it('a fact with such a name is, too', async () => {
+it('does the same if a fact has such a name', async () => {
   const archiveKey = newArchiveKey()
   const url = world.origin.serve('/file', bytes(Buffer.from('body')))
   const dataDir = await earlierDirectory(archiveKey, [url, url], [`${marks}.bin`])
@@ -64,7 +64,7 @@ it('a fact with such a name is, too', async () => {
   expect(names).toEqual([expect.stringMatching(/^a\p{M}{1,30}\.bin$/u), 'file'])
 })
 
-it('an entry of such a name that fails is told of in a few words', async () => {
+it('reports the failure of an entry with such a name in a few words', async () => {
   const archiveKey = newArchiveKey()
   const dataDir = await earlierDirectory(archiveKey, [{ url: 'no url', name: marks }])
   const server = world.use(await startServer({ dataDir }))

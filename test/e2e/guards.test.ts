@@ -1,4 +1,4 @@
-// What a server lets in: pages and host names it knows, and of what it does not understand nothing.
+// What a server lets in: calls of known pages under known host names. Junk does not harm it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -12,7 +12,7 @@ import { completed, eachTestItsWorld, watch } from './world.ts'
 const world = eachTestItsWorld()
 const PAGE = 'https://page.test'
 
-/** The HTTP status of the answer to a websocket handshake: 101 where it is let in. */
+/** Returns the HTTP status of a websocket handshake, which is 101 if it is accepted. */
 function handshake({ port }: TestServer, headers: Record<string, string>, path = '/trpc'): Promise<number> {
   return new Promise((resolve) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers })
@@ -29,7 +29,7 @@ function handshake({ port }: TestServer, headers: Record<string, string>, path =
 }
 
 describe('guards', () => {
-  it('lets pages of its own and of allowed origins call, and refuses all others on both transports', async () => {
+  it('let pages of the server and of allowed origins call, and refuse all others on both transports', async () => {
     const server = await world.start({ SHEAF_ALLOWED_ORIGINS: `${PAGE},http://other.test:81` })
     const cases: [string | undefined, number][] = [
       [undefined, 200],
@@ -57,7 +57,7 @@ describe('guards', () => {
     }
   })
 
-  it('answers the preflight of an allowed page, and of no other', async () => {
+  it('answer the preflight of an allowed page only', async () => {
     const server = await world.start({ SHEAF_ALLOWED_ORIGINS: PAGE })
     const preflight = (origin: string): AskOptions => ({
       method: 'OPTIONS',
@@ -76,7 +76,7 @@ describe('guards', () => {
     expect([refused.status, refused.headers['access-control-allow-origin']]).toEqual([403, undefined])
   })
 
-  it('is served under localhost, addresses and allowed names alone', async () => {
+  it('serve only under localhost, addresses and allowed names', async () => {
     const server = await world.start({ SHEAF_ALLOWED_HOSTS: 'Sheaf.test' })
     const cases: [string, number][] = [
       ['localhost', 200],
@@ -96,7 +96,7 @@ describe('guards', () => {
     }
   })
 
-  it('refuses calls of other sites that browsers mark as such, but not their links to archives', async () => {
+  it('refuse calls that browsers mark as coming from other sites, but not links to archives', async () => {
     const server = await world.start()
     const headers = { 'sec-fetch-site': 'cross-site' }
     expect((await ask(`${server.url}/trpc/serverInfo`, { headers })).status).toBe(403)
@@ -107,7 +107,7 @@ describe('guards', () => {
     )
   })
 
-  it('takes websockets under /trpc alone, and answers the request elsewhere', async () => {
+  it('accept websockets only under /trpc, and answer the request elsewhere', async () => {
     const server = await world.start()
     expect(await handshake(server, {}, '/healthz')).toBe(200)
     expect(await handshake(server, {}, '/nothing')).toBe(404)
@@ -119,7 +119,7 @@ describe('junk', () => {
   const deep = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
   const call = (params: object) => JSON.stringify({ id: 1, method: 'mutation', params })
 
-  it('on a websocket costs that socket at most', async () => {
+  it('on a websocket costs no more than that socket', async () => {
     const { origin } = world
     const server = await world.start()
     const held = gate(status(200, {}, 'at last'))
@@ -160,13 +160,13 @@ describe('junk', () => {
       await new Promise((resolve) => socket.on('open', resolve))
       socket.send('{"method":"connectionParams","data":null}')
       socket.send(message)
-      // In the middle of a message that never ends.
+      // The socket is closed in the middle of a message.
       socket.send('{"id"', { fin: false })
       await Promise.race([closed, sleep(50)])
       socket.terminate()
       expect([what, (await ask(`${server.url}/healthz`)).status]).toEqual([what, 200])
     }
-    // Frames that break the protocol itself: unmasked, reserved bits, an unknown opcode, garbage.
+    // These frames break the protocol: unmasked, reserved bits, an unknown opcode, garbage.
     for (const frame of ['\x81\x05hello', '\xf1\x80\0\0\0\0', '\x8f\x80\0\0\0\0', 'SSH-2.0-x\r\n']) {
       const upgrade = `GET /trpc HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
       const key = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
@@ -181,7 +181,7 @@ describe('junk', () => {
     expect(server.log.split('\n').filter((line) => / (error|warn) /.test(line))).toEqual([])
   })
 
-  it('that is too large is answered by close code 1009, so that no client sends it again', async () => {
+  it('that is too large closes the socket with code 1009, so that no client sends it again', async () => {
     const server = await world.start()
     const message = 'x'.repeat(20_000_000)
     const codes = Array.from({ length: 10 }, () => {

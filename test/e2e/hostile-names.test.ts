@@ -1,4 +1,4 @@
-// Names that mean harm, from requests, headers and URLs: what is told is what is extracted, inside the folder and nowhere else.
+// Hostile names in requests, headers and URLs: files are extracted under the reported names, and only inside the folder.
 import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
@@ -89,7 +89,7 @@ const dispositions = [
   `${';'.repeat(7_000)}filename=x`,
 ]
 
-/** As the last segment of a path. */
+/** Names as the last segment of a URL's path. */
 const paths = [
   '..%2f..%2fsheaf-escaped',
   '..%5c..%5csheaf-escaped',
@@ -150,7 +150,7 @@ async function filesBelow(directory: string): Promise<Map<string, Buffer>> {
 }
 
 it.each(['zip', 'tar'] as const)(
-  'are extracted from a %s by every program under exactly the names told',
+  'are extracted from a %s by every program under exactly the reported names',
   async (format) => {
     const server = await world.start()
     const archiveKey = newArchiveKey()
@@ -167,7 +167,7 @@ it.each(['zip', 'tar'] as const)(
     await writeFile(path, (await ask(server.url + complete.href)).body)
     if (format === 'zip') await verifyZip(path)
     for (const [program, command] of Object.entries(extractors[format])) {
-      // Deep enough that a step out of it can be seen.
+      // Deep enough that a file which escapes can be found.
       const target = join(directory.path, program.replace(' ', '-'), 'a', 'b', 'c')
       await mkdir(target, { recursive: true })
       await extract(command, path, target)
@@ -185,7 +185,7 @@ it.each(['zip', 'tar'] as const)(
   },
 )
 
-/** Each with what the file shall be called. */
+/** Each archive name, and the name that its file must have. */
 const archiveNames = [
   ['a"; filename=evil.exe; x="', 'a_; filename=evil.exe; x=_.zip'],
   ['a\r\nSet-Cookie: evil=1\r\n\r\n<script>', 'aSet-Cookie_ evil=1_script_.zip'],
@@ -198,11 +198,11 @@ const archiveNames = [
   ['', 'archive.zip'],
 ] as const
 
-/** RFC 6266 section 4.1: a token or a quoted string of ASCII, then perhaps the form of RFC 8187; nothing besides. */
+/** RFC 6266 section 4.1: a token or a quoted ASCII string, then optionally the form of RFC 8187, and nothing else. */
 const DISPOSITION =
   /^attachment; filename=([\w!#$&+.^`|~'%-]+|"(?:[^"\\\x00-\x1f\x7f-\uffff]|\\[\x20-\x7e])*")(?:; filename\*=UTF-8''([\w!#$&+.^`|~%-]+))?$/
 
-it('are, as names of archives, told in a header of one line that names this file and no other', async () => {
+it('lead, as names of archives, to a header of one line that names one file', async () => {
   const server = await world.start()
   await using caller = call('http', server.url)
   for (const [name, fileName] of archiveNames) {

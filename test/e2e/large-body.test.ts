@@ -1,4 +1,4 @@
-// A large body across the death of the server: what had arrived is not fetched again, and the bytes are right.
+// A large body when the server is killed: what had arrived is not fetched again, and the bytes are right.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -13,7 +13,7 @@ import { completed, eachTestItsWorld, watch } from './world.ts'
 const MiB = 1024 * 1024
 const world = eachTestItsWorld()
 
-it('goes on with Range after kill -9, and its watcher and its download by themselves', async () => {
+it('resumes a large body with Range after kill -9, while watcher and download go on by themselves', async () => {
   const { origin } = world
   const body = bodyOf(48 * MiB, 'large')
   const url = origin.serve('/large.bin', sequence(stallAfter(40 * MiB, { body }), bytes(body)))
@@ -26,7 +26,7 @@ it('goes on with Range after kill -9, and its watcher and its download by themse
   expect(complete).toMatchObject({ sealedEntries: 1, failedEntries: 0 })
   const ranges = origin.requests.map(({ headers }) => headers.range)
   expect(ranges[0]).toBeUndefined()
-  // At most the 16 MiB since the last checkpoint come twice.
+  // At most 16 MiB come twice: those since the last checkpoint.
   const from = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1])
   expect(from).toBeGreaterThanOrEqual(24 * MiB)
   expect(ranges).toHaveLength(2)

@@ -1,4 +1,4 @@
-// After many clients have come and gone, the process holds what it held before, and so does its disk.
+// After many clients have come and gone, the process holds no more than before, and neither does its disk.
 import { readdir } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
@@ -13,7 +13,7 @@ const world = eachTestItsWorld()
 const ROUNDS = 3
 const CLIENTS = 20
 
-/** Sockets and pipes by kind alone: their numbers differ. */
+/** Names sockets and pipes by kind only, because their numbers differ. */
 async function held(server: TestServer): Promise<string[]> {
   const kinds = (await server.descriptors()).map((target) => target.replace(/\d+/g, 'n').replace(server.dataDir, ''))
   return kinds.sort()
@@ -72,7 +72,7 @@ it('holds no more descriptors and no more files after 20 clients in 3 rounds tha
   expect(await held(server)).toEqual(before.descriptors)
   expect((await readdir(server.dataDir)).sort()).toEqual(before.files)
   expect(origin.activeRequests).toBe(0)
-  // And it still works.
+  // The server still works.
   const entries = [`${origin.url}/bytes/10/x`]
   await completed(watch(world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries })).end)
   expect(server.log.split('\n').filter((line) => / (error|warn) /.test(line))).toEqual([])

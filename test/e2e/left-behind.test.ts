@@ -1,4 +1,4 @@
-// What clients leave behind: places, rows, bytes. Limits hold however many ask at once, count across restarts, and all is given back.
+// What clients leave behind: places, rows, bytes. Limits hold for concurrent calls and across restarts, and all is given back.
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -19,7 +19,7 @@ interface Submission {
   readonly whenUnwatched?: 'finish'
 }
 
-/** As a client at that address, behind a proxy that says so. */
+/** Sends a request as a client at this address, which a proxy header names. */
 function post(server: TestServer, address: string, path: string, body: unknown): Promise<Answer> {
   const headers = { 'content-type': 'application/json', 'x-forwarded-for': address }
   return ask(`${server.url}/trpc/${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
@@ -27,7 +27,7 @@ function post(server: TestServer, address: string, path: string, body: unknown):
 
 const inputOf = ({ archiveKey = newArchiveKey(), ...input }: Submission) => ({ json: { archiveKey, ...input } })
 
-/** 'accepted', or why not. */
+/** Resolves to 'accepted' or to the code of the refusal. */
 async function submit(server: TestServer, address: string, submission: Submission): Promise<'accepted' | RefusalCode> {
   return outcomeOf(JSON.parse((await post(server, address, 'submitArchive', inputOf(submission))).body.toString()))
 }
@@ -52,7 +52,7 @@ async function journalBytes({ dataDir }: TestServer): Promise<number> {
 const badUrls = (count: number) => Array.from({ length: count }, (_, index) => `no url ${index} ${'x'.repeat(150)}`)
 
 describe('places of unfinished archives', () => {
-  it('are taken before anything is waited for: thirty-two at once get as many as there are', async () => {
+  it('are taken before anything is awaited: of thirty-two calls at once, exactly as many succeed as there are places', async () => {
     const server = await world.start({
       SHEAF_MAX_ARCHIVES_PER_CLIENT: '2',
       SHEAF_MAX_UNFINISHED_ARCHIVES: '6',
@@ -72,11 +72,11 @@ describe('places of unfinished archives', () => {
     }
   })
 
-  it('come back when a submission fails or is a known one', async () => {
+  it('are given back if a submission fails or is already known', async () => {
     const server = await world.start({ SHEAF_MAX_ARCHIVES_PER_CLIENT: '1', SHEAF_TRUST_PROXY: 'true' })
     const held = gate(status(200, {}, 'at last'))
     const first = { archiveKey: newArchiveKey(), entries: [world.origin.serve('/held', held.behaviour)] }
-    // At once: one of them makes the archive, and all are told of it.
+    // Of five calls at once, one makes the archive and all are accepted.
     const same = await Promise.all(Array.from({ length: 5 }, () => submit(server, '192.0.2.1', first)))
     expect(same.filter((outcome) => outcome !== 'accepted' && outcome !== 'BUSY')).toEqual([])
     expect(await submit(server, '192.0.2.1', first)).toBe('accepted')
@@ -98,7 +98,7 @@ describe('places of unfinished archives', () => {
 })
 
 describe('the journal', () => {
-  it('counts towards the limit of the disk, and gives its space back', async () => {
+  it('counts towards the limit of the disk, and gives back its space', async () => {
     const server = await world.start({
       SHEAF_SPOOL_MAX_BYTES: String(20 * MB),
       SHEAF_ABORTED_RETENTION_MS: '1000',
@@ -115,7 +115,7 @@ describe('the journal', () => {
     expect(await submit(server, '', { entries })).toBe('accepted')
   }, 60_000)
 
-  it('is not filled by one client: others are still let in', async () => {
+  it('cannot be filled by one client: others are still accepted', async () => {
     const server = await world.start({ SHEAF_JOURNAL_MAX_BYTES: String(24 * MB), SHEAF_TRUST_PROXY: 'true' })
     const entries = badUrls(10_000)
     const outcomes: string[] = []
@@ -126,7 +126,7 @@ describe('the journal', () => {
 })
 
 describe('bytes of one client', () => {
-  it('are limited at a time: what grows beyond ends, and others go on', async () => {
+  it('are limited at any time: an archive that grows beyond the limit ends, and others go on', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_BYTES_PER_CLIENT: String(4 * MB), SHEAF_TRUST_PROXY: 'true' })
     const large = {
@@ -142,7 +142,7 @@ describe('bytes of one client', () => {
     const fits = { archiveKey: newArchiveKey(), entries: [`${origin.url}/bytes/${3 * MB}/x`] }
     expect(await submit(server, '192.0.2.1', fits)).toBe('accepted')
     await completed(watch(world.client(server.url).watchArchive(fits.archiveKey)).end)
-    // What is complete counts too, until it has expired, and after a restart.
+    // Complete archives also count until they expire, even after a restart.
     const more = { entries: [`${origin.url}/bytes/10/x`, 'x'.repeat(1.5 * MB)] }
     await server.kill()
     await server.restart()
@@ -150,7 +150,7 @@ describe('bytes of one client', () => {
     expect(await submit(server, '192.0.2.2', more)).toBe('accepted')
   })
 
-  it('are limited by the day, whatever became of them, also across a restart', async () => {
+  it('are limited by the day, whatever became of them, even across a restart', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_BYTES_PER_CLIENT_A_DAY: String(4 * MB), SHEAF_TRUST_PROXY: 'true' })
     const first = { archiveKey: newArchiveKey(), entries: [`${origin.url}/bytes/${3 * MB}/x`] }
@@ -170,7 +170,7 @@ describe('bytes of one client', () => {
   })
 })
 
-it('forgets an archive that came to nothing sooner than one that can be downloaded', async () => {
+it('forgets an aborted archive sooner than one that can be downloaded', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_ABORTED_RETENTION_MS: '300' })
   const good = { archiveKey: newArchiveKey(), entries: [`${origin.url}/bytes/10/x`] }

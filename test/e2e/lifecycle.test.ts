@@ -1,4 +1,4 @@
-// An archive's life across lost connections, kills and restarts: nothing lost, nothing doubled, nothing left behind.
+// The life of an archive across lost connections, kills and restarts: nothing is lost, comes twice, or is left behind.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { connect as dial } from 'node:net'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ import { completed, eachTestItsWorld, spooled, watch } from './world.ts'
 const world = eachTestItsWorld()
 
 describe('watching', () => {
-  it('loses and doubles no failure and no end when the network is cut again and again', async () => {
+  it('reports each failure and the end exactly once, even if the network is cut again and again', async () => {
     const { origin } = world
     const server = await world.start()
     const proxy = world.use(await startCuttingProxy({ targetPort: server.port }))
@@ -34,7 +34,7 @@ describe('watching', () => {
       const failures = () => watched.told.filter(({ type }) => type === 'file-failed').length
       await until(() => failures() === 100 + round, { what: `the failures before round ${round}` })
       const before = proxy.connections
-      // Every other time the new connection is cut too, while it tells.
+      // Every other time the new connection is cut too, while it sends events.
       if (round % 2 === 0) proxy.cutAfter(400)
       proxy.cutAll()
       open()
@@ -50,19 +50,19 @@ describe('watching', () => {
     for (const round of gates.keys()) expect(origin.count(`/held-${round}`)).toBe(1)
   })
 
-  it('does not wind an archive down whose caller takes its time over its acceptance', async () => {
+  it('does not abandon an archive whose caller is slow to read its acceptance', async () => {
     const server = await world.start({ SHEAF_ABANDON_MS: '300' })
     const entries = [world.origin.serve('/held', gate().behaviour)]
     const events = world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries })
     expect((await events.next()).value).toMatchObject({ type: 'accepted' })
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(server.log).not.toContain('ABANDONED')
-    // And lets go of it when the caller does.
+    // It is abandoned when the caller leaves.
     await events.return(undefined)
     await until(() => server.log.includes('ABANDONED'), { what: 'the build to be abandoned' })
   })
 
-  it('winds a build down that nobody watches or downloads any more, and leaves nothing of it on disk', async () => {
+  it('abandons a build that nobody watches or downloads any more, and leaves nothing of it on disk', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_ABANDON_MS: '300' })
     const held = gate()
@@ -86,7 +86,7 @@ describe('watching', () => {
     expect((await ask(server.url + href)).status).toBe(404)
   })
 
-  it('keeps a build that is only downloaded, and one that was asked to finish', async () => {
+  it('keeps a build that is only downloaded, and one that was told to finish', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_ABANDON_MS: '300' })
     const connection = world.client(server.url)
@@ -99,7 +99,7 @@ describe('watching', () => {
     await trpc.submitArchive.mutate({ archiveKey: finishing, entries, whenUnwatched: 'finish' })
     await trpc.submitArchive.mutate({ archiveKey: abandoned, entries })
     await held.waitFor(3)
-    // The last one to come shows that the others had their time.
+    // The third build came last, so when it is abandoned the others had enough time.
     await until(() => server.log.includes('ABANDONED'), { what: 'the third build to be abandoned' })
     await until(() => held.waiting === 2, { what: 'its fetch to be given up' })
     held.open()
@@ -111,7 +111,7 @@ describe('watching', () => {
 })
 
 describe('restarting', () => {
-  it('goes on after kill -9: nothing is fetched again, the client carries on, and the bytes are the same', async () => {
+  it('goes on after kill -9: nothing is fetched twice, the client goes on, and the bytes are the same', async () => {
     const { origin } = world
     const server = await world.start()
     const connection = world.client(server.url)
@@ -128,7 +128,7 @@ describe('restarting', () => {
     await held.waitFor(1)
     const coming = await open(server.url + href)
     await coming.has(6_000_000)
-    // Those behind the gate are whole; their size is told once that is journalled.
+    // Entries behind the gate are whole. They show a size once that is journalled.
     const listed = async () => (await connection.trpc.listEntries.query({ archiveKey })).entries.slice(-2)
     await until(async () => (await listed()).every((entry) => entry.state === 'staged' && entry.sizeBytes !== null), {
       what: 'the entries behind the gate to be staged',
@@ -155,7 +155,7 @@ describe('restarting', () => {
     expect((await ask(server.url + inOneGo.href)).body.equals(after.body)).toBe(true)
   })
 
-  it('has a complete archive for download again, with the same ETag', async () => {
+  it('offers a complete archive again, with the same ETag', async () => {
     const { origin } = world
     const server = await world.start()
     const connection = world.client(server.url)
@@ -181,7 +181,7 @@ describe('restarting', () => {
     expect((await ask(`${server.url}/healthz`)).status).toBe(200)
   })
 
-  it('removes what lies in the spool and belongs to no archive', async () => {
+  it('removes files from the spool that belong to no archive', async () => {
     const { origin } = world
     const server = await world.start()
     const connection = world.client(server.url)
@@ -216,7 +216,7 @@ describe('ending', () => {
     await using sse = call('http', server.url)
     const { told, leave } = sse.watch({ archiveKey })
     await until(() => told.length > 0, { what: 'an event over SSE' })
-    // Connections that say nothing, or never finish what they began.
+    // These connections are silent, or never finish their request.
     for (const text of ['', 'GET / HT', 'POST /trpc/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{']) {
       world.defer(converse(server.url, text).leave)
     }
@@ -232,7 +232,7 @@ describe('ending', () => {
     expect(other.told.some(isTerminal)).toBe(false)
   })
 
-  it('lets downloads of complete archives end, but waits for none that does not read', async () => {
+  it('lets downloads of complete archives finish, but does not wait for a client that does not read', async () => {
     const { origin } = world
     const server = await world.start()
     const entries = [`${origin.url}/bytes/60000000/x`]
@@ -258,7 +258,7 @@ describe('ending', () => {
 
   it('ends at once on a second SIGTERM', async () => {
     const server = await world.start()
-    // A request that never comes to its end holds the first one up.
+    // The request that never ends delays the first SIGTERM.
     world.defer(converse(server.url, 'GET / HT').leave)
     await ask(`${server.url}/healthz`)
     const first = server.stop()
@@ -269,7 +269,7 @@ describe('ending', () => {
 })
 
 describe('expiring', () => {
-  it('sweeps an archive after its time: GONE for its key, 404 for its address, nothing on disk, no second build', async () => {
+  it('sweeps an expired archive: GONE for its key, 404 for its address, nothing on disk, no second build', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_RETENTION_MS: '400' })
     const connection = world.client(server.url)
@@ -291,11 +291,11 @@ describe('expiring', () => {
     expect(origin.count('/bytes/3000000/x')).toBe(1)
   })
 
-  it('keeps an archive whose time is up while it is being downloaded', async () => {
+  it('keeps an expired archive while it is being downloaded', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_RETENTION_MS: '400' })
     const connection = world.client(server.url)
-    // Of two spool files, so that an open descriptor of the first one alone would not save the download.
+    // Two spool files, so that the open descriptor of the first would not be enough for the download.
     const entries = [`${origin.url}/bytes/30000000/x`, `${origin.url}/bytes/30000000/y`]
     const expiring = { archiveKey: newArchiveKey(), entries }
     const complete = await completed(watch(connection.createArchive(expiring)).end)
@@ -303,7 +303,7 @@ describe('expiring', () => {
     const slow = dial(Number(port), hostname)
     slow.write(`GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
     await until(() => slow.readableLength > 0, { what: 'the head of the answer' })
-    // A second archive shows that the sweeper came by.
+    // A second archive shows when the sweeper has run.
     const other = await completed(
       watch(connection.createArchive({ archiveKey: newArchiveKey(), entries: [`${origin.url}/bytes/10/y`] })).end,
     )

@@ -1,4 +1,4 @@
-// What one client may take of a server: places in the queue, time to read events and bytes.
+// How much of a server one client may use: places in the queue, and time to read events and bytes.
 import { connect as dial } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -13,7 +13,7 @@ import { completed, eachTestItsWorld, type Watched, watch } from './world.ts'
 const world = eachTestItsWorld()
 
 describe('the queue', () => {
-  it('builds so many archives at a time, tells the others their place, and lets them cancel', async () => {
+  it('builds a limited number of archives at a time, reports the others their place, and lets them cancel', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_ACTIVE_ARCHIVES: '1' })
     const connection = world.client(server.url)
@@ -37,7 +37,7 @@ describe('the queue', () => {
     expect(origin.count('/held')).toBe(3)
   })
 
-  it('refuses more than it may hold as BUSY, to be tried again, and takes them when there is room', async () => {
+  it('refuses archives as a retryable BUSY when it is full, and accepts them when there is room', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_UNFINISHED_ARCHIVES: '1' })
     const connection = world.client(server.url)
@@ -53,7 +53,7 @@ describe('the queue', () => {
       retryAfterMs: expect.any(Number),
       httpStatus: 429,
     })
-    // What it has already is not refused.
+    // An archive that it already has is not refused.
     expect((await caller.trpc.submitArchive.mutate(first)).type).toBe('accepted')
     const patient = watch(connection.createArchive(second))
     held.open()
@@ -63,7 +63,7 @@ describe('the queue', () => {
 })
 
 describe('slow clients', () => {
-  it('drops a client that does not read its events, and a new connection is told all of them', async () => {
+  it('drops a client that does not read its events, and sends all of them to a new connection', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_SLOW_READER_MS: '300' })
     const connection = world.client(server.url)
@@ -98,7 +98,7 @@ describe('slow clients', () => {
     deaf.terminate()
   })
 
-  it('cuts a download off that takes no bytes', async () => {
+  it('cuts off a download whose client takes no bytes', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '300' })
     const connection = world.client(server.url)
@@ -122,7 +122,7 @@ describe('slow clients', () => {
 })
 
 describe('one client among many', () => {
-  it('may watch only so often on one websocket, and the others are not held up', async () => {
+  it('may have a limited number of watches on one websocket, and does not block others', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_SUBSCRIPTIONS_PER_SOCKET: '2' })
     const held = gate(status(200, {}, 'at last'))
@@ -139,7 +139,7 @@ describe('one client among many', () => {
     expect((await first!.ended).at(-1)?.event.type).toBe('complete')
   })
 
-  it('may download only so often at a time, and again when one is over', async () => {
+  it('may have a limited number of downloads at a time, and another one when one ends', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_DOWNLOADS_PER_CLIENT: '1' })
     const held = gate(status(200, {}, 'at last'))
@@ -159,7 +159,7 @@ describe('one client among many', () => {
     await until(async () => (await ask(server.url + href)).status === 200, { what: 'the place to be free again' })
   })
 
-  it('may have only so many archives unfinished, counted by the address that a trusted proxy names', async () => {
+  it('may have a limited number of unfinished archives, counted by the address that a trusted proxy names', async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_MAX_ARCHIVES_PER_CLIENT: '1', SHEAF_TRUST_PROXY: 'true' })
     const held = gate(status(200, {}, 'at last'))

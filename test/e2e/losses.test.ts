@@ -1,4 +1,4 @@
-// What a failing disk and a wrong clock may take away, and what they may not: with real servers on real data directories.
+// What may be lost to a failing disk and a wrong clock, and what may not. Uses real servers on real data directories.
 import { appendFile, copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
@@ -23,13 +23,13 @@ async function loseJournal(server: TestServer): Promise<void> {
 }
 
 describe('a journal that was lost', () => {
-  it('is made good by clients that hold key and manifest: they submit again, once, and get their archive', async () => {
+  it('is repaired by clients that have key and manifest: they submit again, once, and get their archive', async () => {
     const { origin } = world
     const server = await world.start()
     const held = gate(bytes(bodyOf(900, 'held')))
     const entries = [`${origin.url}/bytes/70000/a`, origin.serve('/held', held.behaviour)]
     const large = Array.from({ length: 9_000 }, (_, n) => ({ url: `not a url ${n}`, name: `name ${n}` }))
-    // By the socket, and by a call: a manifest is too large for the one and not for the other.
+    // One manifest is small and goes over the socket. The other is too large for it and goes by a call.
     const watchers = [entries, [...entries, ...large]].map((list) =>
       watch(world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries: list })),
     )
@@ -49,7 +49,7 @@ describe('a journal that was lost', () => {
     }
   })
 
-  it('ends a watch without a manifest: there is nothing to submit', async () => {
+  it('ends a watch that has no manifest, because nothing can be submitted again', async () => {
     const { origin } = world
     const server = await world.start()
     const held = gate()
@@ -64,7 +64,7 @@ describe('a journal that was lost', () => {
     await expect(watched.end).rejects.toThrow('no such archive')
   })
 
-  it('leads to another ETag and another address for the same key: no download is continued with other bytes', async () => {
+  it('gives the same key another ETag and address, so that no download goes on with other bytes', async () => {
     const { origin } = world
     const server = await world.start()
     const path = '/changing.bin'
@@ -87,7 +87,7 @@ describe('a journal that was lost', () => {
 })
 
 describe('an address', () => {
-  it('is nothing without its nonce, or with another one', async () => {
+  it('leads to nothing without its nonce or with another one', async () => {
     const { origin } = world
     const server = await world.start()
     const archiveKey = newArchiveKey()
@@ -102,7 +102,7 @@ describe('an address', () => {
     }
   })
 
-  it('of an archive that was accepted before there were nonces is its id', async () => {
+  it('is the id if the archive was accepted before nonces existed', async () => {
     const { origin } = world
     const server = await world.start()
     const archiveKey = newArchiveKey()
@@ -122,7 +122,7 @@ describe('an address', () => {
 })
 
 describe('facts that a power failure took back', () => {
-  it('give what still grows another ETag, and none to what is complete; what is sealed and sound is not fetched again', async () => {
+  it('change the ETag of a growing archive but not of a complete one, and sound sealed entries are not fetched again', async () => {
     const { origin } = world
     const server = await world.start()
     const connection = world.client(server.url)
@@ -140,7 +140,7 @@ describe('facts that a power failure took back', () => {
     const { href } = await watched.first('accepted')
     one.open()
     await watched.first('progress', ({ sealedEntries }) => sealedEntries === 1)
-    // As it is on disk now, and again after a failure.
+    // The copy has the directory as it is on disk now. It is put back as a power failure would.
     const copy = join(server.dataDir, 'copy')
     await mkdir(copy)
     const keep = async (from: string, to: string) => {
@@ -186,7 +186,7 @@ describe('bytes that no fact speaks of', () => {
       )
   }
 
-  it('stay where the journal was damaged, for it may have known them', async () => {
+  it('stay if the journal was damaged, because it may have known them', async () => {
     const server = await world.start()
     await server.stop()
     const isThere = await withOrphan(server)
@@ -199,7 +199,7 @@ describe('bytes that no fact speaks of', () => {
     expect((await readdir(server.dataDir)).some((name) => name.startsWith('journal.db.damaged-'))).toBe(true)
   })
 
-  it('go after a day of that', async () => {
+  it('are removed a day after that', async () => {
     const server = await world.start()
     await server.stop()
     const isThere = await withOrphan(server)
@@ -214,7 +214,7 @@ describe('bytes that no fact speaks of', () => {
   })
 })
 
-it('starts though bytes cannot be removed, and removes them once they can be', async () => {
+it('starts even if bytes cannot be removed, and removes them later', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_RETENTION_MS: '1000' })
   await server.stop()
@@ -236,7 +236,7 @@ it('starts though bytes cannot be removed, and removes them once they can be', a
   await until(async () => !(await readdir(spool)).includes('OrphanOrphanOrphanOrph'), { what: 'the folder to go' })
 })
 
-it('opens no new download of an archive whose time is up, however many go on', async () => {
+it('opens no new download of an expired archive, even while earlier ones go on', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_RETENTION_MS: '1500' })
   const entries = [`${origin.url}/bytes/9000000/a`]

@@ -1,4 +1,4 @@
-// The nginx.conf that is deployed, run by the real nginx in front of a real server: the contract holds there as well.
+// The deployed nginx.conf, run by the real nginx in front of a real server. The contract must hold there, too.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -15,7 +15,7 @@ import { until } from '../support/wait.ts'
 const NGINX = process.env.NGINX_PATH ?? '/usr/sbin/nginx'
 const conf = new URL('../../server/deploy/nginx.conf', import.meta.url)
 
-/** Throws if the text to be replaced is not there any more. */
+/** Throws if a text that should be replaced does not occur. */
 function substitute(text: string, replacements: [string | RegExp, string][]): string {
   return replacements.reduce((before, [from, to]) => {
     const after = before.replaceAll(from, to)
@@ -45,7 +45,7 @@ async function startNginx(upstream: string, prefixed: boolean): Promise<Nginx> {
     ['127.0.0.1:8011', upstream],
     ['listen 80;', `listen 127.0.0.1:${port};`],
     ['worker_processes auto;', 'worker_processes 1; daemon off;'],
-    // Where nginx parks request bodies; its own default belongs to the system's nginx.
+    // nginx keeps request bodies here. The default directory belongs to the system's nginx.
     [/^http \{$/gm, `http { client_body_temp_path ${directory}/body; proxy_temp_path ${directory}/proxy;`],
   ])
   if (prefixed)
@@ -85,7 +85,7 @@ async function launch(file: string, directory: string): Promise<ChildProcess> {
 describe.each([
   ['at the root', false],
   ['under a path prefix', true],
-  // Once, and not again in thousands of runs, a call was not answered within 30 s: the second try tells a stall of the machine.
+  // Once in thousands of runs a call was not answered within 30 s. If a retry passes, the machine had stalled.
 ])('behind nginx %s', { retry: 1 }, (_, prefixed) => {
   let origin: Origin
   let server: TestServer
@@ -104,7 +104,7 @@ describe.each([
 
   contractSuite(() => ({ url: nginx.url, origin }))
 
-  it('loads the page and all it asks for', async () => {
+  it('loads the page and everything that the page asks for', async () => {
     const base = `${nginx.url}/`
     const page = await ask(base)
     expect([page.status, page.headers['content-type']]).toEqual([200, expect.stringMatching(/^text\/html/)])
@@ -115,7 +115,7 @@ describe.each([
     }
   })
 
-  it('logs no query and no address of an archive', async () => {
+  it('logs neither queries nor addresses of archives', async () => {
     await ask(`${nginx.url}/archives/AAAAAAAAAAAAAAAAAAAAAA/name.zip?secret`)
     const log = await until(async () => (await nginx.accessLog()).includes('/archives/...') && nginx.accessLog(), {
       what: 'its line in the log',
@@ -124,7 +124,7 @@ describe.each([
   })
 })
 
-it('leads the path prefix without its slash to the page', async () => {
+it('redirects the path prefix without a slash to the page', async () => {
   await using nginx = await startNginx('127.0.0.1:9', true)
   const { status, headers } = await ask(nginx.url)
   expect([status, headers.location]).toEqual([301, `${nginx.url}/`])

@@ -1,4 +1,4 @@
-// `npm start` as an operator runs it: a signal to npm ends the server too, and the next start finds its data directory free.
+// `npm start` as an operator runs it: a signal to npm also ends the server, and the next start can use its data directory.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -8,7 +8,7 @@ import { tempDirectory } from '../support/temp.ts'
 import { until } from '../support/wait.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Of the server, and of npm before it. */
+/** Enough for npm and for the server. */
 const START_WITHIN_MS = 60_000
 
 interface Started extends AsyncDisposable {
@@ -18,10 +18,10 @@ interface Started extends AsyncDisposable {
 
 async function npmStart(dataDir: string): Promise<Started> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(SHEAF_|npm_|NODE_ENV$|VITEST)/.test(name))
-  // Scripts before it are left out: they build the page, which other tests are looking at.
+  // Its pre-scripts are left out, because they rebuild the page that other tests use.
   const npm = spawn('npm', ['start', '--ignore-scripts'], {
     cwd: root,
-    // The group is what is ended if the test fails: it has the server, whoever its parent is by then.
+    // If the test fails the whole process group is killed: the server is in it, whatever its parent is by then.
     detached: true,
     env: { ...Object.fromEntries(inherited), SHEAF_PORT: '0', SHEAF_SAMPLES_PORT: '-1', SHEAF_DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -36,7 +36,7 @@ async function npmStart(dataDir: string): Promise<Started> {
     try {
       process.kill(-npm.pid!, 'SIGKILL')
     } catch {
-      // Nobody is left, as it should be.
+      // No process is left, as it should be.
     }
   }
   try {

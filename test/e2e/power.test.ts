@@ -1,10 +1,10 @@
-// A short form of `npm run torture -- power`: the disk is cut below its file system, and another server starts on what is left.
+// A short form of `npm run torture -- power`: copies the disk below its file system, and starts another server on the copy.
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { tempDirectory } from '../support/temp.ts'
 import { cutPower } from '../torture/power.ts'
 
-/** Without loop devices, or the right to mount them, there is no disk that could be cut; `npm run torture -- power` says so. */
+/** Without loop devices, or the right to mount them, no disk can be cut. `npm run torture -- power` reports that. */
 function canMountDisks(): boolean {
   try {
     execFileSync('unshare', ['--mount', 'losetup', '--find'], { stdio: 'ignore' })
@@ -16,7 +16,7 @@ function canMountDisks(): boolean {
 
 describe.skipIf(!canMountDisks())('a power failure', () => {
   it.each(['ext4', 'xfs'] as const)(
-    'on %s leaves all that was told true',
+    'on %s keeps everything true that clients were told',
     async (fileSystem) => {
       await using directory = await tempDirectory()
       const { cuts, accepted, complete } = await cutPower({

@@ -1,4 +1,4 @@
-// Same responses, same bytes: whatever order they come in, however often they had to be asked for, wherever they waited.
+// The same responses give the same bytes, in whatever order they come, after any retries, and wherever bodies waited.
 import { expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
 import { createRandom } from '../../client-node/cli/stress-plan.ts'
@@ -16,10 +16,10 @@ const bodies = Array.from({ length: ENTRIES }, (_, n) => {
   if (n % 50 === 49) return bodyOf(2_200 * KiB, n)
   return bodyOf(n % 9 === 8 ? 150 * KiB : (n * 997) % (20 * KiB), n)
 })
-/** Too large to wait in memory: these are in parts in every run. */
+/** Bodies that are too large to wait in memory, so they are in parts in every run. */
 const largeBodies = bodies.filter(({ length }) => length > 2 ** 21).length
 
-/** The n-th answer of a run. Retries come and go from run to run; what fails for good is the same in all. */
+/** The n-th answer of a run. Retries differ between runs, but the same entries fail for good in all. */
 function answerOf(n: number, draw: number): Behaviour {
   const body = bodies[n]!
   if (n % 20 === 7) return status(404)
@@ -55,7 +55,7 @@ it.each(['zip', 'tar'] as const)(
       const order: number[] = []
       const entries = delays.map((place, n) => {
         const answer = delayed(place * 2, answerOf(n, random()))
-        // Names come from the last segment: the runs differ in nothing that is packed.
+        // Names come from the last segment of the path, so they are the same in every run.
         return origin.serve(`/${seed}/${n}.bin`, async (exchange) => {
           await answer(exchange)
           order.push(n)
@@ -68,12 +68,12 @@ it.each(['zip', 'tar'] as const)(
       archives.push((await ask(server.url + href)).body)
       orders.push(order.join())
       asked.push(origin.requests.length - before)
-      // Less its folder and its log.
+      // The folder and the log are not parts.
       parts.push((await spooled(server)).filter((path) => href.includes(path.split('/part-')[0]!)).length - 2)
     }
     expect(archives[1]!.equals(archives[0]!)).toBe(true)
     expect(archives[2]!.equals(archives[0]!)).toBe(true)
-    // They were not alike in how they came about.
+    // The runs really differed.
     expect(new Set(orders).size).toBe(3)
     for (const requests of asked) expect(requests).toBeGreaterThan(ENTRIES)
     expect(new Set(asked).size).toBeGreaterThan(1)

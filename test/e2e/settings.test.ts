@@ -1,4 +1,4 @@
-// Starting the program: settings that are wrong refuse in words, and the help tells them all.
+// Starting the program: wrong settings are refused with a message, and the help lists all settings.
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -44,7 +44,7 @@ describe('the program', () => {
     ['to this machine', {}, 48],
     ['to nobody, if the setting says so', { SHEAF_SAMPLES_PORT: '-1' }, 0],
     ['to nobody, if other machines are served', { SHEAF_HOST: '0.0.0.0', SHEAF_PUBLIC: 'true' }, 0],
-  ])('of npm start offer sample images %s', async (_, env: Record<string, string>, count) => {
+  ])('offers sample images with npm start %s', async (_, env: Record<string, string>, count) => {
     await using server = await startServer({ env: { SHEAF_SAMPLES_PORT: '', ...env } })
     const { port } = new URL(server.url)
     const response = await fetch(`http://127.0.0.1:${port}/trpc/serverInfo`)

@@ -1,4 +1,4 @@
-// How large a list may be, to the entry, the byte and the character: what fits is taken, what does not leaves nothing.
+// How large a list may be, to the entry, the byte and the character. A list that is too large leaves nothing behind.
 import { describe, expect, it } from 'vitest'
 import { MAX_URL_LENGTH } from '#contracts/archive.ts'
 import { newArchiveKey } from '#contracts/client.ts'
@@ -8,10 +8,10 @@ import { completed, eachTestItsWorld, spooled, watch } from './world.ts'
 
 const world = eachTestItsWorld()
 
-/** What a manifest of one entry takes besides its URL. */
+/** Bytes of a manifest of one entry besides its URL. */
 const OVERHEAD_BYTES = 5
 
-/** Of the first something becomes, though nothing of it is a URL; of the second nothing is left but its refusal. */
+/** The first list must be accepted, though none of its entries is a URL. The second must be refused and leave nothing behind. */
 async function submitBoth(server: TestServer, { trpc, watch }: Caller, fits: string[], exceeds: string[]) {
   const taken = { archiveKey: newArchiveKey(), entries: fits }
   expect(await trpc.submitArchive.mutate(taken)).toMatchObject({ type: 'accepted', totalEntries: fits.length })
@@ -27,7 +27,7 @@ async function submitBoth(server: TestServer, { trpc, watch }: Caller, fits: str
 }
 
 describe.each<TransportName>(['http', 'websocket'])('over %s', (transport) => {
-  it('as many entries as there may be are taken, and one more is refused as a whole', async () => {
+  it('accepts the maximal number of entries, and refuses a list with one more as a whole', async () => {
     const server = await world.start()
     await using caller = call(transport, server.url)
     const { limits } = await caller.trpc.serverInfo.query()
@@ -36,12 +36,12 @@ describe.each<TransportName>(['http', 'websocket'])('over %s', (transport) => {
     expect(refusal).toMatchObject({ code: 'TOO_MANY_ENTRIES', retryable: false, httpStatus: 400 })
   })
 
-  it('as many bytes as a manifest may have are taken, and one more is refused as a whole', async () => {
+  it('accepts a manifest of the maximal size, and refuses one with a byte more as a whole', async () => {
     const server = await world.start()
     await using caller = call(transport, server.url)
     const { limits } = await caller.trpc.serverInfo.query()
     const maxBytes = limits.maxManifestBytes - OVERHEAD_BYTES
-    // Bytes count, not characters, of which these have two and four.
+    // Bytes count and not characters. These characters have two and four bytes.
     for (const char of ['ä', '\u{1f600}']) {
       const size = Buffer.byteLength(char)
       const most = char.repeat(maxBytes / size) + 'x'.repeat(maxBytes % size)
@@ -51,7 +51,7 @@ describe.each<TransportName>(['http', 'websocket'])('over %s', (transport) => {
     }
   })
 
-  it('limits that are set hold in the same way', async () => {
+  it('applies limits from the settings in the same way', async () => {
     const server = await world.start({ SHEAF_MAX_ENTRIES: '3', SHEAF_MAX_MANIFEST_BYTES: `${1_000 + OVERHEAD_BYTES}` })
     await using caller = call(transport, server.url)
     const many = await submitBoth(server, caller, ['a', 'b', 'c'], ['a', 'b', 'c', 'd'])
@@ -61,7 +61,7 @@ describe.each<TransportName>(['http', 'websocket'])('over %s', (transport) => {
   })
 })
 
-it('a URL is asked for up to its last character, and one of a character more not at all', async () => {
+it('requests a URL of the maximal length in full, and does not request one with a character more', async () => {
   const { origin } = world
   const server = await world.start()
   const connection = world.client(server.url)

@@ -1,5 +1,5 @@
-// Plays in a network of its own, whose sockets hold little: there a client takes a block in many small parts, as it does
-// over a slow line, where on a loopback of megabytes it takes several blocks at once.
+// Runs in a network namespace whose sockets have small buffers. So a client takes a block in many small parts, as over a
+// slow line. With the large buffers of an ordinary loopback it would take several blocks at once.
 import { writeFile } from 'node:fs/promises'
 import { connect as dial } from 'node:net'
 import { connect, newArchiveKey } from '#contracts/client.ts'
@@ -10,15 +10,15 @@ import { startServer } from '../support/server.ts'
 
 export interface Played {
   readonly sizeBytes: number
-  /** With the head of the answer, until the connection was over. */
+  /** Bytes received until the connection closed, including the head. */
   readonly receivedBytes: number
   readonly log: string
 }
 
 export interface Plays {
-  /** Where any rate will do. */
+  /** The server accepts any rate. */
   readonly patient: Played
-  /** Where more is asked for than the client takes. */
+  /** The server asks for a higher rate than the client has. */
   readonly strict: Played
 }
 
@@ -27,7 +27,7 @@ export async function playSlowDownloads(): Promise<Plays> {
 }
 
 const IDLE_MS = 1_000
-/** Much less than the idle timeout, and a block in several of it. */
+/** Much less than the idle timeout. A block takes several of these. */
 const REST_MS = 300
 const SLOW_FOR_MS = 6 * IDLE_MS
 
@@ -51,7 +51,7 @@ async function play(rate: string): Promise<Played> {
   return { sizeBytes, receivedBytes, log: server.log }
 }
 
-/** A little at a time for some seconds, then all that is left. */
+/** Reads a little at a time for some seconds, and then the rest at once. */
 async function takeSlowly(port: number, path: string): Promise<number> {
   const socket = dial(port, '127.0.0.1')
   socket.on('error', () => {})

@@ -1,4 +1,4 @@
-// Clients that trickle: cut off while bytes are ready for them, and never for waiting at the frontier.
+// Slow clients: they are cut off if bytes are ready for them, and never while they wait at the frontier.
 import { connect as dial } from 'node:net'
 import { expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
@@ -18,7 +18,7 @@ async function archiveOn(server: TestServer): Promise<{ href: string; sizeBytes:
   return completed(watch(world.client(server.url).createArchive({ archiveKey: newArchiveKey(), entries })).end)
 }
 
-/** Reads so many bytes, rests, reads on. Resolves to the bytes of the body when the connection is over. */
+/** Reads `bytesAtOnce`, rests, and reads on. Resolves to the number of body bytes when the connection closes. */
 async function trickle({ port }: TestServer, path: string, bytesAtOnce: number, restMs: number) {
   const socket = dial(port, '127.0.0.1')
   socket.on('error', () => {})
@@ -37,7 +37,7 @@ async function trickle({ port }: TestServer, path: string, bytesAtOnce: number, 
   return body.bytes
 }
 
-it('cuts a download off whose client takes fewer bytes than asked for, though it takes some all the time', async () => {
+it('cuts off a download whose client is slower than the least rate, even if it never stops reading', async () => {
   const server = await world.start({
     SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '2000',
     SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: '50000000',
@@ -50,7 +50,7 @@ it('cuts a download off whose client takes fewer bytes than asked for, though it
 it.each([
   ['that takes as many as asked for', '1000'],
   ['where no rate is asked for', '0'],
-])('lets the same client end its download %s', async (_, rate) => {
+])('lets the same client finish its download %s', async (_, rate) => {
   const server = await world.start({
     SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '2000',
     SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: rate,
@@ -59,22 +59,22 @@ it.each([
   expect(await trickle(server, href, 400_000, 30)).toBe(sizeBytes)
 })
 
-it('is patient while a block goes out bit by bit, and only as long as the rate allows', async () => {
+it('waits while a block goes out bit by bit, but only as long as the rate allows', async () => {
   const { patient, strict } = await playSlowDownloads()
   expect(patient.receivedBytes).toBe(patient.sizeBytes)
   expect(patient.log).not.toContain('broken off')
-  // Before the first block had gone out.
+  // It was cut off before the first block had gone out.
   expect(strict.receivedBytes).toBeLessThan(256 * 1024)
   expect(strict.log).toContain('the client takes too few bytes')
 }, 70_000)
 
-it('does not hold it against a client that the archive grows slowly', async () => {
+it('does not blame a client if the archive grows slowly', async () => {
   const server = await world.start({
     SHEAF_DOWNLOAD_IDLE_TIMEOUT_MS: '300',
     SHEAF_DOWNLOAD_MIN_BYTES_PER_SECOND: '50000000',
   })
   const { origin } = world
-  // Each entry is there only some time after the one before it.
+  // Each entry comes some time after the one before it.
   const slow = Array.from({ length: 4 }, (_, n) =>
     origin.serve(`/slow-${n}`, drip(100, 100, { body: Buffer.alloc(500 * (n + 1)) })),
   )

@@ -1,4 +1,4 @@
-// A spool that runs full: what is too big ends, what is new is asked to wait, and all others go on.
+// A spool that becomes full: an archive that is too big ends, a new one has to wait, and all others go on.
 import { expect, it } from 'vitest'
 import { newArchiveKey } from '#contracts/client.ts'
 import { call, refusalOf } from '../contract/callers.ts'
@@ -11,7 +11,7 @@ import { completed, eachTestItsWorld, spooled, watch } from './world.ts'
 const world = eachTestItsWorld()
 const MB = 1_000_000
 
-it('ends an archive that is too big for the spool as NO_SPACE, and one beside it goes on', async () => {
+it('ends an archive that is too big for the spool as NO_SPACE, while another one goes on', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_SPOOL_MAX_BYTES: String(8 * MB) })
   const connection = world.client(server.url)
@@ -19,7 +19,7 @@ it('ends an archive that is too big for the spool as NO_SPACE, and one beside it
   const small = [`${origin.url}/bytes/${2 * MB}/small`, origin.serve('/bytes/5000/held', held.behaviour)]
   const beside = watch(connection.createArchive({ archiveKey: newArchiveKey(), entries: small }))
   await beside.first('progress', ({ sealedEntries }) => sealedEntries === 1)
-  // Of one large entry, of an unknown number of small ones, and packed beside its bodies.
+  // Three ways to be too big: one large entry, many small ones, and a tar that is packed beside its bodies.
   const tooBig = [
     { entries: [`${origin.url}/bytes/${20 * MB}/large`] },
     { entries: Array.from({ length: 20 }, (_, n) => `${origin.url}/bytes/${MB}/many-${n}`) },
@@ -35,7 +35,7 @@ it('ends an archive that is too big for the spool as NO_SPACE, and one beside it
   expect(await spooled(server)).toHaveLength(2)
 })
 
-it('refuses a new archive as NO_SPACE while the spool is full, attaches known ones, and takes it later', async () => {
+it('refuses a new archive as NO_SPACE while the spool is full, still attaches known ones, and accepts it later', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_SPOOL_MAX_BYTES: String(4 * MB), SHEAF_RETENTION_MS: '5000' })
   const connection = world.client(server.url)
@@ -58,7 +58,7 @@ it('refuses a new archive as NO_SPACE while the spool is full, attaches known on
   expect((await caller.trpc.submitArchive.mutate(second)).type).toBe('accepted')
   await using watching = call('websocket', server.url)
   expect((await watching.watch({ archiveKey: second.archiveKey }).ended).at(-1)?.event.type).toBe('complete')
-  // Our own client has waited by itself.
+  // Our own client waited and tried again by itself.
   await completed(patient.end)
   expect(waitedFor[0]).toBe('the server has no space left; try again later')
   expect(origin.count('/bytes/2000000/second')).toBe(1)
@@ -76,7 +76,7 @@ it('counts what an earlier process left in the spool', async () => {
   expect(await refusalOf(refused)).toMatchObject({ code: 'NO_SPACE' })
 })
 
-it('refuses a new archive where the disk has no more than its reserve', async () => {
+it('refuses a new archive if the disk has no more than its reserve', async () => {
   const { origin } = world
   const server = await world.start({ SHEAF_SPOOL_RESERVE_BYTES: String(2 ** 53 - 1) })
   await using caller = call('http', server.url)
@@ -85,7 +85,7 @@ it('refuses a new archive where the disk has no more than its reserve', async ()
   expect(await refusalOf(refused)).toMatchObject({ code: 'NO_SPACE', retryAfterMs: 10_000 })
 })
 
-it('survives a disk that is really full: only what is written then ends, and afterwards all works again', async () => {
+it('survives a full disk: only archives that write meanwhile end, and afterwards everything works again', async () => {
   const told = await onSmallDisk(
     `
     import { writeFile, rm } from 'node:fs/promises'
@@ -97,7 +97,7 @@ it('survives a disk that is really full: only what is written then ends, and aft
     import { startServer } from './test/support/server.ts'
     import { until } from './test/support/wait.ts'
     await using origin = await startOrigin()
-    // With no reserve, it is the kernel that says no.
+    // Without a reserve it is the kernel that refuses.
     await using server = await startServer({ env: { SHEAF_SPOOL_RESERVE_BYTES: '0', SHEAF_RETENTION_MS: '4000' } })
     const connection = connect({ url: server.url })
     const make = (entries) => watch(connection.createArchive({ archiveKey: newArchiveKey(), entries }))
@@ -112,7 +112,7 @@ it('survives a disk that is really full: only what is written then ends, and aft
     tell((await completed(beside.end)).sealedEntries)
     const { body, whole } = await ask(server.url + sealed.href)
     tell([whole, body.length === sealed.sizeBytes])
-    // Not a byte is left, also not for the journal; expiring makes room all the same.
+    // No byte is left, not even for the journal. Expiring still makes room.
     let hogged = 0
     for (let size = 2 ** 24; size >= 512; size /= 2) {
       while (await writeFile(process.env.TMPDIR + '/hog-' + hogged++, Buffer.alloc(size)).then(() => true, () => false));

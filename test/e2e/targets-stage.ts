@@ -1,4 +1,4 @@
-// Plays in a network of its own: the real server is given every hostile target, and it is told what became of each.
+// Runs in a network namespace: gives the real server every hostile target, and reports what became of each.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect, newArchiveKey } from '#contracts/client.ts'
@@ -12,21 +12,21 @@ import { startServer } from '../support/server.ts'
 import { tempDirectory } from '../support/temp.ts'
 
 export interface Played extends Heard {
-  /** Of each target, in their order; null for what was sealed. */
+  /** The failure of each target, in order. Null if it was sealed. */
   readonly failures: readonly (FileFailedEvent | null)[]
   readonly end: ArchiveEvent
-  /** Of each target, when the same list is planned by HEAD afterwards; the dials and connections are of both. */
+  /** The code of each target when the same list is planned by HEAD afterwards. `dials` and `accepted` contain both runs. */
   readonly planned: readonly (EntryFailureCode | null)[]
-  /** `address port` of every dial of the server's process, as it was handed to connect(2), since it was ready. */
+  /** `address port` of every dial since the server was ready, as it was given to connect(2). */
   readonly dials: readonly string[]
-  /** Before that: it tries its own sockets, and has been asked for nothing yet. */
+  /** Dials before that, when the server checks its own sockets. */
   readonly dialsBefore: readonly string[]
 }
 
 export interface Plays {
-  /** With the settings as they come. */
+  /** With default settings. */
   readonly guarded: Played
-  /** With every address and port allowed: what the same list does where nothing holds it back. */
+  /** With every address and port allowed: what the same list does without a guard. */
   readonly unguarded: Played
 }
 
@@ -54,7 +54,7 @@ async function play(everywhere: { heard: Heard }, allow: string): Promise<Played
         SHEAF_CONNECT_TIMEOUT_MS: '2000',
         SHEAF_HEADERS_TIMEOUT_MS: '2000',
         SHEAF_IDLE_TIMEOUT_MS: '1000',
-        // A proxy that the environment names would be asked to dial what we would not.
+        // If the server used a proxy from the environment, the proxy would dial forbidden addresses for it.
         HTTP_PROXY: 'http://10.9.9.9:8080',
         HTTPS_PROXY: 'http://10.9.9.9:8080',
         NODE_USE_ENV_PROXY: '1',
@@ -62,7 +62,7 @@ async function play(everywhere: { heard: Heard }, allow: string): Promise<Played
     })
     dialsBefore = await readDials(dialLog)
     const connection = connect({ url: server.url })
-    // Names, too, are a stranger's.
+    // The names come from a stranger, too.
     const entries = hostile.hostileTargets.map(({ url }) => ({ url, name: 'a\r\nX-Injected: 1\r\n\r\n.bin' }))
     const archive = { archiveKey: newArchiveKey(), name: 'b\r\nX-Injected: 1', entries }
     try {

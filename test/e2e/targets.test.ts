@@ -1,5 +1,5 @@
-// The real server, given a stranger's list in a network where every address of the world would answer: where it goes, and
-// what it brings along.
+// The real server gets a stranger's list in a network in which every address answers. Checks what it dials, and what its
+// requests contain.
 import { beforeAll, describe, expect, it } from 'vitest'
 import { entryFailures } from '#contracts/failures.ts'
 import * as hostile from '../support/hostile-targets.ts'
@@ -25,7 +25,7 @@ const groups = Object.entries({
   'plain ones': hostile.plain,
 })
 
-/** In ASCII, and for what redirects where it leads. */
+/** Shows a URL in ASCII, and for a redirect its destination. */
 function shown(url: string): string {
   const [, status, location = ''] = /\/redirect\/(\d+)\/([\w-]+)$/.exec(url) ?? []
   if (status === undefined) return JSON.stringify(url)
@@ -41,7 +41,7 @@ describe.each(groups)('of %s', (_, targets) => {
       expect(failure).toBeNull()
       return
     }
-    // All that a client is told: nothing of it depends on what listens where it was not dialled.
+    // This is everything that a client learns. None of it depends on what listens at an address that was not dialled.
     expect(failure).toEqual({
       type: 'file-failed',
       index,
@@ -65,8 +65,8 @@ describe('the way out', () => {
     expect(guarded.dialsBefore.filter((dial) => !dial.startsWith('127.0.0.1 '))).toEqual([])
   })
 
-  it('is no wider for a plan, which asks by HEAD', () => {
-    // Names answer anew each time, and may have moved on by then.
+  it('is the same for a plan, which sends HEAD requests', () => {
+    // Scripted names give another answer each time, so they may have moved on by then. They are left out.
     const lasting = new Set([...hostile.addresses, ...hostile.ports, ...hostile.redirects, ...hostile.openAndClosed])
     const refused = hostileTargets.filter(
       (target, at) => lasting.has(target) && guarded.failures[at]?.code === 'FORBIDDEN_TARGET',
@@ -77,17 +77,17 @@ describe('the way out', () => {
     expect(planned.filter((code) => code === 'FORBIDDEN_TARGET').length).toBeGreaterThan(100)
   })
 
-  it('is what holds the list back: where everything is allowed, each target is dialled, and answers', () => {
+  it('is limited by the guard alone: if everything is allowed, every target is dialled and answers', () => {
     const after = hostileTargets.flatMap((target) => target.after ?? [])
     expect(after.length).toBeGreaterThan(150)
     expect(after.filter((target) => !unguarded.dials.includes(target))).toEqual([])
-    // Neither can a mapped address arrive as such, nor these at all: they name a wildcard, a group, a link, a closed port.
+    // These cannot arrive under their own address: mapped ones, the wildcard, multicast and broadcast, link-local, a closed port.
     const elsewhere = /^(0\.0\.0\.0|224\.0\.0\.1|255\.255\.255\.255|::|::ffff:\w+:\w+|fe80::1|ff02::1|127\.0\.0\.3) /
     const silent = after.filter((target) => !unguarded.accepted.includes(target))
     expect(silent.filter((target) => !elsewhere.test(target))).toEqual([])
   })
 
-  it('ends where a name has no other address left than one inside', () => {
+  it('is closed for a name whose only other addresses are inside', () => {
     const closed = hostileTargets.find(({ url }) => url.startsWith('http://mixed-closed.test'))!
     expect(guarded.failures[hostileTargets.indexOf(closed)]).toMatchObject({ code: 'CONNECT_FAILED' })
     expect(unguarded.accepted).toContain(`${hostile.OPEN_INSIDE} ${INSIDE_PORT}`)
@@ -95,13 +95,13 @@ describe('the way out', () => {
 })
 
 describe('a request', () => {
-  /** Its first line, then name and value of each header. */
+  /** Splits a head into its first line and its header fields. */
   const read = (head: string) => {
     const [line = '', ...rest] = head.split('\r\n')
     return { line, headers: Object.fromEntries(rest.map((each) => each.split(': ', 2) as [string, string])) }
   }
 
-  it('has the same five headers at every hop, and two more where a body is continued', () => {
+  it('has the same five headers at every hop, and two more if it resumes a body', () => {
     const always = {
       host: expect.any(String),
       connection: 'keep-alive',
@@ -122,7 +122,7 @@ describe('a request', () => {
     expect(continuations).toBe(1)
   })
 
-  it('names as its host what was dialled for it, whatever redirected there', () => {
+  it('has the dialled address as its host, whatever redirected there', () => {
     for (const { to, head } of guarded.requests) {
       const [address = '', port = ''] = to.split(' ')
       const url = new URL(`http://${read(head).headers.host}`)

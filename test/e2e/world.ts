@@ -1,4 +1,4 @@
-// What the end-to-end tests share: an origin and servers of one test, closed in reverse when it is done.
+// What end-to-end tests share: the origin and the servers of one test. They are closed in reverse order when it ends.
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'vitest'
@@ -11,15 +11,15 @@ export { completed, type Watched, watch } from '../support/watching.ts'
 
 export interface World {
   readonly origin: Origin
-  /** Closes it when the test is done. */
+  /** Closes the resource when the test ends. */
   use<T extends AsyncDisposable | Disposable>(resource: T): T
   defer(close: () => void | Promise<void>): void
   start(env?: Record<string, string>): Promise<TestServer>
-  /** Our own client. */
+  /** Connects our own client. */
   client(url: string, options?: Omit<ConnectionOptions, 'url'>): ReturnType<typeof connect>
 }
 
-/** Each test of the file has its own. */
+/** Gives each test of a file its own world. */
 export function eachTestItsWorld(): World {
   let stack: AsyncDisposableStack
   let origin: Origin
@@ -43,13 +43,13 @@ export function eachTestItsWorld(): World {
   }
 }
 
-/** Everything below the spool's folder. */
+/** Lists everything below the spool's folder. */
 export function spooled({ dataDir }: TestServer): Promise<string[]> {
   const list = async () => {
     try {
       return (await readdir(join(dataDir, 'spool'), { recursive: true })).sort()
     } catch (error) {
-      // A folder was removed while it was read: what is there then is asked for again.
+      // A folder was removed while it was read, so the whole is read again.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
       throw error
     }

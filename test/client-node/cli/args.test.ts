@@ -1,4 +1,4 @@
-// What a command line means, and what is wrong use.
+// What a command line means, and which command lines are refused.
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_SERVER, type GetCommand, parseCommandLine, UsageError } from '../../../client-node/cli/args.ts'
 
@@ -47,7 +47,7 @@ describe('a command line', () => {
     expect(get(URL_A, '-o', output).format).toBe(format)
   })
 
-  it('lets --format speak where the name of the output says nothing', () => {
+  it('takes --format if the name of the output does not imply a format', () => {
     expect(get(URL_A, '-f', 'tar').format).toBe('tar')
     expect(get(URL_A, '-f', 'tar.gz', '-o', 'out.bin').format).toBe('tar.gz')
     expect(get(URL_A, '-f', 'tar.gz', '-o', 'out.tgz').format).toBe('tar.gz')
@@ -62,7 +62,7 @@ describe('a command line', () => {
     expect(parseCommandLine(['info', ...argv], { SHEAF_SERVER })).toMatchObject({ server })
   })
 
-  it('asks for a plan, with HEAD unless that is not wanted', () => {
+  it('asks for a plan, with HEAD requests unless they are switched off', () => {
     expect(parseCommandLine(['plan', URL_A])).toEqual({
       command: 'plan',
       server: DEFAULT_SERVER,

@@ -1,4 +1,4 @@
-// The stream that progress is shown on: what is drawn again, what stays, and what is left at the end.
+// The stream on which progress is shown: what is redrawn, what stays, and what is left at the end.
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
@@ -38,7 +38,7 @@ describe('progress', () => {
     expect(displayModeOf(stream, wanted, term)).toBe(mode)
   })
 
-  it('is one line drawn again below the notes, and leaves no trace', async () => {
+  it('is one line that is redrawn below the notes, and is erased at the end', async () => {
     const output = await shown('bar')
     const [first, second, third, ...rest] = output.split('\n')
     expect(first).toMatch(/^\rasking {2}\[.*\x1b\[K\r\x1b\[K\x1b\[31mfailed\x1b\[39m$/)
@@ -46,11 +46,11 @@ describe('progress', () => {
     expect([third, rest]).toEqual(['', []])
   })
 
-  it('is plain lines without any escape where there is no terminal', async () => {
+  it('is plain lines without escape sequences if there is no terminal', async () => {
     expect(await shown('lines')).toBe('asking, 0%, 0/0 entries, 0 B\nfailed\ndone\n')
   })
 
-  it('is nothing where it is not wanted', async () => {
+  it('is not shown if it is not wanted', async () => {
     expect(await shown('silent')).toBe('failed\ndone\n')
   })
 })

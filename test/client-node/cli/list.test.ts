@@ -1,4 +1,4 @@
-// Lists of URLs in both their forms, and how their errors tell the place.
+// Lists of URLs in both forms, and errors that name the place of a fault.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -23,7 +23,7 @@ describe('a list', () => {
     expect(parseList(text, 'list.txt')).toEqual(entries)
   })
 
-  it('is JSON when it is called so, or when it comes unnamed and begins so', () => {
+  it('is read as JSON if its name says so, or if it has no name and begins like JSON', () => {
     const text = JSON.stringify([A, { url: B, name: 'two' }])
     expect(parseList(text, 'list.json')).toEqual([A, { url: B, name: 'two' }])
     expect(parseList(`\n ${text}`, 'standard input')).toEqual([A, { url: B, name: 'two' }])
@@ -54,7 +54,7 @@ describe('a list', () => {
     ).toEqual([A, B])
   })
 
-  it('that is not there, or is no text, says so by name', async () => {
+  it('that does not exist, or is not text, causes an error with its name', async () => {
     await using directory = await tempDirectory()
     const path = join(directory.path, 'list.txt')
     await expect(readList(path, Readable.from([]))).rejects.toThrow(/list\.txt: ENOENT/)
@@ -62,7 +62,7 @@ describe('a list', () => {
     await expect(readList(path, Readable.from([]))).rejects.toThrow(/list\.txt: no UTF-8 text/)
   })
 
-  it('that never ends is given up when asked', async () => {
+  it('that never ends is given up when the caller aborts', async () => {
     const endless = new Readable({ read() {} })
     await expect(readList('-', endless, AbortSignal.timeout(20))).rejects.toThrow(/timeout/)
     expect(endless.destroyed).toBe(true)

@@ -1,4 +1,4 @@
-// What a person is shown: never wider than the terminal, and never able to harm it.
+// What is printed for a person: it is never wider than the terminal, and cannot harm it.
 import { describe, expect, it } from 'vitest'
 import { createRateMeter } from '../../../client-node/cli/rate.ts'
 import {
@@ -129,7 +129,7 @@ describe('numbers', () => {
 describe('the progress bar', () => {
   const view = viewOf([accepted, failed, progress])
 
-  it('tells how far, how much, how fast and how long', () => {
+  it('shows progress, amount, speed and remaining time', () => {
     expect(progressBar(view, 120)).toBe(
       `fetching  [${`${'='.repeat(20)}>`.padEnd(40)}]  50%  50/100  50.0 MiB  5.0 MiB/s  0:12 left  1 failed`,
     )
@@ -142,7 +142,7 @@ describe('the progress bar', () => {
     [22, '50%  50/100  1 failed'],
     [8, '50%'],
     [1, ''],
-  ])('leaves out what there is no room for in %d columns', (width, text) => {
+  ])('leaves out what does not fit in %d columns', (width, text) => {
     expect(progressBar(view, width)).toBe(text)
   })
 
@@ -162,7 +162,7 @@ describe('the progress bar', () => {
     expect(progressBar(view, 120).startsWith(`${label}  `)).toBe(true)
   })
 
-  it('is full only when all bytes are here', () => {
+  it('is full only when all bytes have come', () => {
     const all = { ...progress, sealedEntries: 98 }
     expect(progressBar(viewOf([accepted, all]), 120)).toContain('99%')
     const half = viewOf([accepted, all, complete], { downloadedBytes: 50 * MIB, downloadBytesPerSecond: 10 * MIB })
@@ -170,12 +170,12 @@ describe('the progress bar', () => {
     expect(progressBar(viewOf([accepted, complete], { downloadedBytes: 100 * MIB }), 120)).toContain('100%')
   })
 
-  it('tells no rate of what has come to an end', () => {
+  it('shows no rate after the end', () => {
     const packing = viewOf([accepted, { ...progress, phase: 'packing', sealedEntries: 98 }])
     expect(progressBar(packing, 120)).toMatch(/^packing {2}\[=+> *\] {2}99% {2}100\/100 {2}50.0 MiB$/)
   })
 
-  it('guesses no time left from nothing', () => {
+  it('shows no remaining time while nothing is known', () => {
     expect(timeLeftMs(viewOf([accepted]))).toBeNull()
     expect(timeLeftMs(viewOf([accepted, progress], { elapsedMs: 500 }))).toBeNull()
     expect(timeLeftMs(viewOf([accepted, { ...progress, expectedBytes: null }]))).toBe(10_000)
@@ -183,7 +183,7 @@ describe('the progress bar', () => {
 })
 
 describe('lines', () => {
-  it('tell the same as the bar', () => {
+  it('say the same as the bar', () => {
     expect(progressLine(viewOf([accepted, failed, progress]))).toBe(
       'fetching, 50%, 50/100 entries, 50.0 MiB, 5.0 MiB/s, 0:12 left, 1 failed',
     )
@@ -198,7 +198,7 @@ describe('lines', () => {
     expect(isWorthALine({ decile: 0, atMs: 0 }, now)).toBe(worth)
   })
 
-  it('sum up', () => {
+  it('summarise the result', () => {
     const view = viewOf([accepted, failed, complete])
     expect(summaryLine('out.zip', 100 * MIB, view)).toBe(
       'out.zip: 99 of 100 entries, 100.0 MiB in 10.0 s (10.0 MiB/s), 1 failed',
@@ -208,7 +208,7 @@ describe('lines', () => {
     )
   })
 
-  it('tell failures with their codes', () => {
+  it('report failures with their codes', () => {
     expect(failureLine(failed)).toBe(
       'https://a.example/x.png: the origin answered with an error status 404 (HTTP_STATUS, 3 attempts)',
     )
@@ -224,7 +224,7 @@ describe('a plan', () => {
   const entry = { index: 0, name: 'a\u202eb.bin', sizeBytes: 2048, asked: true, failure: null }
   const urls = Array.from({ length: 10 }, (_, at) => `http://a.example/${at}`)
 
-  it('is a row for each entry in columns, and a sum', () => {
+  it('has a row for each entry, and a summary', () => {
     const entries = urls.map((_, index) => ({ ...entry, index }))
     entries[1] = { ...entry, index: 1, name: null, sizeBytes: null, failure } as never
     const lines = planLines({ name: 'x.zip', format: 'zip', entries, predictedBytes: 5000 }, urls, true)
@@ -235,7 +235,7 @@ describe('a plan', () => {
     expect(lines[10]).toBe('x.zip: 9 of 10 entries, 4.9 KiB, 1 would fail')
   })
 
-  it('says what is not known, and what there was no time for', () => {
+  it('says which sizes are unknown, and which entries there was no time to ask for', () => {
     const entries = [entry, { ...entry, index: 1, name: 'b', sizeBytes: null, asked: false }]
     const plan = { name: 'x.zip', format: 'zip', entries, predictedBytes: null } as const
     expect(planLines({ ...plan, entries }, urls, true).slice(1)).toEqual([

@@ -24,12 +24,12 @@ const command: StressCommand = {
 const list = ['a', 'b', 'c', 'd']
 
 describe('a plan', () => {
-  it('is the same for the same seed, and another for another', () => {
+  it('is the same for the same seed, and different for a different seed', () => {
     expect(planRounds(list, command, 7)).toEqual(planRounds(list, command, 7))
     expect(planRounds(list, command, 7)).not.toEqual(planRounds(list, command, 8))
   })
 
-  it('has as many of everything as asked for', () => {
+  it('has as many rounds, visits and entries as asked for', () => {
     const rounds = planRounds(list, command, 1)
     const visits = rounds.flat()
     expect(rounds.map(({ length }) => length)).toEqual(Array(10).fill(100))
@@ -41,7 +41,7 @@ describe('a plan', () => {
     expect(visits.some(({ double }) => double)).toBe(true)
   })
 
-  it('sends nothing twice and lets nobody leave unless asked', () => {
+  it('has no duplicates and no clients that leave unless asked for them', () => {
     const visits = planRounds(list, { ...command, double: false, leave: 0 }, 1).flat()
     expect(visits.every(({ double, leaveAt }) => !double && leaveAt === null)).toBe(true)
   })
@@ -64,7 +64,7 @@ describe('the table', () => {
     expect(percentile(values, share)).toBe(value)
   })
 
-  it('counts what came of each visit', () => {
+  it('counts the outcome of each visit', () => {
     const outcomes: Outcome[] = [
       { kind: 'archive', requests: 2, durationMs: 1000, bytes: 2048, failedEntries: 1 },
       { kind: 'archive', requests: 1, durationMs: 3000, bytes: 1024, failedEntries: 0 },

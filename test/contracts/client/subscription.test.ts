@@ -1,4 +1,4 @@
-// The events of a subscription that wait for their reader.
+// The queue in which events of a subscription wait for their reader.
 import { describe, expect, it } from 'vitest'
 import { EventQueue } from '../../../contracts/client/subscription.ts'
 import type { ArchiveEvent } from '../../../contracts/events.ts'
@@ -34,7 +34,7 @@ describe('a queue of events', () => {
     expect(await reading).toEqual(['1', '2', '3'])
   })
 
-  it('throws its error after what was there before, and the first error only', async () => {
+  it('throws the first error only, and only after the events that came before it', async () => {
     const queue = new EventQueue()
     queue.push(event('1', 'accepted'))
     queue.fail(new Error('first'))

@@ -1,4 +1,4 @@
-// Reading a tar's headers: what is taken, and that each kind of damage is seen, from a file and from a stream of pieces.
+// Reads a tar's headers from a file and from a stream of pieces: sound ones are accepted, and each kind of damage is found.
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { readTar, type TarEntry, TarStructureError } from '#contracts/formats/tar.ts'
@@ -26,7 +26,7 @@ async function read(bytes: Buffer): Promise<{ entries: TarEntry[]; readBytes: nu
   let end = 0
   const found: TarEntry[] = []
   const readAt = async (offset: number, length: number) => {
-    // What a stream could not do.
+    // The reader must never go back, because a stream could not.
     expect(offset).toBeGreaterThanOrEqual(end)
     const piece = bytes.subarray(offset, offset + length)
     end = offset + piece.length
@@ -49,16 +49,16 @@ const files: Given = [
 ]
 
 describe('a tar', () => {
-  it('is read as it was written: names, sizes, order, without its large bodies', async () => {
+  it('is read as it was written: names, sizes and order, and without reading its large bodies', async () => {
     const bytes = await tarOf(files)
     const { entries, readBytes } = await read(bytes)
     expect(entries).toEqual(files.map(([name, sizeBytes]) => ({ name, sizeBytes })))
     expect(readBytes).toBeLessThan(300_000)
   })
 
-  it('of nothing, and one with a member or pieces of any size, is whole', async () => {
+  it('is whole if it is empty, and with members and pieces of any size', async () => {
     expect((await read(await tarOf([]))).entries).toEqual([])
-    // Around the pieces it is read in, and blocks that are just full.
+    // Sizes around the pieces that it is read in, and around full blocks.
     for (const size of [64 * 1024 - 1024, 64 * 1024 - 512, 64 * 1024, 64 * 1024 + 1, 128 * 1024 - 1536]) {
       const given: Given = [
         [`${size}`, size],
@@ -73,13 +73,13 @@ describe('a tar', () => {
     }
   })
 
-  it('may have its last record filled with zeros, and no more', async () => {
+  it('may have zeros up to the end of its last record, and not beyond', async () => {
     const bytes = await tarOf(files.slice(0, 2))
     expect((await read(Buffer.concat([bytes, Buffer.alloc(8_192)]))).entries).toHaveLength(2)
     await expect(read(Buffer.concat([bytes, Buffer.alloc(100_000)]))).rejects.toThrow(TarStructureError)
   })
 
-  /** The header at `at`, changed, with its checksum made right again. */
+  /** Changes the header at `at`, and corrects its checksum. */
   function rewrite(bytes: Buffer, at: number, change: (header: Buffer) => void): void {
     const header = bytes.subarray(at, at + 512)
     change(header)
@@ -88,7 +88,7 @@ describe('a tar', () => {
     header.write(`${sum.toString(8).padStart(6, '0')} \0`, 148)
   }
   const SECOND = 1024
-  /** Of the member after the second: its pax header, the records of that, and its own header. */
+  /** Offsets in the member after the second: its pax header, the pax records, and its own header. */
   const [PAX, RECORDS, OWN] = [1536, 2048, 2560]
   const edit =
     (edit: (header: Buffer) => void, at = SECOND) =>
@@ -135,14 +135,14 @@ describe('a tar', () => {
     ['padding that is not zero', (bytes) => (bytes[600]! = 1)],
     ['a last block that is not zero', (bytes) => (bytes[bytes.length - 1]! = 1)],
     ['a block of zeros between members', (bytes) => bytes.fill(0, SECOND, SECOND + 512)],
-  ])('with %s is none', async (_, damage) => {
+  ])('with %s is rejected', async (_, damage) => {
     const bytes = await tarOf([files[0]!, files[1]!, files[3]!])
     expect((await read(bytes)).entries).toHaveLength(3)
     damage(bytes)
     await expect(read(bytes)).rejects.toThrow(TarStructureError)
   })
 
-  it('that is cut off anywhere is none, nor is one with anything after its end', async () => {
+  it('is rejected if it is cut anywhere, or if anything follows its end', async () => {
     const bytes = await tarOf(files.slice(0, 4))
     for (let length = 0; length < bytes.length; length += 256) {
       await expect(read(bytes.subarray(0, length)), `${length} bytes`).rejects.toThrow(TarStructureError)

@@ -1,4 +1,4 @@
-// The reader of zip structure against archives of other people's programs, and against damaged ones.
+// The reader of zip structure, with archives of other people's programs and with damaged ones.
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -37,7 +37,7 @@ function centralHeader(entry: ZipEntry): Buffer {
   return target
 }
 
-/** Central directory and end records for entries of these sizes, one after the other; and where they start. */
+/** Makes the central directory and end records for entries of these sizes, and says where they start. */
 function tailOf(sizes: readonly number[]): { tail: Buffer; startsAt: number; offsets: number[] } {
   const offsets: number[] = []
   let offset = 0
@@ -78,7 +78,7 @@ function archiveOf(files: readonly File[]): Buffer {
   ])
 }
 
-/** Reads bytes that lie at the end of a larger file, the rest of which nobody may ask for. */
+/** Reads bytes at the end of a larger file. Throws if the rest of the file is read. */
 function readerOf(bytes: Uint8Array, startsAt = 0) {
   const reads: { offset: number; length: number }[] = []
   const read = async (offset: number, length: number) => {
@@ -191,7 +191,7 @@ with zipfile.ZipFile(sys.argv[1], 'w') as archive:
     expect(reads.length).toBeLessThan(20)
   })
 
-  it('reads headers that lie across two pieces', async () => {
+  it('reads headers that lie in two pieces', async () => {
     const archive = archiveOf(
       Array.from({ length: 12 }, (_, index) => ({ name: `${index}${'n'.repeat(60_000)}`, body: files[0]!.body })),
     )
@@ -306,13 +306,13 @@ with zipfile.ZipFile(sys.argv[1], 'w') as archive:
       await expect(found).rejects.toThrow('no central header at 0')
     })
 
-    it('a file that is shorter than it was said to be', async () => {
+    it('a file that is shorter than announced', async () => {
       const read = async (offset: number, length: number) =>
         archive.subarray(offset, Math.min(offset + length, directoryAt + 9))
       await expect(collect(readDirectory(read, archive.length))).rejects.toThrow(/0 bytes instead of 22/)
     })
 
-    it('whatever is damaged in the end records, and never with another error', async () => {
+    it('any damage in the end records, and always with the same type of error', async () => {
       await fc.assert(
         fc.asyncProperty(
           fc.integer({ min: directoryAt, max: archive.length - 1 }),
@@ -369,7 +369,7 @@ describe('parseLocalHeader', () => {
     }
   })
 
-  it('refuses what is no local header', () => {
+  it('refuses what is not a local header', () => {
     expect(() => parseLocalHeader(centralHeader(entry))).toThrow(/no local header/)
   })
 })

@@ -1,4 +1,4 @@
-// Who is still there, and when nobody has been for too long.
+// Who attends an archive, and when nobody has attended it for too long.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Attendance, createAttendance } from '../../../server/archives/attendance.ts'
 
@@ -17,7 +17,7 @@ describe('attendance', () => {
     vi.useRealTimers()
   })
 
-  it('knows who is there until the last one has left', () => {
+  it('says that somebody is there until the last one has left', () => {
     expect(attendance.attended('a')).toBe(false)
     const [one, other] = [attendance.attend('a'), attendance.attend('a')]
     one[Symbol.dispose]()
@@ -26,7 +26,7 @@ describe('attendance', () => {
     expect(attendance.attended('a')).toBe(false)
   })
 
-  it('counts each one out once', () => {
+  it('counts each leaving once', () => {
     const [one, _other] = [attendance.attend('a'), attendance.attend('a')]
     one[Symbol.dispose]()
     one[Symbol.dispose]()
@@ -35,7 +35,7 @@ describe('attendance', () => {
     expect(abandoned).toEqual([])
   })
 
-  it('says so once when nobody has come back in time, and not before', () => {
+  it('reports an archive once when nobody has come back in time, and not before', () => {
     attendance.attend('a')[Symbol.dispose]()
     vi.advanceTimersByTime(999)
     expect(abandoned).toEqual([])
@@ -45,7 +45,7 @@ describe('attendance', () => {
     expect(abandoned).toEqual(['a'])
   })
 
-  it('says nothing where somebody comes back in time, and starts anew when that one leaves', () => {
+  it('reports nothing if somebody comes back in time, and measures the time again when that one leaves', () => {
     attendance.attend('a')[Symbol.dispose]()
     vi.advanceTimersByTime(999)
     const back = attendance.attend('a')
@@ -57,7 +57,7 @@ describe('attendance', () => {
     expect(abandoned).toEqual(['a'])
   })
 
-  it('gives a touched archive the whole time again, and only where nobody is there', () => {
+  it('gives a touched archive the whole time again if nobody is there', () => {
     attendance.touch('new')
     vi.advanceTimersByTime(999)
     attendance.touch('new')
@@ -72,7 +72,7 @@ describe('attendance', () => {
     expect(abandoned).toEqual(['new'])
   })
 
-  it('can be abandoned again after somebody came back too late', () => {
+  it('reports an archive again after somebody came back too late and left', () => {
     attendance.touch('a')
     vi.advanceTimersByTime(1_000)
     attendance.attend('a')[Symbol.dispose]()
@@ -80,7 +80,7 @@ describe('attendance', () => {
     expect(abandoned).toEqual(['a', 'a'])
   })
 
-  it('says nothing any more once it is closed, also of those who leave later', () => {
+  it('reports nothing after it is closed, even if somebody leaves later', () => {
     attendance.touch('a')
     const late = attendance.attend('b')
     attendance[Symbol.dispose]()

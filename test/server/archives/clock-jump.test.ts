@@ -1,4 +1,4 @@
-// The machine's clock is set while archives wait to expire: none goes early, none stays.
+// The machine's clock is set while archives wait to expire: none is swept too early, and none stays.
 import { afterEach, expect, it, vi } from 'vitest'
 import { createAttendance } from '../../../server/archives/attendance.ts'
 import { createSweeper } from '../../../server/archives/sweeper.ts'
@@ -19,7 +19,7 @@ afterEach(() => {
 it.each([
   ['forwards', DAY_MS],
   ['backwards', -DAY_MS],
-])('sweeps what has expired and keeps all else when the clock is moved %s by a day', async (_, jumpMs) => {
+])('sweeps only expired archives when the clock is moved %s by a day', async (_, jumpMs) => {
   await using origin = await startOrigin()
   await using house = await openHouse({ build: { retentionMs: RETENTION_MS } })
   const { journal, spool } = house
@@ -33,7 +33,7 @@ it.each([
   }
   const before = [(await house.make(entries)).archiveId, await sealedFor(RETENTION_MS)]
   const expiring = await sealedFor(400)
-  // Date alone: timers go on as they do when a clock is set.
+  // Only Date jumps. Timers go on, as they do when a clock is set.
   const realMs = Date.now()
   vi.useFakeTimers({ toFake: ['Date'], now: realMs + jumpMs })
   const after = (await house.make(entries)).archiveId
@@ -55,7 +55,7 @@ it.each([
   })
   sweeper.start()
   const expiringLater = await sealedFor(400)
-  // The later one shows that the sweeper came by after the jump, and more than once.
+  // The archive that expires later shows that the sweeper has run after the jump, more than once.
   await until(() => isSwept(expiringLater), { what: 'the sweep' })
   expect(await isSwept(expiring)).toBe(true)
   for (const archiveId of [...before, after]) expect(await isSwept(archiveId)).toBe(false)

@@ -23,7 +23,7 @@ function open(limits: Partial<HoldingsLimits>, usage: { client: string; day: num
 }
 
 describe('holdings', () => {
-  it('hold a client to its bytes on the disk, journal and spool together, until they are gone', () => {
+  it('limit a client to its bytes on the disk, journal and spool together, until they are removed', () => {
     const { holdings } = open({ maxHeldBytesPerClient: 10 * MB })
     const [one, other] = [newArchiveId(), newArchiveId()]
     holdings.set(one, 'a', { journalBytes: 4 * MB })
@@ -40,7 +40,7 @@ describe('holdings', () => {
     expect(holdings.excessOf('a', 2 * MB)).toBeNull()
   })
 
-  it('count for the day what was written, also when it is gone, and begin anew with the next', () => {
+  it('count all bytes written on a day, even if they are removed, and begin again the next day', () => {
     const { holdings, clock } = open({ maxBytesPerClientADay: 10 * MB })
     for (let round = 0; round < 3; round++) {
       const id = newArchiveId()
@@ -53,7 +53,7 @@ describe('holdings', () => {
     expect(holdings.excessOf('a', 2 * MB)).toBeNull()
   })
 
-  it('go on from what an earlier process counted, and tell what is to be kept once', () => {
+  it('go on from the count of an earlier process, and return once what has to be stored', () => {
     const today = dayOf(20_000 * DAY_MS)
     const { holdings } = open({ maxBytesPerClientADay: 10 * MB }, [
       { client: 'a', day: today, bytes: 9 * MB },
@@ -69,7 +69,7 @@ describe('holdings', () => {
     expect(holdings.takeUsage()).toEqual([])
   })
 
-  it('leave a third of the journal to whoever comes later, and count many small archives', () => {
+  it('leave a third of the journal to later clients, and count many small archives', () => {
     const { holdings } = open({ maxJournalBytes: 900 * ARCHIVE_OVERHEAD_BYTES })
     const fill = (client: string) => {
       let count = 0

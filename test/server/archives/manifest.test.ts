@@ -1,4 +1,4 @@
-// What two submissions have in common: ids, hashes, file names.
+// What decides if two submissions are the same: ids and hashes. Also file names.
 import { describe, expect, it } from 'vitest'
 import { archiveIdSchema, type CreateArchiveInput } from '#contracts/archive.ts'
 import { nameOf, urlOf } from '../../../contracts/archive.ts'
@@ -13,15 +13,15 @@ import {
 const input: CreateArchiveInput = { archiveKey: 'k'.repeat(22), entries: ['http://a.test/', 'http://b.test/'] }
 
 describe('archiveIdOf', () => {
-  it('is an id by the contract, the same for the same principal and key, and says neither', () => {
+  it('is a valid id, the same for the same principal and key, and reveals neither', () => {
     const id = archiveIdOf('alice', 'key')
     expect(archiveIdSchema.parse(id)).toBe(id)
     expect(archiveIdOf('alice', 'key')).toBe(id)
-    // Of all implementations: an id outlives the process that made it.
+    // The value is fixed, because an id outlives the process that made it.
     expect(archiveIdOf('', 'x'.repeat(22))).toBe('oeRCtyzH-5jaV6x-DzcEpQ')
   })
 
-  it('is another one for another principal or key, wherever one ends and the other begins', () => {
+  it('differs for another principal or key, even if both joined give the same text', () => {
     const ids = [
       ['a', 'b'],
       ['b', 'a'],
@@ -59,12 +59,12 @@ describe('manifestHashOf', () => {
     ['checksum', { checksum: 'sha-256' }],
     ['end at a failure', { onEntryFailure: 'abort' }],
     ['end without watchers', { whenUnwatched: 'finish' }],
-  ])('is another one for another %s', (_, change) => {
+  ])('differs for another %s', (_, change) => {
     expect(manifestHashOf({ ...input, ...change })).not.toBe(hash)
   })
 })
 
-it('withDefaults says what was left open', () => {
+it('withDefaults fills in what was left out', () => {
   expect(withDefaults(input)).toEqual({
     entries: input.entries,
     name: 'archive.zip',
@@ -96,7 +96,7 @@ describe('fileNameOf', () => {
     expect(fileNameOf(name, format)).toBe(expected)
   })
 
-  it('is short, and cut between characters', () => {
+  it('is shortened between two characters', () => {
     const name = fileNameOf('\u{1f600}'.repeat(1_000), 'tar.gz')
     expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255)
     expect(name.isWellFormed()).toBe(true)
@@ -110,7 +110,7 @@ it('urlOf and nameOf read both spellings of an entry', () => {
   expect(entries.map(nameOf)).toEqual([null, null, 'n'])
 })
 
-it('manifestBytes counts UTF-8, and no less than names and URLs take', () => {
+it('manifestBytes counts UTF-8 bytes, and at least those of names and URLs', () => {
   expect(manifestBytes([])).toBe(2)
   expect(manifestBytes(['ab'])).toBe(JSON.stringify(['ab']).length + 1)
   expect(manifestBytes(['ü'])).toBe(manifestBytes(['ab']))

@@ -1,4 +1,4 @@
-// The manifests that were asked for last: parsed once, let go when there are too many bytes of them, or nobody asks any more.
+// The most recent manifests are parsed once. They are dropped if they have too many bytes, or if nobody asks any more.
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -26,7 +26,7 @@ async function accept(into: Journal, ...urls: string[]): Promise<string> {
 }
 
 describe('recent manifests', () => {
-  it('are the same for all who ask, also at once', async () => {
+  it('are parsed once for all who ask, even at the same time', async () => {
     const recent = withRecentManifests(journal)
     const archiveId = await accept(recent, 'http://a.test/1', 'http://a.test/2')
     const [one, other] = await Promise.all([recent.manifest(archiveId), recent.manifest(archiveId)])
@@ -36,7 +36,7 @@ describe('recent manifests', () => {
     expect(await journal.manifest(archiveId)).not.toBe(one)
   })
 
-  it('are there for the build without being read, unless they were accepted before', async () => {
+  it('need not be read for the build, unless they were accepted earlier', async () => {
     const reading = { ...journal, manifest: () => Promise.reject(new Error('read')) } as unknown as Journal
     const recent = withRecentManifests(reading)
     const archiveId = await accept(recent, 'http://a.test/1')
@@ -46,7 +46,7 @@ describe('recent manifests', () => {
     await expect(recent.manifest(archiveId)).rejects.toThrow('read')
   })
 
-  it('are kept up to a number of bytes, the one asked for last in any case', async () => {
+  it('are kept up to a number of bytes, and the last one always', async () => {
     const recent = withRecentManifests(journal, { maxBytes: 2_500 })
     const ids: string[] = []
     for (const name of ['a', 'b', 'c', 'd']) ids.push(await accept(recent, name.repeat(name === 'd' ? 9_000 : 1_000)))
@@ -62,7 +62,7 @@ describe('recent manifests', () => {
     expect(await recent.manifest(a)).not.toBe(first)
   })
 
-  it('are let go once nobody asks', async () => {
+  it('are dropped when nobody asks any more', async () => {
     const recent = withRecentManifests(journal, { keepMs: 20 })
     const archiveId = await accept(recent, 'http://a.test/1')
     const manifest = await recent.manifest(archiveId)
@@ -81,7 +81,7 @@ describe('recent manifests', () => {
     expect(await recent.manifest(archiveId)).toEqual(['http://a.test/2'])
   })
 
-  it('leave all else as the journal has it', async () => {
+  it('leave everything else to the journal', async () => {
     const recent = withRecentManifests(journal)
     const archiveId = await accept(recent, 'http://a.test/1')
     expect((await recent.get(archiveId))?.archiveId).toBe(archiveId)

@@ -1,4 +1,4 @@
-// The dry run against real origins: what it foretells is what a build then makes, and it fetches nothing.
+// The dry run against real origins: it predicts what a build then makes, and fetches nothing.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ArchivePlan } from '#contracts/api.ts'
 import type { EntryInput, PlanArchiveInput } from '#contracts/archive.ts'
@@ -45,7 +45,7 @@ const codesOf = ({ entries }: ArchivePlan) => entries.map(({ failure }) => failu
 const methods = () => new Set(origin.requests.map(({ method }) => method))
 const served = (path: string, size: number, headers = {}) => origin.serve(path, bytes(bodyOf(size, path), headers))
 
-/** Names that are taken, told by headers, moved by redirects, unsafe, asked for; with failures in between. */
+/** Entries whose names are duplicate, from headers, from redirects, unsafe, or asked for, with failures in between. */
 function manyKinds(): EntryInput[] {
   served('/moved/to.bin', 700)
   return [
@@ -69,7 +69,7 @@ function manyKinds(): EntryInput[] {
 }
 
 describe('a plan with HEAD', () => {
-  it('foretells the names, the sizes, the failures and the size to the byte of what a build makes', async () => {
+  it('predicts the names, sizes and failures of a build, and its size to the byte', async () => {
     const entries = manyKinds()
     origin.serve('/gone.bin', status(404))
     const plan = await openPlanner()({ entries, head: true })
@@ -96,7 +96,7 @@ describe('a plan with HEAD', () => {
     expect(plan).toMatchObject({ name: 'archive.zip', format: 'zip' })
   })
 
-  it('keeps the name of the report free where there shall be one, and foretells no size then', async () => {
+  it('keeps the name of the report free if a report is wanted, and then predicts no size', async () => {
     const entries = [{ url: served('/x', 10), name: 'sheaf-report.json' }]
     const plan = openPlanner()
     expect(namesOf(await plan({ entries, head: true, report: true }))).toEqual(['sheaf-report (2).json'])
@@ -119,7 +119,7 @@ describe('a plan with HEAD', () => {
     expect(plan.predictedBytes).toBeNull()
   })
 
-  it('knows no size where the origin tells none, or that of an encoding', async () => {
+  it('knows no size if the origin sends none, or the size of an encoding', async () => {
     const open = origin.serve('/open', status(200, { 'content-length': undefined, connection: 'close' }))
     const zipped = served('/zipped', 100, { 'content-encoding': 'gzip' })
     const { entries } = await openPlanner()({ entries: [open, zipped], head: true })
@@ -129,7 +129,7 @@ describe('a plan with HEAD', () => {
     ])
   })
 
-  it('tells of an origin that does not answer by the code a fetch would fail with', async () => {
+  it('reports an origin that does not answer with the code that a fetch would fail with', async () => {
     const resolve: FetchingOptions['resolve'] = (_, __, found) =>
       found(Object.assign(new Error('unknown'), { code: 'ENOTFOUND' }), [])
     const plan = openPlanner({}, { limits: { headersTimeoutMs: 200 }, resolve })
@@ -140,7 +140,7 @@ describe('a plan with HEAD', () => {
     expect(origin.count('/shut')).toBe(1)
   })
 
-  it('tells what it had no time to ask for as what the manifest says, not as a failure', async () => {
+  it('describes entries that it had no time to ask for by the manifest, and not as failures', async () => {
     const entries = [
       served('/a.bin', 10),
       origin.serve('/mute.bin', stallBeforeHeaders()),
@@ -162,7 +162,7 @@ describe('a plan with HEAD', () => {
     await until(() => origin.activeRequests === 0, { what: 'the request that was given up' })
   })
 
-  it('asks no more at a time than the budget lets, and every entry in the end', async () => {
+  it('asks for no more at a time than the budget allows, and for every entry in the end', async () => {
     origin.serve('/many/*', delayed(5, status(200, { 'content-length': '3' })))
     const entries = Array.from({ length: 600 }, (_, at) => `${origin.url}/many/${at}`)
     const plan = await openPlanner({}, { maxFetchesPerOrigin: 4 })({ entries, head: true })
@@ -171,7 +171,7 @@ describe('a plan with HEAD', () => {
     expect(origin.maxActive).toBeLessThanOrEqual(4)
   })
 
-  it('ends with its client, and asks nobody further', async () => {
+  it('ends when its client leaves, and sends no more requests', async () => {
     const leaving = new AbortController()
     const entries = Array.from({ length: 50 }, (_, at) => origin.serve(`/mute/${at}`, stallBeforeHeaders()))
     const plan = openPlanner({}, { maxFetchesPerOrigin: 3 })
@@ -183,7 +183,7 @@ describe('a plan with HEAD', () => {
     expect(origin.requests).toHaveLength(3)
   })
 
-  it('is refused as BUSY above so many of one client, and so many in all, until one is over', async () => {
+  it('is refused as BUSY above a number of plans of one client, and of all, until one ends', async () => {
     const plan = openPlanner({ plans: createQuota({ perKey: 1, inAll: 2 }) })
     const leaving = new AbortController()
     const input = { entries: [origin.serve('/mute', stallBeforeHeaders())], head: true }
@@ -201,7 +201,7 @@ describe('a plan with HEAD', () => {
 })
 
 describe('a plan without HEAD', () => {
-  it('asks nobody, and tells what the manifest shows', async () => {
+  it('sends no requests, and describes entries by the manifest', async () => {
     const plan = await openPlanner()({ entries: manyKinds(), name: 'my: trip', format: 'tar' })
     expect(origin.requests).toEqual([])
     expect(origin.openSockets).toBe(0)
@@ -225,7 +225,7 @@ describe('a plan without HEAD', () => {
     expect(codesOf(await openPlanner()({ entries: [url] }))).toEqual([code])
   })
 
-  it('refuses a name on a port that is closed to every address, and only then', async () => {
+  it('refuses a host name only if its port is forbidden at every address', async () => {
     const judged = (allow: string) =>
       openPlanner({ policy: { allowedPorts: new Set([80]), allow: parseAllowList(allow) } })({
         entries: ['http://a.example/', 'http://a.example:9000/', 'https://a.example/'],
@@ -235,7 +235,7 @@ describe('a plan without HEAD', () => {
     expect(codesOf(await judged('10.0.0.0/8'))).toEqual([null, null, null])
   })
 
-  it('is made of thousands of entries, and lets others have their turn meanwhile', async () => {
+  it('can have thousands of entries, and lets others have their turn meanwhile', async () => {
     const entries = Array.from({ length: 5_000 }, (_, at) => `http://a.example/same/${at % 7}.bin`)
     let turns = 0
     const counting = setInterval(() => turns++)

@@ -1,4 +1,4 @@
-// Which archives build: seats by client, fair turns, places in the queue, and another try after what could not begin.
+// Which archives are built: seats by client, fair turns, places in the queue, and another try if one could not begin.
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createRunner } from '../../../server/archives/runner.ts'
 import { systemClock } from '../../../server/lib/clock.ts'
@@ -7,7 +7,7 @@ import type { ArchiveRecord } from '../../../server/ports/journal.ts'
 import { requestOf } from '../../support/archives.ts'
 import { until } from '../../support/wait.ts'
 
-/** What has begun waits for its manifest, which the journal answers when the test says so. */
+/** A started build waits for its manifest until the test lets the journal answer. */
 function openRunner({ maxActive = 2, failing = 0 } = {}) {
   const started: string[] = []
   const ended: string[] = []
@@ -49,7 +49,7 @@ function openRunner({ maxActive = 2, failing = 0 } = {}) {
 }
 
 describe('a runner', () => {
-  it('builds as many archives of a client as are set, and one of another client besides', () => {
+  it('builds the set number of archives of one client, and one more of another client', () => {
     const { started, add } = openRunner()
     for (const id of ['a1', 'a2', 'a3', 'a4']) add(id, 'a')
     expect(started).toEqual(['a1', 'a2'])
@@ -57,7 +57,7 @@ describe('a runner', () => {
     expect(started).toEqual(['a1', 'a2', 'b1'])
   })
 
-  it('says which place an archive has in the queue, and none to one that is built', () => {
+  it('gives each waiting archive its place in the queue, and an archive that is being built none', () => {
     const { add } = openRunner()
     const builds = ['a1', 'a2', 'a3', 'a4'].map((id) => add(id, 'a'))
     expect(builds.map(({ report }) => report.queuePosition)).toEqual([null, null, 0, 1])
@@ -69,14 +69,14 @@ describe('a runner', () => {
     expect(await first!.abort('CANCELLED')).toBe(true)
     await until(() => ended.length === 1, { what: 'the first to end' })
     expect(runner.get('a1')).toBeNull()
-    // Its seat is taken until nothing of it is under way.
+    // Its seat stays taken until all its work has ended.
     expect(started).toEqual(['a1'])
     answer('a1')
     await until(() => started.length === 2, { what: 'the next one to begin' })
     expect(started).toEqual(['a1', 'a2'])
   })
 
-  it('gives one that waits up at once', async () => {
+  it('gives up a waiting archive at once', async () => {
     const { runner, started, add } = openRunner({ maxActive: 1 })
     const [, second, third] = ['a1', 'a2', 'a3'].map((id) => add(id, 'a'))
     await second!.abort('CANCELLED')
@@ -85,13 +85,13 @@ describe('a runner', () => {
     expect(started).not.toContain('a2')
   })
 
-  it('knows an archive that is added again', () => {
+  it('recognises an archive that is added again', () => {
     const { started, add } = openRunner()
     expect(add('a1', 'a')).toBe(add('a1', 'a'))
     expect(started).toEqual(['a1'])
   })
 
-  it('tries again when one could not begin', async () => {
+  it('tries again if an archive could not begin', async () => {
     const { started, add } = openRunner({ failing: 1 })
     add('a1', 'a')
     expect(started).toEqual([])

@@ -13,12 +13,12 @@ describe('turns', () => {
     expect(order('a1 a2 a3')).toBe('a1 a2 a3')
   })
 
-  it('let a client with one archive pass one with many', () => {
+  it('let a client with one archive pass a client with many', () => {
     expect(order('a1 a2 a3 b1')).toBe('a1 b1 a2 a3')
     expect(order('a1 a2 b1 c1 b2')).toBe('a1 b1 c1 a2 b2')
   })
 
-  it('count what a client has running', () => {
+  it('count the running archives of a client', () => {
     expect(order('a3 b1', 'a1 a2')).toBe('b1 a3')
     expect(order('a2 b2', 'a1 b1')).toBe('a2 b2')
   })

@@ -1,4 +1,4 @@
-// How much of a websocket message is on its way, whatever pieces it comes in.
+// How many bytes of a websocket message are on their way, whatever pieces it comes in.
 import { describe, expect, it } from 'vitest'
 import { createFrameMeter } from '../../../server/http/frames.ts'
 
@@ -8,7 +8,7 @@ interface Frame {
   last?: boolean
 }
 
-/** As a client sends it: masked, its length spelled out in full or not (RFC 6455 section 5.2). */
+/** Makes a frame as a client sends it: masked, and with a length of 1, 3 or 9 bytes (RFC 6455 section 5.2). */
 function frame({ payload, opcode = 1, last = true }: Frame): Buffer {
   const first = (last ? 0x80 : 0) | opcode
   const head =
@@ -43,7 +43,7 @@ describe('the frames of a websocket', () => {
     expect([meter.declaredBytes, meter.unfinishedBytes]).toEqual([0, 0])
   })
 
-  it('are believed before their bytes have come', () => {
+  it('count with their announced length before their bytes have come', () => {
     const meter = createFrameMeter()
     meter.feed(frame({ payload: 8_000_000 }).subarray(0, 10))
     expect(meter.declaredBytes).toBe(8_000_000)
@@ -56,7 +56,7 @@ describe('the frames of a websocket', () => {
     expect(meter.unfinishedBytes).toBeGreaterThan(20 * 1024 * 1024)
   })
 
-  it('that are whole are counted with their headers until somebody has looked at them', () => {
+  it('that are whole count with their headers until they have been handled', () => {
     const meter = createFrameMeter()
     meter.feed(Buffer.concat([frame({ payload: 10 }), frame({ payload: 3, opcode: 9 }), frame({ payload: 20 })]))
     expect(meter.wholeBytes).toBe(33 + 3 * 16)
@@ -64,7 +64,7 @@ describe('the frames of a websocket', () => {
     expect(meter.wholeBytes).toBe(0)
   })
 
-  it('hold nothing between messages, control frames included', () => {
+  it('count nothing between messages, even if there are control frames', () => {
     const meter = createFrameMeter()
     for (const opcode of [8, 9, 10]) meter.feed(frame({ payload: 125, opcode }))
     meter.feed(frame({ payload: 100 }))

@@ -47,7 +47,7 @@ describe('judgeRequest', () => {
     expect(judge({ host }, false)).toBe(421)
   })
 
-  it('takes no host for another one because of what stands before or after it', () => {
+  it('does not accept a host because a prefix or a suffix of it is allowed', () => {
     expect(judge({ host: 'evil.example@localhost' })).toBe(421)
     expect(judge({ host: 'evil.example/localhost' })).toBe(421)
     expect(judge({ host: 'localhost/evil' })).toBe(421)

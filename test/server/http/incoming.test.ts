@@ -1,4 +1,4 @@
-// Bodies that nobody wants: a few are read to their end, and of more the connection is closed once it is answered.
+// Bodies that nobody wants: a few are read to their end. If there are more, their connections are closed after the answer.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
@@ -24,7 +24,7 @@ async function startRefusing() {
   return (server.address() as AddressInfo).port
 }
 
-/** A request, without the last byte of its body. */
+/** Sends a request without the last byte of its body. */
 function withhold(port: number, head = `Content-Length: ${BODY_BYTES}`) {
   const socket = connect(port, '127.0.0.1')
   const talk = { socket, heard: '', isClosed: false }
@@ -51,12 +51,12 @@ describe('a body that nobody wants', () => {
     expect(talk.isClosed).toBe(false)
   })
 
-  it('costs its client the connection where many are not at their end, and gives its place back', async () => {
+  it('costs its client the connection if many others have not ended, and gives its place back', async () => {
     const port = await startRefusing()
     const talks = Array.from({ length: DISCARDS + 20 }, () => withhold(port))
     await until(() => talks.filter(({ isClosed }) => isClosed).length > 20, { what: 'some to be closed' })
     const held = talks.filter(({ isClosed }) => !isClosed)
-    // One client alone gets two thirds.
+    // One client alone gets two thirds of the places.
     expect(held.length).toBeGreaterThan(DISCARDS / 2)
     for (const { socket } of held) socket.destroy()
     const isReadAgain = async () => {
@@ -67,7 +67,7 @@ describe('a body that nobody wants', () => {
     await until(isReadAgain, { what: 'a place' })
   })
 
-  it('is none where there is none', async () => {
+  it('is not counted if the request has no body', async () => {
     const port = await startRefusing()
     const talks = Array.from({ length: DISCARDS + 20 }, () => withhold(port))
     await until(() => talks.some(({ isClosed }) => isClosed), { what: 'some to be closed' })

@@ -1,4 +1,4 @@
-// What is too much JSON to be parsed: by depth, by tokens, and never by what stands in its strings.
+// When JSON is too much to be parsed: by its depth and its tokens, but never by the content of its strings.
 import { describe, expect, it } from 'vitest'
 import { judgeJson } from '../../../server/http/json.ts'
 
@@ -17,7 +17,7 @@ describe('the size of JSON', () => {
     ['a string that does not end', '"[[[[[[[['],
     ['nothing', ''],
     ['a large number', '1'.repeat(64)],
-  ])('is right: %s', (_, text) => {
+  ])('is accepted: %s', (_, text) => {
     expect(judgeJson(text, limits)).toBeNull()
   })
 
@@ -44,7 +44,7 @@ describe('the size of JSON', () => {
         return performance.now() - startedAt
       }
       msOf(100_000)
-      // Quadratic would be a hundred times as long.
+      // A quadratic algorithm would take a hundred times as long.
       expect([unit, msOf(1_000_000) < 30 * Math.max(5, msOf(100_000))]).toEqual([unit, true])
     }
   })

@@ -1,4 +1,4 @@
-// Many connections at once: all are accepted, soon, by whoever listens; and a port is nobody else's.
+// Several sockets listen: many connections at once are all accepted soon, and no one else can have the port.
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { expect, it } from 'vitest'
@@ -13,7 +13,7 @@ async function connectMany(port: number, count: number): Promise<Socket[]> {
   return sockets
 }
 
-it('hands every connection to the one server, several in a turn of the loop', async () => {
+it('gives every connection to the one server, several in one turn of the loop', async () => {
   const server = createServer()
   let turn = 0
   const acceptedIn: number[] = []
@@ -36,7 +36,7 @@ it('hands every connection to the one server, several in a turn of the loop', as
   listening.stop()
 })
 
-it('takes no port that somebody has, be it one of our own', async () => {
+it('refuses a port that is taken, even by our own process', async () => {
   const taken = createServer().listen(here)
   await once(taken, 'listening')
   const { port } = taken.address() as AddressInfo
@@ -48,7 +48,7 @@ it('takes no port that somebody has, be it one of our own', async () => {
   first.stop()
 })
 
-it('accepts nobody any more once it is stopped, and lets those that are there go on', async () => {
+it('accepts no connection after it is stopped, and lets open ones go on', async () => {
   let accepted = 0
   const server = createServer((socket) => {
     accepted++

@@ -1,4 +1,4 @@
-// One websocket as its server sees it: what is held of it, what waits, and when it is given up. Over a real connection.
+// One websocket as its server sees it: what memory it holds, what waits, and when it is given up. Uses a real connection.
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -34,7 +34,7 @@ interface Talk {
   socket: Socket
   own: ScreenedSocket
   messages: Messages
-  /** What was let pass. */
+  /** Messages that were passed on. */
   passed: string[]
   heard: string[]
 }
@@ -77,7 +77,7 @@ async function talk(key = 'a'): Promise<Talk> {
 
 const call = (id: number, more = '') => JSON.stringify({ id, method: 'query', params: { path: 'x', input: more } })
 
-/** The head of a frame of so many bytes, and some of them. */
+/** Makes the head of a frame of this many bytes, and some of the bytes. */
 function halfFrame(bytes: number, sent: number): Buffer {
   const head = Buffer.alloc(14)
   head.set([0x81, 0xff])
@@ -86,7 +86,7 @@ function halfFrame(bytes: number, sent: number): Buffer {
 }
 
 describe('a message that is on its way', () => {
-  it('is counted by what its frame says, and given back with the connection', async () => {
+  it('counts with the length in its frame, and stops counting when the connection closes', async () => {
     const { socket, client } = await talk()
     socket.write(halfFrame(90_000, 10))
     await until(() => received.used >= 90_000, { what: 'the bytes to be counted' })
@@ -94,7 +94,7 @@ describe('a message that is on its way', () => {
     await until(() => received.used === 0, { what: 'the bytes to come back' })
   })
 
-  it('closes its connection if there is no room for it, and leaves others alone', async () => {
+  it('closes its connection if there is no room for it, and no other connection', async () => {
     const [first, second, third, other] = [await talk(), await talk(), await talk(), await talk('b')]
     for (const { socket } of [first, second]) socket.write(halfFrame(90_000, 10))
     await until(() => received.used >= 180_000, { what: 'both to be counted' })
@@ -105,7 +105,7 @@ describe('a message that is on its way', () => {
     expect([first, second, other].map(({ own }) => own.readyState)).toEqual([1, 1, 1])
   })
 
-  it('has to be whole in time', async () => {
+  it('has to become whole in time', async () => {
     const { socket, own, messages } = await talk()
     socket.write(halfFrame(1_000, 10))
     await sleep(50)
@@ -117,7 +117,7 @@ describe('a message that is on its way', () => {
 })
 
 describe('calls', () => {
-  it('wait for answers to those before them, and are not read any further', async () => {
+  it('wait until earlier calls are answered, and the socket is not read meanwhile', async () => {
     const { client, own, messages, passed } = await talk()
     const all = 3 * CALLS_AT_A_TIME
     for (let id = 0; id < all; id++) client.send(call(id))
@@ -133,7 +133,7 @@ describe('calls', () => {
     expect([messages.calls, received.used]).toEqual([0, 0])
   })
 
-  it('are counted until they are answered, whatever the answer is', async () => {
+  it('count until they are answered, whatever the answer is', async () => {
     const { client, messages } = await talk()
     const large = 'x'.repeat(2 * UNCOUNTED_BYTES)
     const answers = [
@@ -149,7 +149,7 @@ describe('calls', () => {
     }
   })
 
-  it('of a message that is refused as a whole are not waited for', async () => {
+  it('do not count any more when their message is refused as a whole', async () => {
     const { client, messages, passed } = await talk()
     client.send(`[${call(1)},${call(2)}]`)
     await until(() => passed.length === 1, { what: 'the batch' })
@@ -158,7 +158,7 @@ describe('calls', () => {
     expect(messages.calls).toBe(0)
   })
 
-  it('of a client that has left are dropped', async () => {
+  it('are dropped if their client has left', async () => {
     const MESSAGES = 5_000
     const { socket, own, passed } = await talk()
     socket.write(Buffer.alloc(MESSAGES * 8, Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x7b, 0x7d])))
@@ -191,7 +191,7 @@ describe('calls', () => {
 })
 
 describe('a sign of life', () => {
-  it('is given when asked for, but not to those who do not read', async () => {
+  it('is sent on request, but not to a client that does not read', async () => {
     const { client, own, heard, passed } = await talk()
     client.send('PING')
     await until(() => heard.includes('PONG'), { what: 'the answer' })
@@ -204,7 +204,7 @@ describe('a sign of life', () => {
     expect(passed).toEqual([])
   })
 
-  it('is asked for after some quiet, and what gives none is closed', async () => {
+  it('is asked for after some quiet, and a socket that sends none is closed', async () => {
     const { client, own, messages, heard } = await talk()
     const now = performance.now()
     messages.look(now + 20_000)

@@ -1,4 +1,4 @@
-// The page: its files under their types and policy, conditionally, and nothing else that lies on the disk.
+// The page: its files with their types and policy, conditional requests, and nothing else from the disk.
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -61,14 +61,14 @@ describe('the page', () => {
     },
   )
 
-  it('is there to be read only, and stays while its files change', async () => {
+  it('can only be read, and stays the same while its files change', async () => {
     expect((await ask(url, { method: 'POST', body: 'x' })).status).toBe(404)
     await rm(directory, { recursive: true })
     expect((await ask(url)).body.toString()).toBe('<!doctype html>page')
   })
 })
 
-it('says so where the page is not built', async () => {
+it('reports if the page is not built', async () => {
   const pages = createPages(join(directory, 'nowhere'))
   const other = createServer((req, res) => pages(req, res, () => res.end()))
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))

@@ -24,7 +24,7 @@ describe('selectRange of 100 bytes', () => {
     ['bytes=-101', { first: 0, last: 99 }],
     ['BYTES=1-2', { first: 1, last: 2 }],
     ['bytes=1-2 ', { first: 1, last: 2 }],
-  ])('%s is that part', (header, range) => {
+  ])('%s selects that part', (header, range) => {
     expect(selectRange(header, 100)).toEqual(range)
   })
 
@@ -92,7 +92,7 @@ describe('of any header', () => {
     fc.tuple(positions, positions).map(([from, to]) => `bytes=${from}-${to}`),
   )
 
-  it('selectRange answers with all, nothing, or a part that is there', () => {
+  it('selectRange returns everything, nothing, or an existing part', () => {
     fc.assert(
       fc.property(texts, fc.oneof(fc.nat({ max: 20 }), size), (header, sizeBytes) => {
         const range = selectRange(header, sizeBytes)
@@ -105,7 +105,7 @@ describe('of any header', () => {
     )
   })
 
-  it('selectRange answers a range as RFC 9110 section 14.1.2 counts', () => {
+  it('selectRange reads a range as RFC 9110 section 14.1.2 defines it', () => {
     fc.assert(
       fc.property(position, fc.option(position), fc.oneof(fc.nat({ max: 20 }), size), (from, to, sizeBytes) => {
         const end = BigInt(sizeBytes)
@@ -122,7 +122,7 @@ describe('of any header', () => {
     )
   })
 
-  it('followFrom follows only from a place that is written there, and only where no end is meant', () => {
+  it('followFrom follows only from the written position, and only if no end is meant', () => {
     fc.assert(
       fc.property(
         fc.oneof(

@@ -1,4 +1,4 @@
-// Who may have a connection and who makes way, and which ones are cut off: over real sockets.
+// Who may have a connection, whose connection makes way, and which are cut off. Uses real sockets.
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -44,7 +44,7 @@ function limit(options: Partial<SocketsOptions>): void {
 
 interface Pair {
   client: Socket
-  /** Null if it was not let in. */
+  /** The server's side. Null if the connection was refused. */
   own: Socket | null
 }
 
@@ -69,7 +69,7 @@ function busy(pairs: Pair[]): void {
 }
 
 describe('a place for a connection', () => {
-  it('is made by the one of the same client that has been idle longest', async () => {
+  it('is made by closing the longest idle connection of the same client', async () => {
     limit({ maxPerClient: 3 })
     const [a, b, c] = (await openAll(3)) as [Pair, Pair, Pair]
     sockets.setBusy(a.own!, 1)
@@ -83,7 +83,7 @@ describe('a place for a connection', () => {
     expect(opened([a, b, d, e])).toEqual([true, false, true, true])
   })
 
-  it('is not to be had by a client whose connections all have something to do', async () => {
+  it('is refused to a client whose connections are all busy', async () => {
     limit({ maxPerClient: 3 })
     const pairs = await openAll(3)
     busy(pairs)
@@ -95,7 +95,7 @@ describe('a place for a connection', () => {
     expect((await open()).own).not.toBeNull()
   })
 
-  it('is found by newcomers, however many connections of others have something to do', async () => {
+  it('is found for a new client, however many busy connections others have', async () => {
     limit({ maxSockets: 9 })
     const many = await openAll(9)
     expect(many.filter(isOpen)).toHaveLength(6)
@@ -107,7 +107,7 @@ describe('a place for a connection', () => {
     expect((await open('127.0.0.3')).own).not.toBeNull()
   })
 
-  it('is made by the longest idle of all when they are all taken', async () => {
+  it('is made by closing the longest idle connection of all clients if all places are taken', async () => {
     limit({ maxSockets: 4, maxPerClient: 4 })
     const all: Pair[] = []
     for (const last of [2, 3, 4, 5]) all.push(await open(`127.0.0.${last}`))
@@ -116,7 +116,7 @@ describe('a place for a connection', () => {
     expect(opened([...all, late])).toEqual([true, false, true, true, true])
   })
 
-  it('is made by websockets that nobody calls over only if there is no other', async () => {
+  it('is made by closing an idle websocket only if there is no other idle connection', async () => {
     limit({ maxPerClient: 3 })
     const [a, b, c] = (await openAll(3)) as [Pair, Pair, Pair]
     sockets.setLasting(a.own!)
@@ -127,7 +127,7 @@ describe('a place for a connection', () => {
     expect(opened([a, b, await open()])).toEqual([false, true, true])
   })
 
-  it('is not counted by client where the peer is a proxy', async () => {
+  it('is not counted by client if the peer is a proxy', async () => {
     limit({ maxSockets: 5, maxPerClient: null })
     const all = await openAll(5)
     busy(all)
@@ -137,7 +137,7 @@ describe('a place for a connection', () => {
 })
 
 describe('the end of all connections', () => {
-  it('is waited for, and is there at once if none is open', async () => {
+  it('can be awaited, and comes at once if none is open', async () => {
     limit({})
     await sockets.whenNoneIsOpen()
     const pairs = await openAll(3)
@@ -163,7 +163,7 @@ describe('a connection that something waits for', () => {
     return pair
   }
 
-  it('is cut off once nothing of it has been taken for long enough', async () => {
+  it('is cut off if the client takes no bytes for the set time', async () => {
     limit({})
     const { own } = await unread()
     const idle = await open()
@@ -176,7 +176,7 @@ describe('a connection that something waits for', () => {
     expect([own.destroyed, isOpen(idle)]).toEqual([true, true])
   })
 
-  it('goes on as long as enough is taken, though one write lasts for all that time', async () => {
+  it('goes on as long as the client takes enough bytes, even if one write lasts all that time', async () => {
     limit({})
     const { own, client } = await unread()
     await sleep(50)
@@ -192,7 +192,7 @@ describe('a connection that something waits for', () => {
     expect([slow, own.writableLength]).toEqual([[], MORE_THAN_THE_KERNEL_TAKES])
   })
 
-  it('is left alone while somebody else watches it', async () => {
+  it('is not cut off while other code watches it', async () => {
     limit({})
     const { own } = await unread()
     sockets.setWatched(own, true)

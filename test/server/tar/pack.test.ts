@@ -1,4 +1,4 @@
-// Packing a tar: what other programs read of it is in build.test.ts; here, that it ends when something goes wrong.
+// Packing a tar ends if something goes wrong. What other programs read of tars is tested in build.test.ts and readers.test.ts.
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { packTar, type TarMember } from '../../../server/tar/pack.ts'
@@ -19,7 +19,7 @@ describe.each([false, true])('packTar, gzip %s', (gzip) => {
   const signal = new AbortController().signal
   const members = [member('a', bodyOf(200_000, 'a')), member('b', bodyOf(200_000, 'b'))]
 
-  it('tells how many bytes it wrote', async () => {
+  it('returns how many bytes it wrote', async () => {
     let written = 0
     const write = async (buffers: readonly Uint8Array[]) => {
       for (const { length } of buffers) written += length
@@ -32,7 +32,7 @@ describe.each([false, true])('packTar, gzip %s', (gzip) => {
     expect(await packTar({ gzip, members: [], write: async () => {}, signal })).toBeGreaterThan(0)
   })
 
-  it.each([1, 2, 3, 1_000])('fails with what a write fails with, be it only the %s. or the last one', async (nth) => {
+  it.each([1, 2, 3, 1_000])('fails with the error of a write, even if it is only number %s or the last one', async (nth) => {
     let writes = 0
     const count = async () => {
       writes++
@@ -46,12 +46,12 @@ describe.each([false, true])('packTar, gzip %s', (gzip) => {
     await expect(packTar({ gzip, members, write, signal })).rejects.toThrow('no space')
   })
 
-  it('fails with what a body fails with, also in the middle', async () => {
+  it('fails with the error of a body, even in the middle', async () => {
     const bad = [members[0]!, member('bad', bodyOf(200_000, 'bad'), failing), members[1]!]
     await expect(packTar({ gzip, members: bad, write: async () => {}, signal })).rejects.toThrow('the spool is gone')
   })
 
-  it('stops when it is told to', async () => {
+  it('stops when its signal aborts', async () => {
     const stop = new AbortController()
     const write = async () => stop.abort()
     await expect(packTar({ gzip, members, write, signal: stop.signal })).rejects.toThrow()

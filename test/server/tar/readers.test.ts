@@ -1,4 +1,4 @@
-// What GNU tar and bsdtar read of our tars, from a file and from a pipe: names long and in other scripts, sizes, dates, modes.
+// What GNU tar and bsdtar read in our tars, from a file and from a pipe: long and non-ASCII names, sizes, dates, modes.
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const run = promisify(execFile)
 const environment = { ...process.env, TZ: 'UTC', LC_ALL: 'C.UTF-8' }
 
 const date = 'Mon, 15 Jul 2024 12:30:01 GMT'
-/** 100 bytes is what the name field of ustar holds, 155 what its prefix does; PAX records hold the rest. */
+/** The name field of ustar holds 100 bytes and its prefix 155. Longer names need PAX records. */
 const names = [
   'plain.txt',
   'größe €/日本語 😀.bin',
@@ -62,13 +62,13 @@ describe.each(['tar', 'tar.gz'] as const)('a %s', (format) => {
   })
   afterAll(() => directory[Symbol.asyncDispose]())
 
-  // GNU tar sees for itself that a file is gzip, but not that a pipe is.
+  // GNU tar recognises gzip in a file, but not in a pipe.
   const gzip = format === 'tar.gz' ? 'z' : ''
   const sh = async (script: string, ...parameters: string[]) =>
     (await run('sh', ['-c', script, 'sh', ...parameters], { env: environment })).stdout
 
   it.each(Object.entries(readers))(
-    'is listed by %s in its order, with sizes, dates and modes',
+    'is listed by %s in order, with sizes, dates and modes',
     async (reader, each) => {
       const lines = (await sh(each.list, path, '', gzip)).split('\n').slice(0, -1)
       const dates = reader.startsWith('GNU') ? '2024-07-15 12:30:01' : 'Jul 15  2024'
@@ -83,7 +83,7 @@ describe.each(['tar', 'tar.gz'] as const)('a %s', (format) => {
     await using target = await tempDirectory()
     await sh(each.extract, path, target.path, gzip)
     const found = (await sh('cd "$1" && find . -type f -printf "%P %TY-%Tm-%Td %TT\\n"', target.path)).split('\n')
-    // find prints fractions of a second.
+    // `find` prints fractions of a second.
     const wanted = files.map(({ name }) => `${name} 2024-07-15 12:30:01.0000000000`)
     expect(found.slice(0, -1).sort()).toEqual(wanted.sort())
     for (const { name, body } of files) expect((await readFile(join(target.path, name))).equals(body)).toBe(true)

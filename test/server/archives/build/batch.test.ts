@@ -1,4 +1,4 @@
-// What is journalled, where things happen in an order that is rare.
+// What is journalled if things happen in an unusual order.
 import { describe, expect, it } from 'vitest'
 import { createBatcher } from '../../../../server/archives/build/batch.ts'
 import { EntryTable } from '../../../../server/archives/build/entry-table.ts'
@@ -21,13 +21,13 @@ describe('a batch', () => {
     const batcher = createBatcher({ entries, format: 'zip', sealer, staging, clock: systemClock })
     for (const index of [0, 1, 2]) entries.grow(begun(index))
     entries.fail(failed(1))
-    // As a write that was under way tells, when it ends.
+    // A write that was under way reports this when it ends.
     for (const index of [0, 1, 2]) entries.grow(begun(index))
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([failed(1), begun(0)])
     expect(batcher.next({ log: 'log', logBytes: 0 }, 'none').facts).toEqual([])
   })
 
-  it('gives so many long names at a time that nobody else waits for long, and each its turn', () => {
+  it('seals few enough long names at a time that nobody waits for long, and all of them in the end', () => {
     using staging = createStagingMemory(0)
     const entries = new EntryTable(300, () => {})
     for (let index = 0; index < 300; index++) {

@@ -1,4 +1,4 @@
-// One build with the real journal, spool and fetcher, against an origin that answers in any order, late, or badly.
+// One build with the real journal, spool and fetcher. Its origin answers in any order, late, or badly.
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -12,7 +12,7 @@ import { until } from '../../../support/wait.ts'
 
 const SMALL_BODY_BYTES = 2 * 1024 * 1024
 
-/** `count` small files, each under a name of its own. */
+/** URLs of `count` small files with different names. */
 function smallFiles(origin: Origin, count: number, from = 0): string[] {
   return Array.from({ length: count }, (_, n) => `${origin.url}/bytes/${100 + n + from}/small-${n + from}.bin`)
 }
@@ -28,7 +28,7 @@ function unknownLength(body: Buffer) {
 }
 
 describe('a build', () => {
-  it('makes of the same responses the same bytes, in whatever order they arrive', async () => {
+  it('makes the same bytes from the same responses, in whatever order they arrive', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ stagingBytes: 200_000 })
     const bodies = Array.from({ length: 40 }, (_, n) => bodyOf(n % 7 === 0 ? 300_000 : n * 997, n))
@@ -52,7 +52,7 @@ describe('a build', () => {
     expect(house.staging.usedBytes).toBe(0)
   })
 
-  it('lets no slow head hold the others up: they are fetched, written out of memory and journalled', async () => {
+  it('is not held up by a slow first entry: the others are fetched, written to disk and journalled', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const head = gate(bytes(bodyOf(5_000, 'head')))
@@ -72,7 +72,7 @@ describe('a build', () => {
     )
   })
 
-  it('lets nothing be read of an entry before it and all before it are whole', async () => {
+  it('makes an entry readable only when it and all entries before it are whole', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const slow = gate(bytes(bodyOf(1_000, 'slow')))
@@ -112,7 +112,7 @@ describe('a build', () => {
     }
   })
 
-  it('writes bodies to parts when the staging budget is spent', async () => {
+  it('writes bodies to parts if the staging budget is used up', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ stagingBytes: 1_000 })
     const { archiveId } = await house.make([`${origin.url}/bytes/1000/a`, `${origin.url}/bytes/1001/b`])
@@ -171,7 +171,7 @@ describe('a build', () => {
     if (format === 'tar.gz') expect(gunzipSync(archives[0]!).length).toBeGreaterThan(3_000_000)
   })
 
-  it('gives a file the date its origin tells, and one that tells none or nonsense always the same', async () => {
+  it('gives a file the date that its origin sends, or always the same date if that is missing or nonsense', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const dates = ['Thu, 02 Jan 2020 03:04:06 GMT', undefined, 'yesterday']
@@ -194,7 +194,7 @@ describe('a build', () => {
     expect(names).toEqual(['same.txt', 'same (2).txt', 'SAME (3).TXT'])
   })
 
-  it('journals a failure at once, however slow the head is, with what is to be told of it', async () => {
+  it('journals a failure at once with its details, however slow the first entry is', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const head = gate(bytes(bodyOf(1, 'head')))
@@ -230,7 +230,7 @@ describe('a build', () => {
     expect(build.report.progress()).toMatchObject({ sealedEntries: 1, failedEntries: 3_000 })
   })
 
-  it('ends as NO_ENTRIES where nothing could be fetched, with nothing left on disk', async () => {
+  it('ends as NO_ENTRIES if nothing could be fetched, and leaves nothing on disk', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const build = await house.make(['nonsense', origin.serve('/gone', status(404))])
@@ -240,7 +240,7 @@ describe('a build', () => {
     expect(await house.spool.list()).toEqual([])
   })
 
-  it('ends as ENTRY_FAILED at the first failure where that was asked for, and stops the others', async () => {
+  it('ends as ENTRY_FAILED at the first failure if that was asked for, and stops the other fetches', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const hanging = gate()
@@ -252,7 +252,7 @@ describe('a build', () => {
     expect(await house.spool.list()).toEqual([])
   })
 
-  it('ends as ENTRY_FAILED too where the failure was journalled just before a crash', async () => {
+  it('ends as ENTRY_FAILED even if the failure was journalled just before a crash', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const urls = [`${origin.url}/bytes/9/sound`, `${origin.url}/bytes/9/failed`]
@@ -264,7 +264,7 @@ describe('a build', () => {
     expect(await house.spool.list()).toEqual([])
   })
 
-  it('ends as ARCHIVE_TOO_LARGE one byte above the limit and not at it, however fast the bodies come', async () => {
+  it('ends as ARCHIVE_TOO_LARGE one byte above the limit but not at it, however fast the bodies come', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ build: { maxArchiveBytes: 2_000 } })
     const fits = await house.make([`${origin.url}/bytes/1000/a`, `${origin.url}/bytes/1000/b`])
@@ -274,7 +274,7 @@ describe('a build', () => {
     expect(await house.spool.list()).toEqual([fits.archiveId])
   })
 
-  it('ends as ARCHIVE_TOO_LARGE while a body without an end still comes', async () => {
+  it('ends as ARCHIVE_TOO_LARGE while an endless body is still coming', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ build: { maxArchiveBytes: 1e6 }, limits: { maxEntryBytes: 2 ** 40 } })
     const build = await house.make([origin.serve('/endless', endless())])
@@ -284,7 +284,7 @@ describe('a build', () => {
     expect(house.staging.usedBytes).toBe(0)
   })
 
-  it('ends as ARCHIVE_TIMEOUT when it takes too long in all', async () => {
+  it('ends as ARCHIVE_TIMEOUT if it takes too long in all', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ build: { archiveTimeoutMs: 300 } })
     const build = await house.make([origin.serve('/bytes/9/hanging', gate().behaviour)])
@@ -327,7 +327,7 @@ describe('a build', () => {
 })
 
 describe('a build that was stopped', () => {
-  it('is continued without fetching again what was whole, to the same bytes', async () => {
+  it('goes on to the same bytes, without fetching whole bodies again', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ stagingBytes: 3_000 })
     const slow = gate(bytes(bodyOf(700, 'slow')))
@@ -339,7 +339,7 @@ describe('a build that was stopped', () => {
     const first = await house.start(archiveId)
     const settled = () => first.report.progress().sealedEntries + first.report.progress().failedEntries
     await until(() => settled() === 11 && origin.activeRequests === 1, { what: 'all but the slow one to be fetched' })
-    // One more part is whole only once it is closed.
+    // A body in a part is whole only when the part is closed.
     await until(() => !late.some((_, n) => first.entries.at(12 + n).state === 'fetching'), { what: 'all to be whole' })
     await first.stop()
     expect(first.outcome).toBe('stopped')
@@ -366,7 +366,7 @@ describe('a build that was stopped', () => {
     })
   })
 
-  it.each(['tar', 'tar.gz'] as const)('is continued as a %s to the same bytes', async (format) => {
+  it.each(['tar', 'tar.gz'] as const)('goes on to the same bytes if it is a %s', async (format) => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const slow = gate(bytes(bodyOf(700, 'slow')))
@@ -388,13 +388,13 @@ describe('a build that was stopped', () => {
     expect((await house.bytes(archiveId)).equals(await house.bytes(straight.archiveId))).toBe(true)
   })
 
-  it('seals without fetching anything where only the end was missing', async () => {
+  it('seals without fetching anything if only the end was missing', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const urls = smallFiles(origin, 5)
     const made = await house.make(urls)
     const facts = await house.facts(made.archiveId, 'entry-sealed')
-    // As a crash between the last entry and the seal leaves it: the same spool under another id.
+    // A crash between the last entry and the seal leaves this state. The spool is reused under another id.
     const { archiveId } = await house.accept(urls)
     {
       await using writer = await house.spool.writer(archiveId, new Map())
@@ -418,7 +418,7 @@ describe('a build that was stopped', () => {
     ['a log cut short', (log: Buffer) => log.subarray(0, 40)],
     ['no log at all', () => null],
   ])('and whose spool has %s', (_, damage) => {
-    it('is built anew under another generation, and right', async () => {
+    it('is built again, correctly and under another generation', async () => {
       await using origin = await startOrigin()
       await using house = await openHouse()
       const slow = gate(bytes(bodyOf(700, 'slow')))
@@ -446,17 +446,17 @@ describe('a build that was stopped', () => {
       expect(await house.journal.get(archiveId)).toMatchObject({ generation: 2 })
       const members = await house.zip(archiveId)
       expect(members.map(({ size }) => size)).toEqual([100, 101, 102, 700, 103, 104, 105])
-      // What failed stays failed: it was told, and is not asked for again.
+      // A failed entry stays failed, because clients know it. It is not requested again.
       expect(origin.count('/gone')).toBe(1)
       expect(await house.facts(archiveId, 'entry-failed')).toHaveLength(1)
       expect(second.report.progress()).toMatchObject({ sealedEntries: 7, failedEntries: 1 })
-      // Stopped and started once more, it stands as it is.
+      // If it is stopped and started once more, nothing changes.
       await house.reopen()
       expect(await house.zip(archiveId)).toHaveLength(7)
     })
   })
 
-  it('fetches again just the staged entry whose bytes were lost, and keeps its generation', async () => {
+  it('fetches only the staged entry whose bytes were lost, and keeps its generation', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ stagingBytes: 0 })
     const slow = gate(bytes(bodyOf(700, 'slow')))
@@ -479,11 +479,11 @@ describe('a build that was stopped', () => {
     expect(counts).toEqual([1, 1, 1, 1].map((count, n) => count + Number([lost, torn].some((f) => f!.index === n + 1))))
     const members = await house.zip(archiveId)
     expect(members.map(({ size }) => size)).toEqual([700, 100, 101, 102, 103])
-    // The archive's files, and nothing of the bodies that were thrown away.
+    // Only the archive's files are left, and nothing of the dropped bodies.
     expect((await house.files(archiveId)).length).toBe(1 + 5)
   })
 
-  it('drops what no fact speaks of', async () => {
+  it('drops bytes that no fact mentions', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const { archiveId } = await house.accept([`${origin.url}/bytes/10/a`])
@@ -500,7 +500,7 @@ describe('a build that was stopped', () => {
     expect(await house.zip(archiveId)).toHaveLength(1)
   })
 
-  it('gives way to a builder that has moved on, and leaves that one its files', async () => {
+  it('gives way to a builder that is ahead, and leaves it its files', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const slow = gate(bytes(bodyOf(10, 'slow')))

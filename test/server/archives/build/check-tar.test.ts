@@ -1,4 +1,4 @@
-// The check of a packed tar before its archive is told to be complete: on a real spool, whose bytes are damaged in between.
+// The check of a packed tar before its archive is reported complete. Uses a real spool, whose bytes are damaged before the check.
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32, gunzipSync, gzipSync } from 'node:zlib'
@@ -15,7 +15,7 @@ import { tempDirectory } from '../../../support/temp.ts'
 
 const bodies = [bodyOf(700, 'a'), bodyOf(300_000, 'b'), Buffer.alloc(0), bodyOf(1_024, 'd')]
 
-/** An archive whose bodies are all in, on directories of its own. */
+/** Makes an archive whose bodies have all come, in its own directories. */
 async function closed(format: 'tar' | 'tar.gz') {
   const temporary = await tempDirectory()
   const directory = join(temporary.path, 'spool')
@@ -42,7 +42,7 @@ async function closed(format: 'tar' | 'tar.gz') {
   return {
     closing,
     abort,
-    /** Changes the tar as it lies on the disk, inside its gzip if there is one. */
+    /** Changes the tar on the disk, inside its gzip if there is one. */
     async damage(change: (tar: Buffer) => Buffer) {
       const bytes = await readFile(file)
       const changed = format === 'tar' ? change(bytes) : gzipSync(change(gunzipSync(bytes)))
@@ -64,11 +64,11 @@ async function closed(format: 'tar' | 'tar.gz') {
   }
 }
 
-/** Where the second, third and fourth header stand. */
+/** Offsets of the second, third and fourth header. */
 const [SECOND, THIRD, FOURTH] = [1_536, 302_080, 302_592]
 
 describe.each(['tar', 'tar.gz'] as const)('the check of a closed %s', (format) => {
-  it('takes it as it was packed', async () => {
+  it('accepts it as it was packed', async () => {
     await using archive = await closed(format)
     expect(await checkArchive(archive.closing)).toBeNull()
     await archive.damage((tar) => tar)
@@ -101,7 +101,7 @@ describe.each(['tar', 'tar.gz'] as const)('the check of a closed %s', (format) =
     await expect(checkArchive(archive.closing)).rejects.toThrow(reason)
   })
 
-  it('ends when it is told to', async () => {
+  it('ends when its signal aborts', async () => {
     await using archive = await closed(format)
     archive.abort.abort(new Error('enough'))
     await expect(checkArchive(archive.closing)).rejects.toThrow(/enough|aborted/)
@@ -113,7 +113,7 @@ describe('the check of a closed tar.gz', () => {
     ['its checksum', (bytes) => (bytes[bytes.length - 6]! ^= 1)],
     ['its length', (bytes) => (bytes[bytes.length - 1]! ^= 1)],
     ['the middle of it', (bytes) => bytes.fill(0, 100_000, 100_100)],
-  ])('sees damage to %s', async (_, change) => {
+  ])('finds damage to %s', async (_, change) => {
     await using archive = await closed('tar.gz')
     await archive.damageFile(change)
     await expect(checkArchive(archive.closing)).rejects.toThrow()

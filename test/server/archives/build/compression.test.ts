@@ -1,4 +1,4 @@
-// Deflated entries: which bodies become smaller, how they lie in the archive and the spool, and what a crash leaves of them.
+// Deflated entries: which bodies are deflated, how they lie in archive and spool, and what a crash leaves of them.
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32, inflateRawSync } from 'node:zlib'
@@ -9,12 +9,12 @@ import { bodyOf, type Origin, startOrigin } from '../../../support/origin.ts'
 import { until } from '../../../support/wait.ts'
 
 const MiB = 1024 * 1024
-/** Lines that repeat: deflate makes little of them. */
+/** Repeated lines, which deflate makes very small. */
 const textOf = (size: number, seed: string) => Buffer.alloc(size, `a line of ${seed}, and another one like it\n`)
 
 const METHOD = { store: 0, deflate: 8 }
 
-/** Method and sizes of each member, as the local headers say them. */
+/** Reads method and sizes of each member from the local headers. */
 async function membersOf(house: House, archiveId: string) {
   const archive = await house.bytes(archiveId)
   const found: { name: string; method: number; held: number; size: number; body: Buffer }[] = []
@@ -33,7 +33,7 @@ async function membersOf(house: House, archiveId: string) {
   return found
 }
 
-/** A text, a picture's name on a text, random bytes, nothing, and a large text of each kind that goes to a part. */
+/** A text, a text with the name of a picture, random bytes, an empty file, and a large file of each kind that goes to a part. */
 function serveAll(origin: Origin, delayOf: (n: number) => number = () => 0) {
   const bodies: [string, Buffer, string][] = [
     ['small.txt', textOf(100_000, 'small'), 'text/plain'],
@@ -68,14 +68,14 @@ describe('a zip', () => {
       expect(size).toBe(body.length)
       expect(held).toBeLessThanOrEqual(size)
     }
-    // unzip, 7z, bsdtar and python read it as well; and of what was deflated nothing is kept twice.
+    // unzip, 7z, bsdtar and python read it, too. The spool keeps no deflated body twice.
     expect(await house.zip(archiveId)).toHaveLength(bodies.length)
     const inParts = members.filter(({ size }) => size > 2 * MiB).length
     expect(await house.files(archiveId)).toHaveLength(1 + inParts)
     expect(house.staging.usedBytes).toBe(0)
   })
 
-  it('is the same bytes in whatever order its bodies arrive', async () => {
+  it('has the same bytes in whatever order its bodies arrive', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({ stagingBytes: 150_000 })
     const archives: Buffer[] = []
@@ -87,7 +87,7 @@ describe('a zip', () => {
     expect(archives[1]!.equals(archives[0]!)).toBe(true)
   })
 
-  it('goes on after a stop with what it had deflated, and fetches none of it again', async () => {
+  it('goes on after a stop with its deflated bodies, and fetches none of them again', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const head = gate(bytes(textOf(1_000, 'head')))
@@ -109,7 +109,7 @@ describe('a zip', () => {
     expect(await house.zip(archiveId)).toHaveLength(3)
   })
 
-  it('fetches again what was deflated and damaged on the disk meanwhile', async () => {
+  it('fetches a deflated body again if it was damaged on the disk', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const head = gate(bytes(textOf(1_000, 'head')))
@@ -134,7 +134,7 @@ describe('a zip', () => {
     expect(origin.count('/large.txt')).toBe(2)
   })
 
-  it('leaves nothing behind when it is ended while bodies are being deflated', async () => {
+  it('leaves nothing behind if it is ended while bodies are being deflated', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const urls = Array.from({ length: 12 }, (_, n) => origin.serve(`/${n}.txt`, bytes(textOf(6 * MiB, `${n}`))))
@@ -212,7 +212,7 @@ describe('the report', () => {
     expect(terminal).toMatchObject({ sealedEntries: 2, failedEntries: 2 })
   })
 
-  it('is not there unless it is asked for', async () => {
+  it('exists only if it is asked for', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const { archiveId } = await house.make([{ url: `${origin.url}/bytes/10/a`, name: 'sheaf-report.json' }])

@@ -1,4 +1,4 @@
-// The entries of an archive: which way each may go, what is counted, and what there is to journal.
+// The entries of an archive: which transitions are allowed, what is counted, and what has to be journalled.
 import { describe, expect, it } from 'vitest'
 import type { Entry } from '../../../../server/archives/build/entry.ts'
 import type { FetchingEntry } from '../../../../server/archives/build/entry-fetch.ts'
@@ -21,7 +21,7 @@ function openTable(count = 1) {
   const entries = new EntryTable(count, () => changes++)
 
   function wholeBody(): StagedBody {
-    // A body so small touches no spool.
+    // Such a small body does not use the spool.
     const body = new StagedBody(SIZE, { spool: null as never, staging, spoolFailed: () => {} })
     body.write(Buffer.alloc(SIZE), null)
     return body
@@ -70,7 +70,7 @@ const all = states.flatMap((state) =>
 )
 
 describe('an entry', () => {
-  it.each(all)('that is %s and is told to %s becomes %s', (state, move, next) => {
+  it.each(all)('in state %s: %s leads to %s', (state, move, next) => {
     const { entries, staging, moves, bring } = openTable()
     using _ = staging
     bring(state)
@@ -79,7 +79,7 @@ describe('an entry', () => {
     expect(entries.at(0).state).toBe(next ?? state)
   })
 
-  it('that is not there is pending, and goes nowhere', () => {
+  it('that does not exist is pending, and refuses every transition', () => {
     const { entries, moves } = openTable()
     expect(entries.at(1).state).toBe('pending')
     expect(() => moves.fail!(1)).toThrow('entry 1 is not there')
@@ -87,7 +87,7 @@ describe('an entry', () => {
 })
 
 describe('the totals', () => {
-  it('count the bytes of whole bodies once, wherever they are', () => {
+  it('count the bytes of each whole body once, wherever it is', () => {
     const { entries, moves } = openTable(4)
     for (const index of [0, 1, 2, 3]) moves.begin!(index)
     moves.hold!(0)
@@ -103,7 +103,7 @@ describe('the totals', () => {
     expect(entries.wholeBytes).toBe(2 * SIZE)
   })
 
-  it('count entries as sealed or failed only once that is journalled', () => {
+  it('count entries as sealed or failed only when that is journalled', () => {
     const { entries, moves } = openTable(2)
     moves.begin!(0)
     moves.hold!(0)
@@ -114,7 +114,7 @@ describe('the totals', () => {
     expect([entries.sealedEntries, entries.failedEntries]).toEqual([1, 1])
   })
 
-  it('are those of the journal after a restart, and of its failures alone after a rewind', () => {
+  it('come from the journal after a restart, and from its failures alone after a rewind', () => {
     const { entries } = openTable(5)
     const journal = [
       begunFact(0),
@@ -138,7 +138,7 @@ describe('the totals', () => {
 })
 
 describe('what there is to journal', () => {
-  it('is taken once, as far as there is room', () => {
+  it('is taken once, as far as there is room for it', () => {
     const { entries, moves } = openTable(4)
     for (const index of [2, 0, 1]) moves.fail!(index)
     entries.grow(begunFact(3))
@@ -150,7 +150,7 @@ describe('what there is to journal', () => {
     expect([...entries.takeGrown(few(9)), ...entries.takeGrown(few(9))]).toEqual([begunFact(3)])
   })
 
-  it('is told about at once', () => {
+  it('is announced at once', () => {
     const { entries, moves, changes } = openTable(3)
     for (const index of [0, 1]) moves.begin!(index)
     expect(changes()).toBe(0)
@@ -158,12 +158,12 @@ describe('what there is to journal', () => {
     moves.store!(1)
     moves.fail!(2)
     expect(changes()).toBe(3)
-    // What is settled does not begin again.
+    // A settled entry does not begin again.
     for (const index of [0, 1, 2]) entries.grow(begunFact(index))
     expect(changes()).toBe(3)
   })
 
-  it('holds memory that is given back when nothing will be written', () => {
+  it('holds memory, which is given back if nothing will be written', () => {
     const { entries, staging, moves } = openTable(2)
     using _ = staging
     for (const index of [0, 1]) {

@@ -1,4 +1,4 @@
-// Builds on a disk that runs full, in a process of their own: they end with a reason, and others go on.
+// Builds on a disk that becomes full, in a process of their own: they end with a reason, and other builds go on.
 import { expect, it } from 'vitest'
 import { onSmallDisk } from '../../../support/small-disk.ts'
 
@@ -27,8 +27,8 @@ it.each([
   expect(told).toMatchObject([['aborted', { type: 'aborted', code: 'NO_SPACE' }], [[], 0], 'sealed'])
 })
 
-it.each(['zip', 'tar'])('a build whose %s finds no space for its end ends as NO_SPACE', async (format) => {
-  // Two thirds of the disk: a tar is packed beside its bodies, and a zip is given a disk that another one fills.
+it.each(['zip', 'tar'])('a build ends as NO_SPACE if there is no space for the end of its %s', async (format) => {
+  // Bodies of two thirds of the disk are too much for a tar, which is packed beside them. For a zip another file fills the disk.
   const told = await onSmallDisk(`${PRELUDE}
     import { writeFileSync } from 'node:fs'
     const last = gate()

@@ -1,11 +1,11 @@
-// Builds that are not the only ones, or not the newest: they give way, and harm nothing that others have made.
+// Builds that are not the only one, or not the newest: they give way, and do not harm the work of others.
 import { expect, it } from 'vitest'
 import { bytes, gate } from '../../../support/behaviours.ts'
 import { openHouse } from '../../../support/building.ts'
 import { bodyOf, startOrigin } from '../../../support/origin.ts'
 import { until } from '../../../support/wait.ts'
 
-it('stops at a fact that only a later version knows: no abort, nothing deleted, and the log says why', async () => {
+it('stops at a fact of a later version without aborting or deleting anything, and the log says why', async () => {
   await using origin = await startOrigin()
   await using house = await openHouse()
   const slow = gate()
@@ -24,7 +24,7 @@ it('stops at a fact that only a later version knows: no abort, nothing deleted, 
   expect(house.log).toContain('entry-blessed')
 })
 
-it('gives way without a trace where another one has gone on before its files were open', async () => {
+it('gives way without a trace if another build went ahead before its files were open', async () => {
   await using origin = await startOrigin()
   await using house = await openHouse()
   const body = bodyOf(50_000, 'large')
@@ -37,7 +37,7 @@ it('gives way without a trace where another one has gone on before its files wer
   await first.stop()
   const [files, before] = [await house.files(archiveId), await house.journal.get(archiveId)]
 
-  // As it would be of one that was held up ever since the archive was accepted.
+  // Imitates a build that has been held up since the archive was accepted.
   const late = await house.start(archiveId, stale)
   await late.ended
   expect(late.outcome).toBe('stopped')

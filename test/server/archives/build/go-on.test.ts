@@ -1,4 +1,4 @@
-// A large body that an earlier process began: gone on with where that is safe, and fetched anew where it is not.
+// A large body that an earlier process began: it is continued if that is safe, and otherwise fetched again.
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -11,7 +11,7 @@ const MiB = 1024 * 1024
 const SIZE = 40 * MiB
 const SENT = 24 * MiB
 
-/** Builds until the origin has sent part of the body and rests; the second request gets what `then` says. */
+/** Builds until the origin has sent part of the body and stalls. The second request is answered by `then`. */
 async function half(origin: Origin, house: House, etag: string | undefined, then = bytes(bodyOf(SIZE, 'large'))) {
   const body = bodyOf(SIZE, 'large')
   const headers = etag === undefined ? { etag } : {}
@@ -49,7 +49,7 @@ describe('a large body', () => {
     const begun = await until(async () => (await house.facts(archiveId, 'entry-begun')).at(-1), {
       what: 'a checkpoint',
     })
-    // What a kill leaves: the journal as it stands, and a part that may have grown beyond it.
+    // A kill leaves the journal as it is, and a part that may have more bytes than the journal knows.
     const [part] = (await house.files(archiveId)).filter((file) => file !== 'log')
     const path = join(house.directory, archiveId, part!)
     const left = await readFile(path)
@@ -62,7 +62,7 @@ describe('a large body', () => {
     expect(rangesAsked(origin)[1]).toMatch(/^bytes=\d+-$/)
   })
 
-  it('is fetched anew where the part does not hold what the journal says', async () => {
+  it('is fetched again if the part does not contain what the journal says', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({
       limits: { maxEntryBytes: 2 * SIZE, idleTimeoutMs: 20_000, entryTimeoutMs: 60_000 },
@@ -81,7 +81,7 @@ describe('a large body', () => {
     expect((await house.files(archiveId)).length).toBe(2)
   })
 
-  it('is fetched anew, and never spliced, where the source has changed meanwhile', async () => {
+  it('is fetched again, and never spliced, if the source has changed meanwhile', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({
       limits: { maxEntryBytes: 2 * SIZE, idleTimeoutMs: 20_000, entryTimeoutMs: 60_000 },
@@ -93,7 +93,7 @@ describe('a large body', () => {
     expect((await house.zip(archiveId))[0]!.body.equals(bodyOf(SIZE, 'another'))).toBe(true)
   })
 
-  it('is dropped with its part where its source has no strong validator', async () => {
+  it('is dropped with its part if its source has no strong validator', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse({
       limits: { maxEntryBytes: 2 * SIZE, idleTimeoutMs: 20_000, entryTimeoutMs: 60_000 },

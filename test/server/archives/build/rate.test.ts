@@ -1,4 +1,4 @@
-// Bytes a second over the last seconds.
+// The rate of bytes over the last seconds.
 import { expect, it } from 'vitest'
 import { createRate } from '../../../../server/archives/build/rate.ts'
 

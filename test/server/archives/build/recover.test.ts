@@ -1,4 +1,4 @@
-// What the journal says after a restart, and which bytes of the spool are believed.
+// What is read from the journal after a restart, and which bytes of the spool are trusted.
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { EntryTable } from '../../../../server/archives/build/entry-table.ts'
@@ -34,13 +34,13 @@ async function recover(totalEntries: number, ...facts: Fact[]) {
 }
 
 describe('recoverEntries', () => {
-  it('finds everything pending where nothing was journalled', async () => {
+  it('finds everything pending if nothing was journalled', async () => {
     const { states, sealed, failedEntries, keep } = await recover(2)
     expect([states, sealed, failedEntries]).toEqual([['pending', 'pending'], [], 0])
     expect(keep).toEqual(new Map())
   })
 
-  it('knows what is sealed, staged and failed, and keeps just the bytes these need', async () => {
+  it('finds what is sealed, staged and failed, and keeps only the bytes that these need', async () => {
     const recovered = await recover(
       5,
       stagedFact(3, { file: 'part-1', sizeBytes: 50 }),
@@ -57,14 +57,14 @@ describe('recoverEntries', () => {
     expect(recovered.entries.at(3)).toMatchObject({ journalled: true, at: { file: 'part-1', sizeBytes: 50 } })
   })
 
-  it('keeps the log to the end of the last body where that is later than the last header', async () => {
+  it('keeps the log up to the end of the last body if that is behind the last header', async () => {
     const { keep } = await recover(1, sealedFact(0, { headerEnd: 31, offset: 31, sizeBytes: 100 }))
     expect(keep).toEqual(new Map([['log', 131]]))
     const tar = await recover(1, sealedFact(0, { headerEnd: null, offset: 0, sizeBytes: 100 }))
     expect(tar.keep).toEqual(new Map([['log', 100]]))
   })
 
-  it('takes the last word about an entry: staged and then sealed, or staged again elsewhere', async () => {
+  it('uses the last fact about an entry: staged and then sealed, or staged again elsewhere', async () => {
     const recovered = await recover(
       2,
       stagedFact(0, { file: 'part-0' }),
@@ -76,7 +76,7 @@ describe('recoverEntries', () => {
     expect(recovered.entries.at(1)).toMatchObject({ at: { file: 'part-2' } })
   })
 
-  it('takes a rewind for what it is: only failures stand, and nothing on disk', async () => {
+  it('keeps only failures after a rewind, and nothing on disk', async () => {
     const recovered = await recover(
       4,
       sealedFact(0, { offset: 31, sizeBytes: 9 }),
@@ -90,7 +90,7 @@ describe('recoverEntries', () => {
     expect(recovered.keep).toEqual(new Map([['part-0', 1]]))
   })
 
-  it('keeps of each log what facts say of it: the one they name, or the one that needs no name', async () => {
+  it('keeps of each log what facts say about it: a log that they name, or the unnamed one', async () => {
     const { keep } = await recover(
       3,
       sealedFact(0, { offset: 31, sizeBytes: 9 }),
@@ -100,7 +100,7 @@ describe('recoverEntries', () => {
     expect(Object.fromEntries(keep)).toEqual({ log: 40, 'part-0': 7, 'log-5': 100 })
   })
 
-  it('does not guess at a fact of a type that it does not know', async () => {
+  it('does not guess the meaning of a fact of an unknown type', async () => {
     await expect(recover(1, { type: 'entry-blessed', index: 0 } as never)).rejects.toThrow(UnknownFactError)
   })
 
@@ -123,7 +123,7 @@ describe('bytesMatch', () => {
     return await bytesMatch(reader, { ...body, ...change }, Buffer.alloc(scratchBytes))
   }
 
-  it('believes what has the right sum, in however many pieces it is read', async () => {
+  it('accepts bytes with the right checksum, in however many pieces they are read', async () => {
     for (const scratchBytes of [1, 3, 8, 100]) expect(await match({}, scratchBytes)).toBe(true)
     expect(await match({ sizeBytes: 0, crc32: 0 })).toBe(true)
   })
@@ -136,12 +136,12 @@ describe('bytesMatch', () => {
     ['lies beyond the file', { offset: 100 }],
     ['lies in a file that is not there', { file: 'part-0' }],
     ['is of no bytes but has a sum', { sizeBytes: 0 }],
-  ])('believes nothing that %s', async (_, change) => {
+  ])('rejects a body that %s', async (_, change) => {
     expect(await match(change)).toBe(false)
   })
 })
 
-it('verifySealed gives others their turn where there is nothing to be read', async () => {
+it('verifySealed gives others their turn even if there is nothing to read', async () => {
   const sealed = Array.from({ length: 20_000 }, (_, index) => ({
     ...sealedFact(index, { headerEnd: null, offset: 0, sizeBytes: 0 }),
     crc32: 0,

@@ -1,4 +1,4 @@
-// Where the bytes of an archive lie, against an array that holds them all.
+// Where the bytes of an archive lie, compared with an array that holds them all.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createLayout, readLayout } from '../../../../server/archives/bytes/layout.ts'
@@ -13,7 +13,7 @@ describe('a layout', () => {
     expect(await readLayout(layout, () => expect.unreachable(), 0, Buffer.alloc(5))).toBe(0)
   })
 
-  it('tells for each position file, offset and what follows in one piece', () => {
+  it('returns for each position the file, the offset, and how much follows in one piece', () => {
     const layout = createLayout([A, B])
     expect(layout.readableBytes).toBe(8)
     expect(layout.locate(0)).toEqual(A)
@@ -24,7 +24,7 @@ describe('a layout', () => {
     expect(layout.locate(-1)).toBeNull()
   })
 
-  it('makes one extent of what follows on in the same file, and of nothing else', () => {
+  it('merges extents only if they follow each other in the same file', () => {
     const layout = createLayout([A, { file: 'log', offset: 15, length: 2 }])
     expect(layout.extents).toEqual([{ file: 'log', offset: 10, length: 7 }])
     layout.add({ file: 'log', offset: 18, length: 1 })
@@ -32,7 +32,7 @@ describe('a layout', () => {
     expect(layout.extents).toHaveLength(3)
   })
 
-  it('takes no notice of extents of no bytes', () => {
+  it('ignores empty extents', () => {
     const layout = createLayout([{ ...A, length: 0 }, B, { file: 'log', offset: 0, length: 0 }])
     expect(layout.extents).toEqual([B])
     expect(layout.locate(0)).toEqual(B)
@@ -46,14 +46,14 @@ describe('a layout', () => {
     expect(layout.locate(1)).toEqual({ file: 'part-0', offset: 1, length: 2 })
   })
 
-  it('leaves extents that were given away as they were', () => {
+  it('does not change extents that it has handed out', () => {
     const given = createLayout([A]).extents
     const layout = createLayout(given)
     layout.add({ file: 'log', offset: 15, length: 1 })
     expect(given).toEqual([A])
   })
 
-  it('reads what one array of all extents would hold, through reads that come short', async () => {
+  it('reads what one array of all extents would hold, even through short reads', async () => {
     const file = fc.constantFrom('log', 'part-0', 'part-1')
     const extent = fc.record({ file, offset: fc.nat(20), length: fc.nat(10) })
     const range = fc.tuple(fc.nat(100), fc.nat(50), fc.integer({ min: 1, max: 4 }))

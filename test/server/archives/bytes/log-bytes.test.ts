@@ -1,4 +1,4 @@
-// The bytes of one write: in order, small ones side by side in memory that is counted and comes back.
+// The bytes of one write: they are in order, and small ones share memory that is counted and given back.
 import { describe, expect, it } from 'vitest'
 import { LogBytes } from '../../../../server/archives/bytes/log-bytes.ts'
 import { createRecentWrite } from '../../../../server/archives/bytes/recent-write.ts'
@@ -10,7 +10,7 @@ const KIB = 1024
 const nothing = () => {}
 
 describe('the bytes of one write', () => {
-  it('come in order, and what was copied is not looked at again', () => {
+  it('come in order, and a copied body is not read again', () => {
     using staging = createStagingMemory(0)
     const log = new LogBytes(staging)
     const large = [bodyOf(100 * KIB, 'large'), bodyOf(10, 'its end')]
@@ -38,7 +38,7 @@ describe('the bytes of one write', () => {
   })
 
   it.each([1, 10, 22, 33, 63, 64, 65, 200])(
-    'of bodies of %i KiB are large buffers, worth handing on, in little more memory',
+    'of bodies of %i KiB are large buffers, which are worth handing on and take little more memory',
     (size) => {
       using staging = createStagingMemory(0)
       const log = new LogBytes(staging)
@@ -57,12 +57,12 @@ describe('the bytes of one write', () => {
       expect(staging.usedBytes + lentBytes).toBeLessThan(log.bytes + 70 * KIB)
       log.release()
       expect([staging.usedBytes, lentBytes]).toEqual([0, 0])
-      // The one that is being filled.
+      // One block is still being filled.
       expect(staging.liveBlocks).toBeLessThanOrEqual(1)
     },
   )
 
-  it('count what they take until they are released, and let go of large bodies then', () => {
+  it('count their memory until they are released, and then also release large bodies', () => {
     using staging = createStagingMemory(0)
     const log = new LogBytes(staging)
     let freed = 0

@@ -1,4 +1,4 @@
-// What was just written, given out of memory: the same bytes as in the log, and its memory is free once nobody holds it.
+// Bytes that were just written are served from memory. They equal those in the log, and are freed when nobody holds them.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createRecentWrite } from '../../../../server/archives/bytes/recent-write.ts'
@@ -9,7 +9,7 @@ import { bodyOf, startOrigin } from '../../../support/origin.ts'
 import { until } from '../../../support/wait.ts'
 
 describe('recent writes', () => {
-  it('are what lies from an offset of the log on, and none where that is elsewhere', () => {
+  it('return the bytes from an offset of the log on, and nothing for other offsets', () => {
     fc.assert(
       fc.property(
         fc.array(fc.uint8Array({ maxLength: 5 }), { maxLength: 5 }),
@@ -31,7 +31,7 @@ describe('recent writes', () => {
     )
   })
 
-  it('are over when all have released them', () => {
+  it('are freed when all have released them', () => {
     let over = 0
     const recent = createRecentWrite(0, [Buffer.alloc(5)], () => over++)
     const [one, other] = [recent.take(0, 5)!, recent.take(3, 2)!]
@@ -40,11 +40,11 @@ describe('recent writes', () => {
     expect(over).toBe(0)
     other.release()
     expect(over).toBe(1)
-    // It would let go of memory that somebody else holds.
+    // A second release would free memory that another reader holds.
     expect(() => one.release()).toThrow('twice')
   })
 
-  it('are worth while where they are large', () => {
+  it('are worthwhile if they are large', () => {
     const isWorthwhile = (sizes: number[]) =>
       createRecentWrite(
         0,
@@ -55,7 +55,7 @@ describe('recent writes', () => {
   })
 })
 
-/** Reads to the end as a download does, of a client that takes its time over what it is given. */
+/** Reads to the end as the download of a slow client does. */
 async function follow(reading: ArchiveReading) {
   const chunks: Uint8Array[] = []
   let position = 0
@@ -80,7 +80,7 @@ async function follow(reading: ArchiveReading) {
 }
 
 describe('a reading at the frontier', () => {
-  it('is given bodies as they were written, and who comes later reads the same', async () => {
+  it('gets bodies as they were written, and a later reading gets the same bytes', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const small = Array<number>(150).fill(10_000)
@@ -101,7 +101,7 @@ describe('a reading at the frontier', () => {
     expect(house.staging.usedBytes).toBe(0)
   })
 
-  it('is given nothing across a body that lies elsewhere, though all are written at once', async () => {
+  it('gets nothing across a body that lies elsewhere, even if all are written at once', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const head = gate(bytes(bodyOf(300_000, 'head')))
@@ -113,7 +113,7 @@ describe('a reading at the frontier', () => {
     const build = await house.start(archiveId)
     await using reading = openReading({ record: build.record, build, spool: house.spool, closed: () => {} })!
     const following = follow(reading)
-    // The large one is in its part, and the others are in memory.
+    // The large body is in its part, and the others are in memory.
     await until(() => build.entries.at(2).state === 'spooled' && build.entries.at(4).state === 'whole', {
       what: 'the others',
     })
@@ -124,7 +124,7 @@ describe('a reading at the frontier', () => {
     expect(followed.equals(await house.bytes(archiveId))).toBe(true)
   })
 
-  it('holds the memory of what it was given, and of nothing else', async () => {
+  it('holds only the memory of the bytes that it got', async () => {
     await using origin = await startOrigin()
     await using house = await openHouse()
     const { archiveId } = await house.accept([`${origin.url}/bytes/300000/a`, `${origin.url}/bytes/200000/b`])

@@ -1,4 +1,4 @@
-// Bodies under way, with a real spool: in memory while they are small and there is budget, else in parts.
+// Bodies that are still coming, with a real spool: in memory if they are small and there is budget, otherwise in parts.
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -36,7 +36,7 @@ describe('a staged body', () => {
     return new StagedBody(announcedBytes, { spool, staging, spoolFailed: (error) => failures.push(error) })
   }
 
-  /** Its parts take bytes, but say when they begin to, and wait. */
+  /** A spool whose parts report when a write begins, and wait before they finish it. */
   function slowSpool() {
     const written = Promise.withResolvers<void>()
     const begun = Promise.withResolvers<void>()
@@ -62,7 +62,7 @@ describe('a staged body', () => {
     return { held, begun, written }
   }
 
-  /** In chunks of 64 KiB, and no more than asked for. */
+  /** Writes the content in chunks of 64 KiB, and pauses when the body asks for it. */
   async function fill(body: StagedBody, content: Buffer): Promise<void> {
     for (let at = 0; at < content.length; at += 65_536) {
       if (body.write(content.subarray(at, at + 65_536))) continue
@@ -92,7 +92,7 @@ describe('a staged body', () => {
     ['announced large, and empty', SMALL_BODY_BYTES + 1, 0, true],
     ['empty', 0, 0, false],
     ['empty, of unknown size', null, 0, false],
-  ])('%s: is kept whole in the right place, with size and sum', async (_, announced, size, isInPart) => {
+  ])('%s: is kept whole in the right place, with size and checksum', async (_, announced, size, isInPart) => {
     const content = bodyOf(size, 'content')
     const body = stage(announced)
     await fill(body, content)
@@ -107,7 +107,7 @@ describe('a staged body', () => {
     expect(failures).toEqual([])
   })
 
-  it('goes to a part when the budget is spent, before or while it comes', async () => {
+  it('goes to a part if the budget is used up, before or while it comes', async () => {
     staging.tryReserve(8 * 1024 * 1024 - 100_000)
     const bodies = [stage(100_001), stage(null), stage(null)]
     for (const [n, body] of bodies.entries()) await fill(body, bodyOf(100_000 - n, n))
@@ -116,7 +116,7 @@ describe('a staged body', () => {
     for (const [n, body] of bodies.entries()) expect((await contentOf(body)).equals(bodyOf(100_000 - n, n))).toBe(true)
   })
 
-  it('asks for a pause while the disk is behind, and says when it is over', async () => {
+  it('asks for a pause while the disk is behind, and reports when the pause is over', async () => {
     const body = stage(null)
     const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'large')
     expect(body.write(chunk)).toBe(false)
@@ -129,7 +129,7 @@ describe('a staged body', () => {
     expect(resumed).toBe(2)
   })
 
-  it('is whole though an empty piece came when all before it was in the part already', async () => {
+  it('is whole even if an empty piece came after everything had been written', async () => {
     const body = stage(SMALL_BODY_BYTES + 1)
     await fill(body, bodyOf(100_000, 'all'))
     const written = async () => body.part !== null && (await contentOf(body)).length === 100_000
@@ -140,7 +140,7 @@ describe('a staged body', () => {
     expect((await contentOf(body)).equals(bodyOf(100_000, 'all'))).toBe(true)
   })
 
-  it('leaves neither memory nor file when it is discarded, in the middle of writing or whole', async () => {
+  it('leaves neither memory nor file if it is discarded, during a write or when it is whole', async () => {
     const [small, large, whole] = [stage(1_000), stage(null), stage(null)]
     small.write(bodyOf(500, 'small'))
     await fill(whole, bodyOf(SMALL_BODY_BYTES + 1, 'whole'))
@@ -151,7 +151,7 @@ describe('a staged body', () => {
     expect(await house.files(archiveId)).toEqual(['log'])
   })
 
-  it('is never whole where the spool did not take it, and says so', async () => {
+  it('never becomes whole if the spool failed, and reports that', async () => {
     await rm(join(house.directory, archiveId), { recursive: true })
     const body = stage(SMALL_BODY_BYTES + 1)
     body.write(Buffer.from('lost'))
@@ -168,7 +168,7 @@ describe('a staged body', () => {
       live = taken = 0
     })
 
-    /** Its bytes are overwritten when it is released, as those of a slab are. */
+    /** A lease whose bytes are overwritten when it is released, as those of a slab are. */
     function lease(chunk: Buffer): Lease {
       let isHeld = true
       live++
@@ -209,7 +209,7 @@ describe('a staged body', () => {
       expect(live).toBe(0)
     })
 
-    it('gathers what comes byte by byte', async () => {
+    it('copies chunks of single bytes together', async () => {
       const content = bodyOf(10_000, 'bytes')
       for (const announced of [10_000, null]) {
         const body = stage(announced)
@@ -219,7 +219,7 @@ describe('a staged body', () => {
       }
     })
 
-    it('lets go of each once it is in the part, in the middle of the body too', async () => {
+    it('releases each chunk when it is in the part, even in the middle of the body', async () => {
       const content = bodyOf(3 * SMALL_BODY_BYTES, 'to the part')
       const body = stage(null)
       await fillLeased(body, content)
@@ -229,14 +229,14 @@ describe('a staged body', () => {
       expect((await contentOf(body)).equals(content)).toBe(true)
     })
 
-    it('copies nothing into memory that goes with what is written already', async () => {
+    it('does not copy into a block that is released with bytes already written', async () => {
       const content = bodyOf(SMALL_BODY_BYTES + 200_000, 'in small chunks')
       const body = stage(content.length)
       for (let at = 0; at < content.length; at += 1_000) {
         const chunk = Buffer.from(content.subarray(at, at + 1_000))
         if (!body.write(chunk, lease(chunk))) await new Promise<void>((resolve) => body.whenReady(resolve))
         if (at % 50_000 !== 0) continue
-        // Meanwhile it is written, and others fill every block that was given back.
+        // Meanwhile a write happens, and other bodies overwrite every block that was given back.
         await new Promise((resolve) => setTimeout(resolve, 2))
         const others = Array.from({ length: 16 }, () => staging.allocate(64 * 1024))
         for (const { memory, lease } of others) {
@@ -250,7 +250,7 @@ describe('a staged body', () => {
       expect(staging.liveBlocks).toBeLessThanOrEqual(1)
     })
 
-    it('lets go of all when it is discarded or kept, and of what comes after that', async () => {
+    it('releases all chunks when it is discarded or kept, and every later one', async () => {
       const [small, large, kept] = [stage(300_000), stage(null), stage(SMALL_BODY_BYTES + 1)]
       await fillLeased(small, bodyOf(200_000, 'small'))
       const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'large')
@@ -264,7 +264,7 @@ describe('a staged body', () => {
       expect(live).toBe(0)
     })
 
-    it('keeps what is being written until it is, also where it is discarded meanwhile', async () => {
+    it('keeps a chunk until it has been written, even if the body is discarded meanwhile', async () => {
       const { held, begun, written } = slowSpool()
       const body = new StagedBody(null, { spool: held, staging, spoolFailed: (error) => failures.push(error) })
       const chunk = bodyOf(SMALL_BODY_BYTES + 1, 'written')
@@ -279,7 +279,7 @@ describe('a staged body', () => {
       expect([live, failures]).toEqual([0, []])
     })
 
-    it('tells nothing more of one that is discarded while it is written', async () => {
+    it('reports no growth after it is discarded during a write', async () => {
       const told: number[] = []
       for (const isDiscarded of [false, true]) {
         const { held, begun, written } = slowSpool()
@@ -299,7 +299,7 @@ describe('a staged body', () => {
       expect([told, failures]).toEqual([[17 * 1024 * 1024], []])
     })
 
-    it('lets go of all where the spool does not take it, and of what comes after that', async () => {
+    it('releases all chunks if the spool fails, and every later one', async () => {
       await rm(join(house.directory, archiveId), { recursive: true })
       const body = stage(SMALL_BODY_BYTES + 1)
       const [first, second] = [bodyOf(100_000, 1), bodyOf(100_000, 2)]
@@ -311,7 +311,7 @@ describe('a staged body', () => {
       expect(failures).toHaveLength(1)
     })
 
-    it('lets go of them when it takes another form', async () => {
+    it('releases them when its memory is replaced', async () => {
       const body = stage(300_000)
       await fillLeased(body, bodyOf(300_000, 'shrinks'))
       expect(live).toBe(5)
@@ -323,7 +323,7 @@ describe('a staged body', () => {
 })
 
 describe('builds', () => {
-  it('give every slab back, however their entries and they themselves end', async () => {
+  it('give back every slab, however their entries and they themselves end', async () => {
     await using house = await openHouse({ limits: { idleTimeoutMs: 500 } })
     await using origin = await startOrigin()
     const body = bodyOf(5 * 1024 * 1024, 'large')
@@ -349,7 +349,7 @@ describe('builds', () => {
     await house.cutOff()
     await until(() => house.slabs?.live === 0, { what: 'every slab to be back' })
     expect([house.slabs?.orphans, house.staging.usedBytes]).toEqual([0, 0])
-    // The one that is being filled.
+    // One block is still being filled.
     expect(house.staging.liveBlocks).toBeLessThanOrEqual(1)
   })
 })

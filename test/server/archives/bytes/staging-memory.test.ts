@@ -1,4 +1,4 @@
-// The memory bodies wait in: a budget kept to the byte, and blocks that small bodies share without getting in each other's way.
+// The memory in which bodies wait: a budget that is exact to the byte, and blocks that small bodies share.
 import { describe, expect, it } from 'vitest'
 import { ChunkPacker } from '../../../../server/archives/bytes/chunk-packer.ts'
 import { createStagingMemory } from '../../../../server/archives/bytes/staging-memory.ts'
@@ -8,7 +8,7 @@ import { bodyOf } from '../../../support/origin.ts'
 const KIB = 1024
 
 describe('the staging budget', () => {
-  it('gives out what it has, to the byte, and takes it back', () => {
+  it('gives out exactly its bytes, and takes them back', () => {
     using staging = createStagingMemory(10)
     expect([7, 4, 3, 1].map((bytes) => staging.tryReserve(bytes))).toEqual([true, false, true, false])
     expect(staging.tryReserve(0)).toBe(true)
@@ -19,7 +19,7 @@ describe('the staging budget', () => {
 })
 
 describe('pieces', () => {
-  it('share a block, side by side, and give it back when the last of them is released', () => {
+  it('lie side by side in one block, which is given back when the last of them is released', () => {
     using staging = createStagingMemory(0)
     const pieces = Array.from({ length: 30 }, () => staging.allocate(10 * KIB))
     expect(new Set(pieces.map(({ memory }) => memory.buffer)).size).toBe(2)
@@ -28,11 +28,11 @@ describe('pieces', () => {
     for (const { lease } of pieces.slice(0, 24)) lease!.release()
     expect(staging.liveBlocks).toBe(2)
     pieces[24]!.lease!.release()
-    // The other one is still being filled.
+    // The other block is still being filled.
     expect(staging.liveBlocks).toBe(1)
   })
 
-  it('are ordinary memory where they are large, and where a limit of blocks is reached', () => {
+  it('are ordinary memory if they are large, or if the limit of blocks is reached', () => {
     using staging = createStagingMemory(0)
     expect(staging.allocate(64 * KIB + 1).lease).toBeNull()
     const pieces = Array.from({ length: 520 }, () => staging.allocate(64 * KIB))
@@ -42,7 +42,7 @@ describe('pieces', () => {
     expect(staging.allocate(64 * KIB).lease).not.toBeNull()
   })
 
-  it('refuse a second release', () => {
+  it('throw at a second release', () => {
     using staging = createStagingMemory(0)
     const { lease } = staging.allocate(KIB)
     lease!.release()
@@ -51,7 +51,7 @@ describe('pieces', () => {
 })
 
 describe('packed chunks', () => {
-  it('of chunks that follow each other are one buffer, in pieces of the expected size', () => {
+  it('that follow each other become one buffer, in pieces of the expected size', () => {
     using staging = createStagingMemory(0)
     const content = bodyOf(20_000, 'copied')
     const chunks: Buffer[] = []
@@ -67,7 +67,7 @@ describe('packed chunks', () => {
     expect(Buffer.concat(chunks).equals(content)).toBe(true)
   })
 
-  it('leave what was appended before between them as it is', () => {
+  it('do not change what was appended between them', () => {
     using staging = createStagingMemory(0)
     const chunks: Buffer[] = []
     const packer = new ChunkPacker(staging)

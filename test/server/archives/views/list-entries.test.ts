@@ -1,4 +1,4 @@
-// One page of what became of the entries: bounded by number and by bytes, and the pages together are all of them.
+// Pages of entries and their states: each is bounded by number and by bytes, and together they contain all entries.
 import { join } from 'node:path'
 import { beforeEach, expect, it } from 'vitest'
 import type { EntryStatus } from '#contracts/api.ts'
@@ -31,7 +31,7 @@ it.each([
   ['long', (n: number) => `http://a.test/${n}/${'x'.repeat(2_000)}`, 5, 600],
   ['larger as JSON', (n: number) => `${n}${'\u0001'.repeat(2_000)}`, 27, 600],
   ['larger as UTF-8', (n: number) => `${n}${'\u6f22'.repeat(2_000)}`, 14, 600],
-])('pages of %s URLs hold as many as fit, and none twice', async (_, urlOf, atLeast, count) => {
+])('pages of %s URLs hold as many entries as fit, and no entry twice', async (_, urlOf, atLeast, count) => {
   const urls = Array.from({ length: count }, (_, n) => urlOf(n))
   const archiveId = await accept(urls)
   const all: EntryStatus[] = []
@@ -48,7 +48,7 @@ it.each([
   expect(all.map(({ index }) => index)).toEqual(urls.map((_, index) => index))
 })
 
-it('an entry is told with a URL of no more than 2 048 units', async () => {
+it('an entry is listed with at most 2,048 units of its URL', async () => {
   const archiveId = await accept([`http://a.test/${'x'.repeat(3_000_000)}`, 'http://a.test/b'])
   const { entries, nextCursor } = await pageOfEntries(journal, null, archiveId, { archiveKey })
   expect(entries.map(({ url }) => url.length)).toEqual([2048, 15])

@@ -1,4 +1,4 @@
-// The events of an archive: what is journalled comes first, then what is new, and nothing twice or never.
+// The events of an archive: first those in the journal, then new ones. None comes twice, and none is missing.
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../../../contracts/failures.ts'
 import type { Build } from '../../../../server/archives/build/build.ts'
@@ -9,7 +9,7 @@ import { abortedFact, archiveSealedFact, failedFact, requestOf } from '../../../
 
 const ENTRIES = ['http://a.test/0', 'http://a.test/1', 'http://a.test/2']
 
-/** A journal in memory, and the build that appends to it. */
+/** Makes a journal in memory, and a build that appends to it. */
 function openArchive(generation = 1) {
   const facts: (Fact & { seq: number })[] = []
   const news = createWake()
@@ -112,7 +112,7 @@ describe('the events of an archive that is over', () => {
 })
 
 describe('the events of an archive that is built', () => {
-  it('come as they happen, also those that happen while the reader is away', async () => {
+  it('come as they happen, including those that happen while the reader is busy', async () => {
     const archive = openArchive()
     const events = archive.watch()
     expect((await next(events)).event.type).toBe('accepted')
@@ -124,7 +124,7 @@ describe('the events of an archive that is built', () => {
     expect(types.filter((type) => type !== 'progress')).toEqual(['failed 0', 'complete'])
   })
 
-  it('are progress only when that has changed, and cost the journal nothing without a new fact', async () => {
+  it('contain progress only if it has changed, and do not read the journal unless there is a new fact', async () => {
     const archive = openArchive()
     const events = archive.watch()
     expect((await next(events)).event.type).toBe('accepted')
@@ -140,7 +140,7 @@ describe('the events of an archive that is built', () => {
     expect(archive.asked()).toBe(asked + 1)
   })
 
-  it('end as SHUTTING_DOWN when the build has stopped without an end', async () => {
+  it('end as SHUTTING_DOWN if the build stops before its end', async () => {
     const archive = openArchive()
     const events = archive.watch()
     await next(events)
