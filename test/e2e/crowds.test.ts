@@ -56,13 +56,17 @@ describe('crowds', () => {
     ['withheld last bytes', 60],
     ['half messages', 60],
   ]
-  it.each(audited)('of one client get no more than a share of the memory: %s', { timeout: 60_000 }, async (name, count) => {
-    const { origin } = world
-    const server = await world.start()
-    const victim = await prepare(server, origin)
-    const { maxBytes } = await besiege(server, origin, victim, { names: [name], count, from: ['127.0.0.1'] })
-    expect(maxBytes).toBeLessThan(MAX_BYTES)
-  })
+  it.each(audited)(
+    'of one client get no more than a share of the memory: %s',
+    { timeout: 60_000 },
+    async (name, count) => {
+      const { origin } = world
+      const server = await world.start()
+      const victim = await prepare(server, origin)
+      const { maxBytes } = await besiege(server, origin, victim, { names: [name], count, from: ['127.0.0.1'] })
+      expect(maxBytes).toBeLessThan(MAX_BYTES)
+    },
+  )
 })
 
 describe('batches of calls', () => {
@@ -200,7 +204,9 @@ describe('a body that falls silent', () => {
 })
 
 describe('answers that nobody takes', () => {
-  it('leave no room for more answers to the same client, but room for another client', { timeout: 60_000 }, async () => {
+  it('leave no room for more answers to the same client, but room for another client', {
+    timeout: 60_000,
+  }, async () => {
     const { origin } = world
     const server = await world.start({ SHEAF_TRUST_PROXY: 'true' })
     const { archiveKey } = await prepare(server, origin)

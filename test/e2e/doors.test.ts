@@ -214,22 +214,25 @@ describe('JSON', () => {
     expect(refusal).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('the JSON ') })
   })
 
-  it.each(tooMuch)('that is too large or deep is refused over a websocket, under the id of its call: %s', async (_, input) => {
-    const server = await world.start()
-    const socket = new WebSocket(`ws://127.0.0.1:${server.port}/trpc`)
-    world.defer(() => socket.terminate())
-    const answers: string[] = []
-    socket.on('message', (text) => answers.push(String(text)))
-    await new Promise((resolve) => socket.once('open', resolve))
-    socket.send(`{"id":7,"method":"mutation","params":{"path":"submitArchive","input":${input}}}`)
-    socket.send(JSON.stringify({ id: 8, method: 'query', params: { path: 'serverInfo', input: { json: null } } }))
-    await until(() => answers.length === 2, { what: 'both answers' })
-    expect(JSON.parse(answers[0]!)).toMatchObject({
-      id: 7,
-      error: { json: { data: { refusal: { code: 'BAD_INPUT' } } } },
-    })
-    expect(JSON.parse(answers[1]!)).toMatchObject({ id: 8, result: { type: 'data' } })
-  })
+  it.each(tooMuch)(
+    'that is too large or deep is refused over a websocket, under the id of its call: %s',
+    async (_, input) => {
+      const server = await world.start()
+      const socket = new WebSocket(`ws://127.0.0.1:${server.port}/trpc`)
+      world.defer(() => socket.terminate())
+      const answers: string[] = []
+      socket.on('message', (text) => answers.push(String(text)))
+      await new Promise((resolve) => socket.once('open', resolve))
+      socket.send(`{"id":7,"method":"mutation","params":{"path":"submitArchive","input":${input}}}`)
+      socket.send(JSON.stringify({ id: 8, method: 'query', params: { path: 'serverInfo', input: { json: null } } }))
+      await until(() => answers.length === 2, { what: 'both answers' })
+      expect(JSON.parse(answers[0]!)).toMatchObject({
+        id: 7,
+        error: { json: { data: { refusal: { code: 'BAD_INPUT' } } } },
+      })
+      expect(JSON.parse(answers[1]!)).toMatchObject({ id: 8, result: { type: 'data' } })
+    },
+  )
 
   it('that is too large or deep closes a websocket if its call cannot be identified', async () => {
     const server = await world.start()

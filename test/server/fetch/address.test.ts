@@ -1,4 +1,4 @@
-// The verdict on addresses and ports: an edge table with the neighbours just outside, and properties.
+// The verdict on addresses and ports: a table of ranges with the neighbours just outside, and properties.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AddressPolicy, judgeAddress, parseAllowList } from '../../../server/fetch/address.ts'
@@ -27,12 +27,12 @@ describe('an operator who denies addresses', () => {
     ['2001:4860:4860::8888', 443, 'forbidden'],
     ['[2001:4860:0:0:0:0:0:1]', 443, 'forbidden'],
     ['2001:4861::1', 443, 'allowed'],
-  ] as const)('has %s port %i %s, also where it is public or allowed', (address, port, verdict) => {
+  ] as const)('makes %s port %i %s, even if it is public or allowed', (address, port, verdict) => {
     expect(judgeAddress(address, port, policy)).toBe(verdict)
   })
 })
 
-it('what is denied is so in every spelling that embeds it, whatever else is allowed, and so is what is denied in such a one', () => {
+it('denying an address denies its embeddings, and the other way round, whatever else is allowed', () => {
   const open = { ...policyOf('::/0, 0.0.0.0/0'), deny: parseAllowList('8.8.8.8, 10.1.2.3:443, ::ffff:9.9.9.0/120') }
   for (const form of ['::ffff:8.8.8.8', '[::ffff:808:808]', '::8.8.8.8', '64:ff9b::8.8.8.8', '2002:808:808::1']) {
     expect([form, judgeAddress(form, 443, open)]).toEqual([form, 'forbidden'])
@@ -44,7 +44,7 @@ it('what is denied is so in every spelling that embeds it, whatever else is allo
   expect(judgeAddress('64:ff9b::9.9.9.9', 443, open)).toBe('forbidden')
 })
 
-/** Per range: just before it, its first address, its last one, just after it; null if that is special, too. */
+/** Each range: the address before it, its first, its last, and the one after it. Null if the neighbour is special, too. */
 const rangesV4: [before: string | null, first: string, last: string, after: string | null][] = [
   [null, '0.0.0.0', '0.255.255.255', '1.0.0.0'],
   ['9.255.255.255', '10.0.0.0', '10.255.255.255', '11.0.0.0'],
@@ -84,7 +84,7 @@ const rangesV6: [before: string | null, first: string, last: string, after: stri
 
 describe('judgeAddress', () => {
   it.each([...rangesV4, ...rangesV6])(
-    'refuses the address just inside each special range and takes the one just outside: %s | %s - %s | %s',
+    'refuses the first and last address of each special range and accepts its neighbours: %s | %s - %s | %s',
     (before, first, last, after) => {
       const inside = [first, last].map((address) => judgeAddress(address, 443, strict))
       const outside = [before, after].flatMap((address) =>
@@ -138,7 +138,7 @@ describe('judgeAddress', () => {
     '2a00:1450:4001:80b::200e',
     '2606:4700::400:5efe:808:808',
     '2606:4700::5eff:808:808',
-  ])('takes the public address %s', (address) => {
+  ])('accepts the public address %s', (address) => {
     expect(judgeAddress(address, 443, strict)).toBe('allowed')
   })
 
@@ -161,7 +161,7 @@ describe('judgeAddress', () => {
     '2606:4700::1::1',
     'example.org',
     '８.8.8.8',
-  ])('refuses %j, which is no literal in canonical spelling', (address) => {
+  ])('refuses %j, which is not a literal in canonical spelling', (address) => {
     expect(judgeAddress(address, 443, policyOf('0.0.0.0/0, ::/0'))).toBe('forbidden')
   })
 
@@ -201,7 +201,7 @@ describe('judgeAddress', () => {
     expect(judgeAddress(address, port, policyOf(allow))).toBe(verdict)
   })
 
-  it('gives every text and port a verdict without throwing', () => {
+  it('gives a verdict for any text and port, and never throws', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({ unit: fc.constantFrom(...'0123456789abcdefx:.%[]') }),
@@ -213,7 +213,7 @@ describe('judgeAddress', () => {
     )
   })
 
-  it('gives every spelling of an IPv4 address, read as a URL, the verdict of that address', () => {
+  it('gives every spelling of an IPv4 address in a URL the verdict of that address', () => {
     const policies = [strict, policyOf('127.0.0.0/8, 10.0.0.0/8'), policyOf('0.0.0.0/1')]
     fc.assert(
       fc.property(spelledAddresses, fc.constantFrom(80, 22), ({ address, spelling }, port) => {
@@ -226,7 +226,7 @@ describe('judgeAddress', () => {
     )
   })
 
-  it('refuses every IPv6 address that embeds an IPv4 address, however public that is, and though all of IPv4 is allowed', () => {
+  it('refuses every IPv6 address that embeds an IPv4 address, even if that is public and all of IPv4 is allowed', () => {
     const policies = [strict, policyOf('0.0.0.0/0')]
     fc.assert(
       fc.property(embeddings, (address) => {
@@ -280,7 +280,7 @@ describe('parseAllowList', () => {
     '10.0.0.0/',
     '10.0.0.0/-1',
     '/8',
-  ])('names the item %j that it cannot read', (item) => {
+  ])('throws an error that names the unreadable item %j', (item) => {
     expect(() => parseAllowList(`127.0.0.1:80,${item}`)).toThrow(`"${item}"`)
   })
 })

@@ -16,7 +16,7 @@ function openBudget(options: Partial<FetchBudgetOptions> = {}) {
   const releases = new Map<string, Release>()
   return {
     budget,
-    /** In the order they started. */
+    /** Names of tasks in the order in which they started. */
     started,
     add(lane: Lane, name: string, order: number, origin = 'o') {
       lane.add({
@@ -36,7 +36,7 @@ function openBudget(options: Partial<FetchBudgetOptions> = {}) {
 }
 
 describe('the fetch budget', () => {
-  it('starts at most so many in all, and one more for each that is over', async () => {
+  it('starts up to the limit for all, and one more for each that ends', async () => {
     const { budget, started, add, release } = openBudget({ maxFetches: 2 })
     const lane = budget.openLane(() => true)
     for (const n of [0, 1, 2, 3]) add(lane, `${n}`, n, `o${n}`)
@@ -47,7 +47,7 @@ describe('the fetch budget', () => {
     expect(budget.active).toBe(2)
   })
 
-  it('starts at most so many at one origin, and lets others past those that wait for it', async () => {
+  it('starts up to the limit for one origin, and lets tasks for other origins pass those that wait', async () => {
     const { budget, started, add, release } = openBudget({ maxFetchesPerOrigin: 1 })
     const lane = budget.openLane(() => true)
     add(lane, 'a0', 0, 'a')
@@ -61,7 +61,7 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['a0', 'b2', 'a1'])
   })
 
-  it('gives one lane what is set at an origin, and keeps a reserve for other lanes and other clients', async () => {
+  it('gives one lane the set number at an origin, and keeps a reserve for other lanes and clients', async () => {
     const { budget, started, add } = openBudget({ maxFetchesPerOrigin: 4 })
     const fill = async (lane: Lane, name: string) => {
       for (let n = 0; n < 20; n++) add(lane, `${name}${n}`, n, 'same')
@@ -69,7 +69,7 @@ describe('the fetch budget', () => {
       return started.filter((one) => one.startsWith(name)).length
     }
     const lane = (client: string) => budget.openLane(() => true, client)
-    // 4 of 6 that the client may have, and 6 of 9 that all may have.
+    // One lane may have 4, one client 6, and all together 9.
     expect(await fill(lane('one'), 'a')).toBe(4)
     expect(await fill(lane('one'), 'b')).toBe(1)
     expect(await fill(lane('one'), 'c')).toBe(1)
@@ -79,7 +79,7 @@ describe('the fetch budget', () => {
     expect(started).toHaveLength(9)
   })
 
-  it('lets a client that comes later begin at once, however long others hold what they have', async () => {
+  it('lets a client that comes later begin at once, however long others hold their places', async () => {
     const { budget, started, add } = openBudget({ maxFetches: 32 })
     for (let index = 0; index < 40; index++) {
       const lane = budget.openLane(() => true, 'greedy')
@@ -93,7 +93,7 @@ describe('the fetch budget', () => {
     expect(started.length - before).toBeGreaterThanOrEqual(4)
   })
 
-  it('keeps the order of a lane whatever the order of adding, also for one that comes back', async () => {
+  it('keeps the order of a lane, whatever the order of adding, even for a task that comes back', async () => {
     const { budget, started, add, release } = openBudget({ maxFetches: 1 })
     const lane = budget.openLane(() => true)
     for (const [name, order] of [
@@ -120,7 +120,7 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['one0', 'other0', 'one1', 'other1', 'one2', 'one3'])
   })
 
-  it('lets a lane start first that has nothing under way, and gives the others turns', async () => {
+  it('serves a lane that has nothing under way first, and gives the others turns', async () => {
     const { budget, started, add, release } = openBudget({ maxFetches: 4, maxInAll: 4 })
     const lanes = ['a', 'b', 'c'].map((name) => ({ name, lane: budget.openLane(() => true) }))
     for (const { name, lane } of lanes.slice(0, 2)) for (const n of [0, 1, 2, 3]) add(lane, `${name}${n}`, n)
@@ -131,7 +131,7 @@ describe('the fetch budget', () => {
     expect(started.slice(4)).toEqual(['c0', 'a2', 'b2', 'c1'])
   })
 
-  it('gives a lane that waits long elsewhere its turns where there is room', async () => {
+  it('gives a lane its turns at a free origin, even if it waits long at another origin', async () => {
     const { budget, started, add, release } = openBudget({ maxFetchesPerOrigin: 2 })
     const [patient, busy] = [budget.openLane(() => true), budget.openLane(() => true)]
     for (const n of [0, 1]) add(patient, `slow${n}`, n, 'slow')
@@ -140,11 +140,11 @@ describe('the fetch budget', () => {
     await turn()
     for (const n of [2, 3]) add(patient, `patient${n}`, n, 'quick')
     for (const name of ['busy0', 'busy1']) await release(name)
-    // It has two under way, the other one fewer: all the same it is its turn.
+    // The patient lane has more under way than the busy one, but it is its turn.
     expect(started.slice(4)).toEqual(['patient2', 'busy2'])
   })
 
-  it('passes by a lane without room until it is kicked', async () => {
+  it('skips a lane without room until the lane is kicked', async () => {
     const { budget, started, add } = openBudget()
     let room = false
     const [full, free] = [budget.openLane(() => room), budget.openLane(() => true)]
@@ -158,7 +158,7 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['free', 'full'])
   })
 
-  it('asks a lane about its room before each single start', async () => {
+  it('asks a lane if it has room before each start', async () => {
     const { budget, started, add } = openBudget()
     const lane = budget.openLane(() => started.length < 2)
     for (const n of [0, 1, 2]) add(lane, `${n}`, n)
@@ -166,7 +166,7 @@ describe('the fetch budget', () => {
     expect(started).toEqual(['0', '1'])
   })
 
-  it('starts nothing of a closed lane, neither what waits nor what is added', async () => {
+  it('starts nothing of a closed lane, neither waiting tasks nor new ones', async () => {
     const { budget, started, add, release } = openBudget({ maxFetches: 1 })
     const lane = budget.openLane(() => true)
     for (const n of [0, 1]) add(lane, `${n}`, n)
@@ -178,7 +178,7 @@ describe('the fetch budget', () => {
     expect(budget.active).toBe(0)
   })
 
-  it('gives a client its share, however many archives of another have what is theirs for sure', async () => {
+  it('gives a client its share, however many archives of another client have their guaranteed places', async () => {
     const { budget, started, add } = openBudget({ maxFetches: 60 })
     for (let n = 0; n < 40; n++) {
       const lane = budget.openLane(() => true, 'mean')
@@ -193,7 +193,7 @@ describe('the fetch budget', () => {
   })
 
   describe('while it is throttled', () => {
-    it('of one client starts what another client asks for', async () => {
+    it('for one client, still starts the tasks of another client', async () => {
       const isEnough = (active: number) => active >= 2
       const createThrottle = () => ({ isEnough, started() {}, ended() {} })
       const { budget, started, add } = openBudget({ createThrottle })
@@ -209,7 +209,7 @@ describe('the fetch budget', () => {
       expect(started.slice(2)).toEqual(['good0', 'good1', 'good2'])
     })
 
-    /** Two are enough, and what has ended is written down. */
+    /** A throttle that holds back from `enough` on, and records what has ended. */
     function openThrottled(enough = 2) {
       const ended: number[] = []
       const throttle = {
@@ -221,7 +221,7 @@ describe('the fetch budget', () => {
       return { ...openBudget({ createThrottle: () => throttle }), throttle, ended }
     }
 
-    it('starts no more while several lanes wait, and goes on by turns as others end', async () => {
+    it('starts no more while several lanes wait, and serves them in turn as others end', async () => {
       const { budget, started, add, release, ended } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       for (const n of [0, 1, 2]) add(one, `one${n}`, n)
@@ -233,7 +233,7 @@ describe('the fetch budget', () => {
       expect(ended).toEqual([123])
     })
 
-    it('learns nothing about bodies from what asked for none', async () => {
+    it('reports nothing to the throttle for a task that fetched no body', async () => {
       const { budget, add, release, ended } = openThrottled()
       const lane = budget.openLane(() => true)
       for (const [n, bytes] of [5, null, 7].entries()) {
@@ -244,7 +244,7 @@ describe('the fetch budget', () => {
       expect(ended).toEqual([5, 7])
     })
 
-    it('starts all of a lane that waits alone', async () => {
+    it('starts all tasks of a lane that waits alone', async () => {
       const { budget, started, add } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       add(other, 'other', 0)
@@ -254,7 +254,7 @@ describe('the fetch budget', () => {
       expect(started).toEqual(['other', '0', '1', '2'])
     })
 
-    it('starts more once that is over, though nothing ends', async () => {
+    it('starts more when the throttle opens, even if no task ends', async () => {
       const { budget, started, add, throttle } = openThrottled()
       const [one, other] = [budget.openLane(() => true), budget.openLane(() => true)]
       for (const n of [0, 1]) add(one, `one${n}`, n)
@@ -265,7 +265,7 @@ describe('the fetch budget', () => {
     })
   })
 
-  it('takes a place back once, however often it is given', async () => {
+  it('takes a place back once, even if it is given back twice', async () => {
     const { budget, add, release } = openBudget({ maxFetches: 1 })
     const lane = budget.openLane(() => true)
     add(lane, 'a', 0)

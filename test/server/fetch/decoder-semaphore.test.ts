@@ -12,7 +12,7 @@ function ask(semaphore: DecoderSemaphore, lane: object, { count = 1, isWhole = f
 const grantedOf = (asked: readonly { granted: boolean }[]) => asked.filter(({ granted }) => granted).length
 
 describe('createDecoderSemaphore', () => {
-  it('gives one lane less than all, and each newcomer one at once', () => {
+  it('gives one lane fewer than all permits, and each new lane one at once', () => {
     const semaphore = createDecoderSemaphore()
     const many = Array.from({ length: 40 }, () => ask(semaphore, semaphore))
     expect(grantedOf(many)).toBe(3)
@@ -24,14 +24,14 @@ describe('createDecoderSemaphore', () => {
     expect(late.granted).toBe(true)
   })
 
-  it('has room for what is whole whatever is on its way, also for the widest', () => {
+  it('has permits for whole bodies, even for those that need most, whatever else is being decoded', () => {
     const semaphore = createDecoderSemaphore()
     for (let n = 0; n < 10; n++) for (let times = 0; times < 10; times++) ask(semaphore, { n })
     expect(semaphore.isContended).toBe(true)
     expect(ask(semaphore, {}, { isWhole: true, count: 3 }).granted).toBe(true)
   })
 
-  it('lets those who have least go first, and among them who came first', () => {
+  it('serves the lane that has fewest first, and of equal ones the one that came first', () => {
     const semaphore = createDecoderSemaphore({ max: 2, maxOpen: 1 })
     const [greedy, modest] = [{}, {}]
     const held = [ask(semaphore, greedy, { isWhole: true }), ask(semaphore, greedy, { isWhole: true })]
@@ -46,13 +46,13 @@ describe('createDecoderSemaphore', () => {
     expect(waiting.map(({ granted }) => granted)).toEqual([true, false, true])
   })
 
-  it('never gives out more than there are, and leaves nobody waiting when all others have ended', () => {
+  it('never grants more permits than there are, and leaves nobody waiting when all others have ended', () => {
     const lanes = [{}, {}, {}, {}]
     const step = fc.record({
       lane: fc.nat(lanes.length - 1),
       count: fc.integer({ min: 1, max: 3 }),
       isWhole: fc.boolean(),
-      /** Which of those so far ends first, if one does. */
+      /** Which of the earlier ones ends before this one comes, if any does. */
       ends: fc.option(fc.nat()),
     })
     fc.assert(

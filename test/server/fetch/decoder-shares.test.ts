@@ -1,4 +1,4 @@
-// Origins that drip what is to be decoded: they hold up neither others nor, for long, each other.
+// Origins that send encoded bodies very slowly: they do not hold up others, and each other only for a short time.
 import { randomBytes } from 'node:crypto'
 import { brotliCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
@@ -10,10 +10,10 @@ import { until } from '../../support/wait.ts'
 
 const headers = { 'content-encoding': 'br' }
 const small = Buffer.from('a small body')
-/** Larger than what is collected before it needs a permit. */
+/** Too large to be collected whole, so it needs a permit. */
 const large = randomBytes(300_000)
 
-/** So many bytes of it, and then one now and then, for ever. */
+/** Sends `first` bytes, and then one now and then without an end. */
 function drip(packed: Buffer, first: number): Behaviour {
   return async (exchange) => {
     await exchange.write('HTTP/1.1 200 OK\r\ncontent-encoding: br\r\nconnection: close\r\n\r\n')
@@ -37,7 +37,7 @@ function open(): Fetching {
   return startFetching({ limits, maxFetches: 200, maxFetchesPerOrigin: 200 })
 }
 
-/** All in one lane, under way once this resolves. */
+/** Starts bodies that drip, all in one lane. Resolves when all are under way. */
 async function dripping(
   { fetcher, fetch }: Fetching,
   origin: Origin,
@@ -57,7 +57,7 @@ describe.each([
   [8, 200_000],
   [40, 200_000],
 ])('%i bodies of one archive that drip after %i bytes', (count, first) => {
-  it('leave room for those of others, large and small', async () => {
+  it('leave room for bodies of other archives, large and small', async () => {
     await using origin = await startOrigin()
     await using fetching = open()
     await dripping(fetching, origin, count, first)
@@ -73,12 +73,12 @@ describe.each([
       expect(outcome.ok).toBe(true)
       expect(body.equals(bodies[index]!)).toBe(true)
     }
-    // Before the first of those that drip has to go.
+    // That is before the first dripping body has to give up its permit.
     expect(performance.now() - startedAt).toBeLessThan(4_000)
   })
 })
 
-it('bodies that drip give their permits up while others wait, and keep them otherwise', async () => {
+it('bodies that drip give up their permits if others wait, and otherwise keep them', async () => {
   await using origin = await startOrigin()
   await using fetching = open()
   const fetches = await dripping(fetching, origin, 4, 200_000)
@@ -88,7 +88,7 @@ it('bodies that drip give their permits up while others wait, and keep them othe
       ended.push(outcome.ok ? 'ok' : outcome.code)
     })
   }
-  // Three have a permit and the fourth waits: one by one they go, until nobody waits any more.
+  // Three have a permit and the fourth waits. They end one by one until nobody waits.
   await until(() => ended.length > 0, { what: 'the first to go', timeoutMs: 20_000 })
   expect(ended[0]).toBe('BODY_TOO_SLOW')
   const { promise: later, resolve } = Promise.withResolvers<void>()

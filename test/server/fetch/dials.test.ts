@@ -1,10 +1,10 @@
-// Connections that are being opened for a fetch that is over: they keep its place until they are open, or their time is over.
+// A connection that is still being opened when its fetch ends keeps the place of the fetch until it is open or times out.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { startFetching } from '../../support/fetching.ts'
 import { until } from '../../support/wait.ts'
 
-it('however quickly fetches are begun and cancelled, no more names are asked for at a time', async () => {
+it('looks up no more names at a time, however quickly fetches are begun and cancelled', async () => {
   const asked: string[] = []
   const resolve = (name: string) => void asked.push(name)
   await using fetching = startFetching({ resolve, connectTimeoutMs: 1_000, maxFetches: 4, maxInAll: 4 })
@@ -20,6 +20,6 @@ it('however quickly fetches are begun and cancelled, no more names are asked for
   }
   expect(asked.length).toBe(4)
   beginMany(5)
-  // The dials of those who are gone end by their own deadline.
+  // Dials of cancelled fetches end at their own deadline.
   await until(() => asked.length === 8, { what: 'the next to be asked for', timeoutMs: 5_000 })
 })

@@ -1,4 +1,4 @@
-// Which code of the contract an error of the network means.
+// Which code of the contract is used for which error of the network.
 import { describe, expect, it } from 'vitest'
 import { failureCode } from '../../../server/fetch/failure.ts'
 
@@ -34,24 +34,24 @@ describe('failureCode', () => {
     expect(failureCode(withCode(code), true)).toBe('BODY_TRUNCATED')
   })
 
-  it('is BAD_RESPONSE for what the parser does not take, before and after the headers', () => {
+  it('is BAD_RESPONSE for anything that the parser rejects, before and after the headers', () => {
     expect(failureCode(parserError, false)).toBe('BAD_RESPONSE')
     expect(failureCode(parserError, true)).toBe('BAD_RESPONSE')
   })
 
-  it('is BAD_RESPONSE for headers without an end, and so for trailers', () => {
+  it('is BAD_RESPONSE for endless headers and trailers', () => {
     expect(failureCode(withCode('UND_ERR_HEADERS_OVERFLOW'), false)).toBe('BAD_RESPONSE')
     expect(failureCode(withCode('UND_ERR_HEADERS_OVERFLOW'), true)).toBe('BAD_RESPONSE')
   })
 
-  it('looks behind a wrapper for the reason', () => {
+  it('looks for the reason inside wrapping errors', () => {
     expect(failureCode(withCode('UND_ERR_SOCKET', withCode('CERT_HAS_EXPIRED')), false)).toBe('TLS_ERROR')
     expect(failureCode(new TypeError('fetch failed', { cause: withCode('ENOTFOUND') }), false)).toBe(
       'NAME_NOT_RESOLVED',
     )
   })
 
-  it('takes the first of several addresses for all', () => {
+  it('uses the error of the first of several addresses', () => {
     const all = new AggregateError([withCode('SHEAF_FORBIDDEN_TARGET'), withCode('ECONNREFUSED')])
     expect(failureCode(all, false)).toBe('FORBIDDEN_TARGET')
     expect(failureCode(new AggregateError([]), false)).toBe('CONNECT_FAILED')

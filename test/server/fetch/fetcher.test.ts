@@ -1,4 +1,4 @@
-// The fetcher over real sockets against an origin that misbehaves in every way the contract has a code for.
+// The fetcher over real sockets, with an origin that misbehaves in every way for which the contract has a code.
 import type { LookupAddress } from 'node:dns'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -15,7 +15,7 @@ import { until } from '../../support/wait.ts'
 
 const body = bodyOf(100_000, 'file')
 
-/** One fetch of one behaviour. */
+/** Fetches one behaviour once. */
 async function fetchOnce(behaviour: Behaviour, options: FetchingOptions = {}) {
   await using origin = await startOrigin()
   await using fetching = startFetching(options)
@@ -27,7 +27,7 @@ function codeOf({ outcome }: Pick<Fetched, 'outcome'>): string {
   return outcome.ok ? 'ok' : outcome.code
 }
 
-/** A resolver that gives its n-th answer to the n-th question, the last one for ever. */
+/** A resolver that gives its n-th answer to the n-th question. The last answer repeats. */
 function resolver(...answers: (string[] | NodeJS.ErrnoException)[]) {
   const asked: string[] = []
   const resolve: Resolve = (hostname, _, callback) => {
@@ -54,7 +54,7 @@ describe.concurrent('a sound response', () => {
     expect(fetched.fetch).toMatchObject({ attempt: 1 })
   })
 
-  it('tells what names and dates are made of, and where it came from in the end', async ({ expect }) => {
+  it('comes with the data for its name and date, and with its final URL', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     origin.serve(
@@ -72,7 +72,7 @@ describe.concurrent('a sound response', () => {
     })
   })
 
-  it('without a length is whole when it ends as its framing says', async ({ expect }) => {
+  it('without a length is whole if it ends as its framing says', async ({ expect }) => {
     const headers = { 'content-length': undefined, connection: 'close' }
     const toTheEnd = await fetchOnce(behave.finAfter(body.length, { body, headers }))
     const inChunks = await fetchOnce(behave.chunked(body, { trailers: { etag: '"late"', 'x-t': '1' } }))
@@ -83,7 +83,7 @@ describe.concurrent('a sound response', () => {
     }
   })
 
-  it('is asked for plainly: no encoding, no cookie, no referrer, no range', async ({ expect }) => {
+  it('is requested without encoding, cookie, referrer or range', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     origin.serve('/to', behave.bytes(body))
@@ -98,7 +98,7 @@ describe.concurrent('a sound response', () => {
     expect(origin.requests).toHaveLength(3)
   })
 
-  it('is asked for with query, as the URL spells it, and without fragment', async ({ expect }) => {
+  it('is requested with the query as the URL spells it, and without the fragment', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     origin.serve('/a%20b/*', behave.bytes(body))
@@ -107,12 +107,12 @@ describe.concurrent('a sound response', () => {
     expect(origin.requests.map(({ path }) => path)).toEqual(['/a%20b/c?x=%2F&y=%22'])
   })
 
-  it('may come after some interim ones', async ({ expect }) => {
+  it('may come after some interim responses', async ({ expect }) => {
     const fetched = await fetchOnce(behave.flood1xx(16))
     expect(fetched.body.toString()).toBe('after the flood')
   })
 
-  it('ends where it says: what follows it is neither its own nor the answer to another request', async ({ expect }) => {
+  it('ends where it says: later bytes belong neither to it nor to another request', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetchesPerOrigin: 1 })
     const poison = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'
@@ -163,14 +163,14 @@ describe.concurrent('a failure', () => {
     ['a part nobody asked for', behave.unasked206(body, { from: 1 }), 'BAD_RESPONSE', 1],
     ['a beginning nobody asked for', behave.unasked206(body, { to: 99_999 }), 'BAD_RESPONSE', 1],
     ['a part that does not say which', behave.unasked206(body, { bare: true }), 'BAD_RESPONSE', 1],
-  ])('is told of %s', async ([, behaviour, code, requests, options], { expect }) => {
+  ])('is reported for %s', async ([, behaviour, code, requests, options], { expect }) => {
     const fetched = await fetchOnce(behaviour, options)
     expect(codeOf(fetched)).toBe(code)
     expect(fetched.requests).toHaveLength(requests)
     expect(fetched.outcome.attempts).toBe(code === 'TOO_MANY_REDIRECTS' ? 1 : requests)
   })
 
-  it('carries the status where one was the reason', async ({ expect }) => {
+  it('contains the status if that was the reason', async ({ expect }) => {
     expect((await fetchOnce(behave.status(451))).outcome).toEqual({
       ok: false,
       code: 'HTTP_STATUS',
@@ -181,30 +181,30 @@ describe.concurrent('a failure', () => {
     expect(outcome).toEqual({ ok: false, code: 'CONNECT_FAILED', httpStatus: null, attempts: 1 })
   })
 
-  it('leaves in the sink no byte above the limit', async ({ expect }) => {
+  it('leaves no byte above the limit in the sink', async ({ expect }) => {
     const fetched = await fetchOnce(behave.endless(), { limits: { maxEntryBytes: 500_000 } })
     expect(fetched.body.length).toBeLessThanOrEqual(500_000)
     const atTheLimit = await fetchOnce(behave.bytes(body), { limits: { maxEntryBytes: 100_000 } })
     expect(codeOf(atTheLimit)).toBe('ok')
   })
 
-  it('is overcome where a later attempt succeeds', async ({ expect }) => {
+  it('is not reported if a later attempt succeeds', async ({ expect }) => {
     const fetched = await fetchOnce(behave.sequence(behave.status(503), behave.bytes(body)))
     expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
     expect(fetched.body.equals(body)).toBe(true)
   })
 
-  it('is final once all time for the entry is spent: under way, between attempts, and for good', async ({ expect }) => {
+  it('is final when the time of the entry is used up, during an attempt or between two', async ({ expect }) => {
     const limits = { entryTimeoutMs: 500, maxAttempts: 5 }
     const underWay = await fetchOnce(behave.drip(10_000, 100), { limits })
     expect(underWay.outcome).toMatchObject({ code: 'ENTRY_TIMEOUT', attempts: 1 })
-    // The wait it asks for is longer than the time that is left.
+    // The origin asks for a longer wait than the time that is left.
     const asked = await fetchOnce(behave.status(503, { 'retry-after': '20' }), { limits })
     expect(asked.outcome).toMatchObject({ code: 'HTTP_STATUS', httpStatus: 503, attempts: 1 })
     expect(asked.requests).toHaveLength(1)
   })
 
-  it('is ENTRY_TIMEOUT where the turn for the next attempt does not come in time', async ({ expect }) => {
+  it('is ENTRY_TIMEOUT if the turn for the next attempt does not come in time', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({
       maxFetches: 1,
@@ -214,7 +214,7 @@ describe.concurrent('a failure', () => {
     const hog = behave.gate()
     const first = fetching.fetch(origin.serve('/fails', behave.status(503)))
     await until(() => origin.count('/fails') === 1, { what: 'the first attempt' })
-    // Takes the only place while the other waits to try again, and gives it back by its own time-out.
+    // It takes the only place while the other one waits to try again, and gives it back when its own time is over.
     await sleep(100)
     const second = fetching.fetch(origin.serve('/hog', hog.behaviour))
     expect((await first).outcome).toMatchObject({ code: 'ENTRY_TIMEOUT', attempts: 1 })
@@ -222,18 +222,18 @@ describe.concurrent('a failure', () => {
     expect(origin.count('/fails')).toBe(1)
   })
 
-  it('comes of a port nobody listens on, and of a connection nobody answers', async ({ expect }) => {
+  it('is reported if nobody listens on the port, or nobody answers the connection', async ({ expect }) => {
     const silent = createServer().listen(0, '127.0.0.1')
     await once(silent, 'listening')
     const { port } = silent.address() as AddressInfo
     await using fetching = startFetching({ connectTimeoutMs: 300, limits: { headersTimeoutMs: 5_000 } })
-    // A TLS handshake that is never answered: undici's connection is not there yet.
+    // The TLS handshake is never answered, so undici has no connection yet.
     expect(codeOf(await fetching.fetch(`https://127.0.0.1:${port}/`))).toBe('CONNECT_TIMEOUT')
     silent.close()
     expect(codeOf(await fetching.fetch(`http://127.0.0.1:${port}/`))).toBe('CONNECT_FAILED')
   })
 
-  it('comes at once where the process ends', async ({ expect }) => {
+  it('comes at once if the process ends', async ({ expect }) => {
     await using fetching = startFetching({ limits: { maxAttempts: 3, entryTimeoutMs: 1_000 } })
     await fetching.cutOff()
     const { outcome } = await fetching.fetch('http://127.0.0.1:1/')
@@ -241,7 +241,7 @@ describe.concurrent('a failure', () => {
   })
 })
 
-/** A status whose body has no end. */
+/** Answers with a status and an endless body. */
 function endlessStatus(code: number): Behaviour {
   return async (exchange) => {
     await exchange.write(`HTTP/1.1 ${code} X\r\nconnection: close\r\n\r\n`)
@@ -270,7 +270,7 @@ function noEtag(of: typeof behave.stallAfter): Behaviour {
 }
 
 describe.concurrent('a body that broke off', () => {
-  it('is continued where it ended under a strong ETag, and asked for by it', async ({ expect }) => {
+  it('is resumed where it ended if it has a strong ETag, which the request names', async ({ expect }) => {
     const cut = behave.resetAfter(40_000, { body })
     const fetched = await fetchOnce(behave.sequence(cut, behave.bytes(body)))
     expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
@@ -283,7 +283,7 @@ describe.concurrent('a body that broke off', () => {
     expect(ifRange).toMatch(/^"[^"]+"$/)
   })
 
-  it('is continued again and again', async ({ expect }) => {
+  it('is resumed again and again', async ({ expect }) => {
     const limits = { maxAttempts: 3, entryTimeoutMs: 20_000 }
     const fetched = await fetchOnce(behave.resetAfter(40_000, { body }), { limits })
     expect(fetched.outcome).toMatchObject({ ok: true, attempts: 3 })
@@ -291,7 +291,7 @@ describe.concurrent('a body that broke off', () => {
     expect(fetched.begins).toHaveLength(1)
   })
 
-  it('is continued too when it stalled, and after an error status in between', async ({ expect }) => {
+  it('is resumed even if it stalled, and after an error status in between', async ({ expect }) => {
     const behaviour = behave.sequence(behave.stallAfter(30_000, { body }), behave.status(503), behave.bytes(body))
     const limits = { idleTimeoutMs: 250, maxAttempts: 3, entryTimeoutMs: 20_000 }
     const fetched = await fetchOnce(behaviour, { limits })
@@ -301,7 +301,7 @@ describe.concurrent('a body that broke off', () => {
     expect(fetched.requests.map(({ headers }) => headers.range !== undefined)).toEqual([false, true, true])
   })
 
-  it('still counts what it has while the next attempt waits for its answer', async ({ expect }) => {
+  it('still counts its received bytes while the next attempt waits for an answer', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     const again = behave.gate(behave.bytes(body))
@@ -330,7 +330,7 @@ describe.concurrent('a body that broke off', () => {
     ['a weak ETag', { etag: 'W/"weak"' }],
     ['no ETag', { etag: undefined }],
     ['an ETag that is none', { etag: 'unquoted' }],
-  ] as const)('starts over under %s', async ([, headers], { expect }) => {
+  ] as const)('starts over with %s', async ([, headers], { expect }) => {
     const cut = behave.resetAfter(40_000, { body, headers })
     const fetched = await fetchOnce(behave.sequence(cut, behave.bytes(body, headers)))
     expect(codeOf(fetched)).toBe('ok')
@@ -339,7 +339,7 @@ describe.concurrent('a body that broke off', () => {
     expect(fetched.requests[1]!.headers).not.toHaveProperty('range')
   })
 
-  it('starts over where the origin takes no ranges', async ({ expect }) => {
+  it('starts over if the origin does not support ranges', async ({ expect }) => {
     const headers = { 'accept-ranges': 'none' }
     const cut = behave.resetAfter(40_000, { body, headers })
     const fetched = await fetchOnce(behave.sequence(cut, behave.bytes(body, headers)))
@@ -356,7 +356,7 @@ describe.concurrent('a body that broke off', () => {
     { validator: 'absent', cut: 'fin' },
     { validator: 'unchanged' },
     { validator: 'unchanged', ignoreIfRange: true, cut: 'fin' },
-  ] as const)('is never made of two versions, whatever the origin says: %j', async (options, { expect }) => {
+  ] as const)('is never joined from two versions, whatever the origin says: %j', async (options, { expect }) => {
     const limits = { maxAttempts: 3, entryTimeoutMs: 20_000 }
     const fetched = await fetchOnce(behave.changing(versions, options), { limits })
     if (!fetched.outcome.ok) expect(fetched.outcome.code).toBe('SOURCE_CHANGED')
@@ -364,7 +364,7 @@ describe.concurrent('a body that broke off', () => {
   })
 
   it.for(['start', 'end', 'total', 'length', 'etag', 'no-range'] as const)(
-    'is never finished by a part that lies about its %s',
+    'is never completed by a part that lies about its %s',
     async (lie, { expect }) => {
       const behaviour = behave.sequence(behave.resetAfter(40_000, { body }), behave.lying206(body, lie))
       const fetched = await fetchOnce(behaviour)
@@ -373,7 +373,7 @@ describe.concurrent('a body that broke off', () => {
     },
   )
 
-  it('starts over after a lie, and is right in the end', async ({ expect }) => {
+  it('starts over after such a lie, and is right in the end', async ({ expect }) => {
     const lie = behave.lying206(body, 'etag')
     const behaviour = behave.sequence(behave.resetAfter(40_000, { body }), lie, behave.bytes(body))
     const fetched = await fetchOnce(behaviour, { limits: { maxAttempts: 3, entryTimeoutMs: 20_000 } })
@@ -382,7 +382,7 @@ describe.concurrent('a body that broke off', () => {
     expect(fetched.requests[2]!.headers).not.toHaveProperty('range')
   })
 
-  it('starts over where the file has become shorter than what was received', async ({ expect }) => {
+  it('starts over if the file has become shorter than the received bytes', async ({ expect }) => {
     const small = bodyOf(10, 'small')
     const etag = '"same"'
     const shrunk: Behaviour = (exchange) =>
@@ -395,7 +395,7 @@ describe.concurrent('a body that broke off', () => {
     expect(fetched.body.equals(small)).toBe(true)
   })
 
-  it('may come as the whole under 206, unasked', async ({ expect }) => {
+  it('may come as a whole under a 206 that nobody asked for', async ({ expect }) => {
     const fetched = await fetchOnce(behave.unasked206(body))
     expect(fetched.outcome).toMatchObject({ ok: true, attempts: 1 })
     expect(fetched.body.equals(body)).toBe(true)
@@ -411,7 +411,7 @@ describe.concurrent('a redirect', () => {
     expect(fetched.body.equals(body)).toBe(true)
   })
 
-  it('is followed as often as allowed, and no further', async ({ expect }) => {
+  it('is followed as often as allowed, and not once more', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ limits: { maxRedirects: 3 } })
     for (const n of [0, 1, 2, 3]) origin.serve(`/${n}`, behave.redirect(`/${n + 1}`))
@@ -444,7 +444,7 @@ describe.concurrent('a redirect', () => {
     expect(inside.requests).toHaveLength(0)
   })
 
-  it('to a closed port looks like one to an open port', async ({ expect }) => {
+  it('to a closed port cannot be distinguished from one to an open port', async ({ expect }) => {
     await using origin = await startOrigin()
     await using open = await startOrigin({ host: '127.0.0.2' })
     await using fetching = startFetching({ allow: '127.0.0.1' })
@@ -463,7 +463,7 @@ describe.concurrent('a redirect', () => {
     },
   )
 
-  it('is followed though its own body never ends or stalls', async ({ expect }) => {
+  it('is followed even if its own body never ends or stalls', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ limits: { idleTimeoutMs: 250 } })
     origin.serve('/to', behave.bytes(body))
@@ -478,7 +478,7 @@ describe.concurrent('a redirect', () => {
 
 describe.concurrent('an address', () => {
   it.for(['http://127.0.0.1', 'http://[::1]', 'http://0x7f000001', 'http://2130706433', 'http://[::ffff:7f00:1]'])(
-    '%s is refused where nothing allows it',
+    '%s is refused unless it is allowed',
     async (host, { expect }) => {
       await using origin = await startOrigin()
       await using fetching = startFetching({ allow: '' })
@@ -487,7 +487,7 @@ describe.concurrent('an address', () => {
     },
   )
 
-  it('is dialled as it was judged, with one question a connection', async ({ expect }) => {
+  it('is dialled exactly as it was judged, after one lookup for each connection', async ({ expect }) => {
     await using origin = await startOrigin()
     const { resolve, asked } = resolver(['127.0.0.1'], ['127.0.0.9'])
     await using fetching = startFetching({ resolve, allow: '127.0.0.1' })
@@ -497,7 +497,7 @@ describe.concurrent('an address', () => {
     expect(origin.requests[0]!.headers.host).toBe(`origin.test:${origin.port}`)
   })
 
-  it('is one of the first eight that a name has, after those that are forbidden', async ({ expect }) => {
+  it('is one of the first eight allowed addresses of its name', async ({ expect }) => {
     await using origin = await startOrigin({ host: '127.0.9.1' })
     const closed = (count: number) => Array.from({ length: count }, (_, index) => `127.0.8.${index + 1}`)
     const forbidden = Array.from({ length: 2_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
@@ -511,7 +511,7 @@ describe.concurrent('an address', () => {
     expect(await outcomeOf(8)).toBe('CONNECT_FAILED')
   })
 
-  it('of a name that rebinds is judged again for each connection', async ({ expect }) => {
+  it('of a name that changes is judged again for each connection', async ({ expect }) => {
     await using origin = await startOrigin()
     await using inside = await startOrigin({ host: '127.0.0.9', port: origin.port })
     const { resolve, asked } = resolver(['127.0.0.1'], ['127.0.0.9'])
@@ -524,7 +524,7 @@ describe.concurrent('an address', () => {
     expect(inside.requests).toHaveLength(0)
   })
 
-  it('among several is dialled only if it is allowed', async ({ expect }) => {
+  it('is dialled only if it is allowed, even if others of its name are', async ({ expect }) => {
     await using inside = await startOrigin({ host: '127.0.0.9' })
     await using origin = await startOrigin({ port: inside.port })
     const { resolve } = resolver(['127.0.0.9', '::1', '127.0.0.1', '10.0.0.1'])
@@ -534,7 +534,7 @@ describe.concurrent('an address', () => {
     expect([origin.requests.length, inside.requests.length]).toEqual([1, 0])
   })
 
-  it('that is forbidden is the reason where a name has no other', async ({ expect }) => {
+  it('that is forbidden is the reason if its name has no other', async ({ expect }) => {
     const { resolve } = resolver(['127.0.0.1', '10.0.0.1', 'fe80::1%eth0'])
     await using fetching = startFetching({ resolve, allow: '' })
     expect((await fetching.fetch('http://inside.test/')).outcome).toMatchObject({
@@ -543,14 +543,14 @@ describe.concurrent('an address', () => {
     })
   })
 
-  it('on a port that is not allowed is refused however public it is', async ({ expect }) => {
+  it('on a port that is not allowed is refused, even if it is public', async ({ expect }) => {
     const { resolve } = resolver(['93.184.215.14'])
     await using fetching = startFetching({ resolve, allow: '' })
     expect(codeOf(await fetching.fetch('http://public.test:22/'))).toBe('FORBIDDEN_TARGET')
   })
 
   it.for(['ENOTFOUND', 'EAI_AGAIN'])(
-    'that cannot be found (%s) is NAME_NOT_RESOLVED, asked twice',
+    'that cannot be found (%s) is NAME_NOT_RESOLVED, after two attempts',
     async (code, { expect }) => {
       const { resolve, asked } = resolver(lookupError(code))
       await using fetching = startFetching({ resolve })
@@ -568,7 +568,7 @@ describe.concurrent('an address', () => {
 
 describe('TLS', () => {
   it.each<TlsIdentity>(['self-signed', 'expired', 'wrong-name'])(
-    'of a %s certificate is TLS_ERROR, tried once',
+    'with a %s certificate is TLS_ERROR, after one attempt',
     async (tls) => {
       await using origin = await startOrigin({ tls })
       await using fetching = startFetching(origin.ca === undefined ? {} : { extraCa: [origin.ca] })
@@ -578,7 +578,7 @@ describe('TLS', () => {
     },
   )
 
-  it('that is spoken to a server without it, or signed by a stranger, is TLS_ERROR', async () => {
+  it('is TLS_ERROR if the server speaks no TLS, or its certificate has an unknown signer', async () => {
     const plain = createServer((socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
     await once(plain, 'listening')
     await using stranger = await startOrigin({ tls: 'trusted' })
@@ -589,7 +589,7 @@ describe('TLS', () => {
     expect(codeOf(await fetching.fetch(`${stranger.url}/bytes/9/x`))).toBe('TLS_ERROR')
   })
 
-  it('works with an authority that was added, by address and by name, beside those that were there', async () => {
+  it('works with an added authority, by address and by name, beside the default ones', async () => {
     await using origin = await startOrigin({ tls: 'trusted' })
     await using other = await startOrigin({ tls: 'trusted' })
     const before = getCACertificates('default')
@@ -609,7 +609,7 @@ describe('TLS', () => {
 })
 
 describe('a lane', () => {
-  it('that is closed ends everything under way and waiting, calls nobody back, and leaves no connection', async () => {
+  it('ends everything that runs or waits when it is closed, calls nobody back, and leaves no connection', async () => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetches: 3 })
     const gate = behave.gate()
@@ -627,7 +627,7 @@ describe('a lane', () => {
     lane.close()
     lane.close()
     await until(() => origin.openSockets === 0, { what: 'the connections to be gone' })
-    // A second lane takes its turn now, and what the closed one left would come before it.
+    // A second lane fetches now. Anything left of the closed lane would come before it.
     const other = await fetching.fetch(`${origin.url}/bytes/9/other`)
     expect(codeOf(other)).toBe('ok')
     // Longer than the wait before the second attempt.
@@ -645,7 +645,7 @@ describe('a lane', () => {
     expect(origin.requests.map(({ path }) => Number(path.slice(-1)))).toEqual([0, 1, 2, 3, 4])
   })
 
-  it('takes its turn with the others, however much one of them has to do', async () => {
+  it('takes turns with other lanes, however much they have to do', async () => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetches: 1 })
     const [busy, quick] = [fetching.fetcher.openLane(() => true), fetching.fetcher.openLane(() => true)]
@@ -659,7 +659,7 @@ describe('a lane', () => {
     expect(paths.slice(0, 6).filter((name) => name === 'quick')).toHaveLength(3)
   })
 
-  it('starts nothing while its owner has no room, and goes on when told', async () => {
+  it('starts nothing while its owner has no room, and goes on when it is kicked', async () => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     let room = false
@@ -681,7 +681,7 @@ describe('the budget', () => {
     expect(all.map(codeOf)).toEqual(urls.map(() => 'ok'))
   }
 
-  it('is never exceeded at one origin, and used up', async () => {
+  it('is never exceeded at one origin, and is fully used', async () => {
     await using origin = await startOrigin()
     origin.serve('/slow*', behave.delayed(30, behave.bytes(body)))
     await using fetching = startFetching({ maxFetchesPerOrigin: 4 })
@@ -689,7 +689,7 @@ describe('the budget', () => {
     expect(origin.maxActive).toBe(4)
   })
 
-  it('is never exceeded in all, whatever a single origin may have', async () => {
+  it('is never exceeded in all, however much a single origin may have', async () => {
     await using one = await startOrigin()
     await using other = await startOrigin()
     for (const origin of [one, other]) origin.serve('/slow*', behave.delayed(30, behave.bytes(body)))
@@ -713,7 +713,7 @@ describe('the budget', () => {
     expect(codeOf(await failing)).toBe('ok')
   })
 
-  it('gets back every place, however fetches end', async () => {
+  it('gets every place back, however fetches end', async () => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetches: 2, limits: { headersTimeoutMs: 200, maxAttempts: 1 } })
     const bad = [behave.stallBeforeHeaders(), behave.garbage(), behave.redirectLoop(), behave.closeAtOnce()]
@@ -728,7 +728,7 @@ describe('the budget', () => {
 })
 
 describe('a sink that asks for a pause', () => {
-  it('gets no more until it is ready, blames nobody for the time, and gets every byte in its order', async () => {
+  it('gets no more until it is ready, at the cost of no deadline, and then every byte in order', async () => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ limits: { idleTimeoutMs: 300, minBytesPerSecond: 1_000_000 } })
     const large = bodyOf(6_000_000, 'large')
@@ -742,7 +742,7 @@ describe('a sink that asks for a pause', () => {
         if (paused) intrusions++
         chunks.push(Buffer.from(chunk))
         lease?.release()
-        // The first pause is longer than any deadline, the others are many.
+        // The first pause is longer than any deadline. The other pauses are short, but many.
         paused = pauses === 0 || chunks.length % 3 === 0
         if (paused) pauses++
         return !paused

@@ -1,4 +1,4 @@
-// Origins that speak only HTTP/2: found out, remembered, bounded, and held to the same promises as over HTTP/1.1.
+// Origins that speak only HTTP/2: they are recognised, remembered and bounded, and the same promises hold as over HTTP/1.1.
 import { constants } from 'node:http2'
 import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,7 +20,7 @@ const whole =
   }
 
 describe('an origin that speaks only HTTP/2', () => {
-  it('is found out once, and then connected to at once, going on from its session of TLS', async () => {
+  it('is recognised once, and later connected to directly, with its TLS session resumed', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
     const url = origin.serve('/whole', whole())
@@ -34,7 +34,7 @@ describe('an origin that speaks only HTTP/2', () => {
     expect(origin.resumed).toBeGreaterThan(0)
   })
 
-  it('has no more connections open than are allowed, and each serves one request after the other', async () => {
+  it('gets no more connections than are allowed, and each serves one request after the other', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca], maxFetchesPerOrigin: 4 })
     const url = origin.serve('/slow', async (stream, headers) => {
@@ -47,14 +47,14 @@ describe('an origin that speaks only HTTP/2', () => {
     expect(origin.sessions).toBeLessThanOrEqual(4)
   })
 
-  it('is not spoken to in HTTP/2 where it speaks HTTP/1.1 too', async () => {
+  it('is asked over HTTP/1.1 if it speaks that, too', async () => {
     await using origin = await startH2Origin({ http1: true })
     await using fetching = startFetching({ extraCa: [origin.ca] })
     const fetched = await fetching.fetch(`${origin.url}/either`)
     expect([fetched.body.toString(), origin.requests]).toEqual(['/either', ['1.1 /either']])
   })
 
-  it('is not trusted without a certificate that is', async () => {
+  it('is not trusted without a trusted certificate', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching()
     expect(codeOf(await fetching.fetch(origin.serve('/whole', whole())))).toBe('TLS_ERROR')
@@ -75,10 +75,10 @@ describe('an origin that speaks only HTTP/2', () => {
     expect([asked, origin.requests]).toEqual([2, []])
   })
 
-  it('has one span of time for both handshakes', async () => {
+  it('has one deadline for both handshakes together', async () => {
     await using origin = await startH2Origin()
     let connections = 0
-    // Each handshake alone would be in time.
+    // Each handshake alone would meet the deadline.
     const door = createServer(async (socket) => {
       connections++
       socket.on('error', () => {})
@@ -105,7 +105,7 @@ describe('interim answers over HTTP/2', () => {
   it.each([
     [16, 'ok'],
     [17, 'BAD_RESPONSE'],
-  ])('are passed over, %i of them: %s', async (count, code) => {
+  ])('are skipped, %i of them: %s', async (count, code) => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
     const url = origin.serve('/interim', (stream) => {
@@ -150,7 +150,7 @@ describe('a body over HTTP/2', () => {
     expect(codeOf(await fetching.fetch(`${origin.url}/`))).toBe('BODY_TRUNCATED')
   })
 
-  it('without a length is whole where its end is told', async () => {
+  it('without a length is whole if its end is marked', async () => {
     await using origin = await startFrameOrigin((stream) => {
       stream.head()
       stream.data(bodyOf(40_000, 'told'), true)
@@ -163,7 +163,7 @@ describe('a body over HTTP/2', () => {
   it.each([
     ['falls short of its length', -1],
     ['goes beyond it', 1],
-  ])('that %s is never taken', async (_, more) => {
+  ])('that %s is never accepted', async (_, more) => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca], limits: { maxAttempts: 1 } })
     const url = origin.serve('/wrong', (stream) => {
@@ -173,7 +173,7 @@ describe('a body over HTTP/2', () => {
     expect((await fetching.fetch(url)).outcome.ok).toBe(false)
   })
 
-  it('goes on where it broke off, under a strong validator', async () => {
+  it('is resumed where it broke off if it has a strong validator', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
     const ranges: unknown[] = []
@@ -195,7 +195,7 @@ describe('a body over HTTP/2', () => {
     expect(ranges).toEqual([undefined, `bytes=${half.length}-`])
   })
 
-  it('that is cut with its connection is truncated, and had in the next attempt', async () => {
+  it('that is cut with its connection is truncated, and succeeds in the next attempt', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
     let asked = 0
@@ -210,7 +210,7 @@ describe('a body over HTTP/2', () => {
     expect([codeOf(fetched), fetched.outcome.attempts, fetched.body.equals(body)]).toEqual(['ok', 2, true])
   })
 
-  it('is finished though its connection is to end (GOAWAY), and broken by one that ends at once', async () => {
+  it('is finished after a GOAWAY that lets it end, and broken by one that ends the connection at once', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca], limits: { maxAttempts: 1 } })
     const goAway = (code: number) => async (stream: Parameters<H2Behaviour>[0]) => {
@@ -228,7 +228,7 @@ describe('a body over HTTP/2', () => {
     expect(codeOf(await fetching.fetch(origin.serve('/whole', whole())))).toBe('ok')
   })
 
-  it('that stalls is too slow, and its connection is given up with it', async () => {
+  it('that stalls is too slow, and its connection is closed, too', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({
       extraCa: [origin.ca],
@@ -269,7 +269,7 @@ describe('a body over HTTP/2', () => {
     expect([outcome.ok, intrusions, Buffer.concat(chunks).equals(large)]).toEqual([true, 0, true])
   })
 
-  it('is not whole where trailers came while it was paused, unless every byte was delivered', async () => {
+  it('is not whole if trailers come while it is paused, unless every byte was delivered', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca], limits: { maxAttempts: 1 } })
     const url = origin.serve('/trailers', (stream) => {
@@ -292,7 +292,7 @@ describe('a body over HTTP/2', () => {
 })
 
 describe('a request over HTTP/2', () => {
-  it('without an answer is HEADERS_TIMEOUT, and its connection is given up with it', async () => {
+  it('without an answer is HEADERS_TIMEOUT, and its connection is closed, too', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({
       extraCa: [origin.ca],
@@ -305,14 +305,14 @@ describe('a request over HTTP/2', () => {
     expect(origin.sessions).toBe(2)
   })
 
-  it('that may not begin is HEADERS_TIMEOUT', async () => {
+  it('that the origin does not let begin is HEADERS_TIMEOUT', async () => {
     await using origin = await startH2Origin({ settings: { maxConcurrentStreams: 0 } })
     await using fetching = startFetching({ extraCa: [origin.ca], limits: { headersTimeoutMs: 300, maxAttempts: 1 } })
     const outcome = codeOf(await fetching.fetch(origin.serve('/never', whole())))
     expect(['HEADERS_TIMEOUT', 'CONNECT_FAILED']).toContain(outcome)
   })
 
-  it('that is called off leaves no connection', async () => {
+  it('that is cancelled leaves no connection', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
     const lane = fetching.fetcher.openLane(() => true)

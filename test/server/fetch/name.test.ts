@@ -10,13 +10,13 @@ function propose({ finalUrl = 'https://origin.test/', ...sources }: Sources): st
 
 type Sources = Partial<Omit<NameSources, 'finalUrl'>> & { readonly finalUrl?: string }
 
-/** As HTTP parsers hand over raw UTF-8: one character a byte. */
+/** Returns raw UTF-8 as an HTTP parser does: one character for each byte. */
 function rawUtf8(text: string): string {
   return Buffer.from(text).toString('latin1')
 }
 
 describe('proposeName', () => {
-  it('takes the requested name before all others, with its folders and without an extension added', () => {
+  it('prefers the requested name, keeps its folders, and adds no extension to it', () => {
     const name = propose({
       requested: 'folder/mine',
       contentDisposition: 'attachment; filename=theirs.txt',
@@ -26,7 +26,7 @@ describe('proposeName', () => {
     expect(name).toBe('folder/mine')
   })
 
-  it.each(['', '  ', null, undefined])('asks the next source when the requested name is %j', (requested) => {
+  it.each(['', '  ', null, undefined])('uses the next source if the requested name is %j', (requested) => {
     expect(propose({ requested, finalUrl: 'https://origin.test/url.bin' })).toBe('url.bin')
   })
 
@@ -65,7 +65,7 @@ describe('proposeName', () => {
     'attachment; name=x.txt',
     ';;;===""',
     `attachment; filename=${'a'.repeat(20_000)}.txt`,
-  ])('takes the name from the URL when Content-Disposition %j has none', (contentDisposition) => {
+  ])('takes the name from the URL if Content-Disposition %j has none', (contentDisposition) => {
     expect(propose({ contentDisposition, finalUrl: 'https://origin.test/url.bin' })).toBe('url.bin')
   })
 
@@ -92,7 +92,7 @@ describe('proposeName', () => {
     [41, 'file-0042'],
     [9998, 'file-9999'],
     [65_535, 'file-65536'],
-  ])('numbers entry %i as %s when there is nothing to go by', (index, name) => {
+  ])('numbers entry %i as %s if no source has a name', (index, name) => {
     expect(propose({ index })).toBe(name)
   })
 
@@ -119,7 +119,7 @@ describe('proposeName', () => {
     expect(propose({ contentDisposition: 'attachment; filename=photo', contentType: 'image/png' })).toBe('photo.png')
   })
 
-  it('gives a name without separators whatever the origin sends', () => {
+  it('gives a name without separators, whatever the origin sends', () => {
     const hostile = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({
@@ -147,7 +147,7 @@ describe('proposeName', () => {
     expect(performance.now() - startedAt).toBeLessThan(200)
   })
 
-  it('reads any 16 KiB of what its grammar is made of, one pattern over and over', () => {
+  it('reads 16 KiB of any repeated pattern of its grammar in no time', () => {
     const pieces = [
       'filename',
       '*',
@@ -168,7 +168,7 @@ describe('proposeName', () => {
     ]
     const pattern = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''))
     const LENGTH = 16_384
-    // Quadratic time would be minutes here, and end as the test's own time-out.
+    // In quadratic time this would take minutes and exceed the test's time-out.
     fc.assert(
       fc.property(pattern, pattern, pattern, (start, again, end) => {
         const room = LENGTH - 'attachment; '.length - start.length - end.length
@@ -180,7 +180,7 @@ describe('proposeName', () => {
     )
   })
 
-  it('is never longer than a name that may be asked for, and an extension: it is journalled', () => {
+  it('is never longer than a requested name may be plus an extension, because it is journalled', () => {
     const long = '\u0315'.repeat(800_000)
     const most = MAX_NAME_LENGTH + '.bin'.length
     expect(propose({ requested: long }).length).toBeLessThanOrEqual(most)

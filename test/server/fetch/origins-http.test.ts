@@ -1,4 +1,4 @@
-// Origins that break TCP, HTTP or their own word: what becomes of the entry, how often it is asked for, and what of the connection.
+// Origins that break TCP, HTTP or their own promises: the outcome of the entry, the number of requests, and the connection.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, it } from 'vitest'
 import * as behave from '../../support/behaviours.ts'
@@ -30,7 +30,7 @@ describe.concurrent('a connection', () => {
     }
   })
 
-  it('that is refused is tried as often as any failure, and no more', async ({ expect }) => {
+  it('that is refused is tried as often as any other failure', async ({ expect }) => {
     const { port } = await startOrigin().then(async (origin) => {
       await origin[Symbol.asyncDispose]()
       return origin
@@ -40,12 +40,12 @@ describe.concurrent('a connection', () => {
     expect(outcome).toEqual({ ok: false, code: 'CONNECT_FAILED', httpStatus: null, attempts: 3 })
   })
 
-  it('that is reset before an answer is tried again, and the second may be sound', async ({ expect }) => {
+  it('that is reset before an answer is tried again, and may then succeed', async ({ expect }) => {
     const fetched = await fetchOnce(behave.sequence((exchange) => exchange.reset(), behave.bytes(body)))
     expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
   })
 
-  it('that the origin closed while nobody used it costs nothing', async ({ expect }) => {
+  it('that the origin closed while it was idle costs no attempt', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ limits: { maxAttempts: 1 } })
     const closing: Behaviour = async (exchange) => {
@@ -70,7 +70,7 @@ describe.concurrent('a status', () => {
   })
 
   it.for([201, 202, 204, 205, 226, 300, 304, 305, 306, 501, 505, 507, 599, 600, 999])(
-    '%d brings no file, and is not asked for again',
+    '%d gives no file, and is not requested again',
     async (code, { expect }) => {
       const { outcome, requests } = await fetchOnce(behave.status(code, { location: '/bytes/1/x' }))
       expect(outcome).toMatchObject({ ok: false, code: 'HTTP_STATUS', httpStatus: code, attempts: 1 })
@@ -78,13 +78,16 @@ describe.concurrent('a status', () => {
     },
   )
 
-  it.for([408, 425, 429, 500, 502, 503, 504])('%d may pass, and is asked for again', async (code, { expect }) => {
-    const fetched = await fetchOnce(behave.sequence(behave.status(code), behave.bytes(body)))
-    expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
-    expect(fetched.body.equals(body)).toBe(true)
-  })
+  it.for([408, 425, 429, 500, 502, 503, 504])(
+    '%d may be temporary, and is requested again',
+    async (code, { expect }) => {
+      const fetched = await fetchOnce(behave.sequence(behave.status(code), behave.bytes(body)))
+      expect(fetched.outcome).toMatchObject({ ok: true, attempts: 2 })
+      expect(fetched.body.equals(body)).toBe(true)
+    },
+  )
 
-  it('200 of a proxy that changed the file on its way (203) is as good', async ({ expect }) => {
+  it('203, from a proxy that changed the file, is accepted like 200', async ({ expect }) => {
     const changed = behave.status(203, {}, 'changed')
     expect((await fetchOnce(changed)).body.toString()).toBe('changed')
   })
@@ -97,16 +100,19 @@ describe.concurrent('a status', () => {
     ['soon', 250],
     ['1.5', 250],
     [['1', '9'], 1_000],
-  ] as const)('503 with Retry-After %s is asked for again, never too early', async ([asked, leastMs], { expect }) => {
-    const retryAfter = typeof asked === 'function' ? asked() : asked
-    const busy = behave.status(503, { 'retry-after': retryAfter })
-    const { outcome, requests } = await fetchOnce(behave.sequence(busy, behave.bytes(body)))
-    expect(outcome).toMatchObject({ ok: true, attempts: 2 })
-    // Timers may be a millisecond early.
-    expect(requests[1]!.at - requests[0]!.at).toBeGreaterThan(leastMs - 5)
-  })
+  ] as const)(
+    '503 with Retry-After %s is requested again, and never too early',
+    async ([asked, leastMs], { expect }) => {
+      const retryAfter = typeof asked === 'function' ? asked() : asked
+      const busy = behave.status(503, { 'retry-after': retryAfter })
+      const { outcome, requests } = await fetchOnce(behave.sequence(busy, behave.bytes(body)))
+      expect(outcome).toMatchObject({ ok: true, attempts: 2 })
+      // Timers may fire a millisecond early.
+      expect(requests[1]!.at - requests[0]!.at).toBeGreaterThan(leastMs - 5)
+    },
+  )
 
-  it('503 with a Retry-After beyond the time that is left ends the entry, which gives its place back', async ({
+  it('503 with a Retry-After longer than the remaining time ends the entry, which gives its place back', async ({
     expect,
   }) => {
     for (const retryAfter of ['9'.repeat(300), 'Fri, 31 Dec 9999 23:59:59 GMT']) {
@@ -118,7 +124,7 @@ describe.concurrent('a status', () => {
 })
 
 describe.concurrent('a body', () => {
-  it('that is announced as too large is refused before a byte of it is taken', async ({ expect }) => {
+  it('is refused before its first byte if its announced length is too large', async ({ expect }) => {
     for (const size of [2 ** 40, 10 ** 15 - 1, SHORT_LIMIT + 1]) {
       const fetched = await fetchOnce(behave.hugeLength(size))
       expect(fetched.outcome).toMatchObject({ ok: false, code: 'ENTRY_TOO_LARGE', attempts: 1 })
@@ -127,16 +133,14 @@ describe.concurrent('a body', () => {
   })
 
   it.for(['18446744073709551616', '18446744073709551617', '9'.repeat(400)])(
-    'of a length no machine can count (%s) is BAD_RESPONSE',
+    'with an impossible length (%s) is BAD_RESPONSE',
     async (length, { expect }) => {
       const wrapped = behave.raw(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\nx`)
       expect(codeOf(await fetchOnce(wrapped))).toBe('BAD_RESPONSE')
     },
   )
 
-  it('of a chunk no machine can count, or with one whose end is not where it says, is BAD_RESPONSE', async ({
-    expect,
-  }) => {
+  it('with an impossible chunk size, or a chunk of another size than it says, is BAD_RESPONSE', async ({ expect }) => {
     const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
     for (const chunks of [
       '10000000000000000\r\n',
@@ -160,7 +164,7 @@ describe.concurrent('a body', () => {
     ['identity', 'ok'],
     ['Chunked', 'ok'],
   ] as const)(
-    'whose framing is more than chunks never becomes a file (Transfer-Encoding: %s is %s)',
+    'with a transfer coding besides chunked never becomes a file (Transfer-Encoding: %s is %s)',
     async ([coding, code], { expect }) => {
       const framed = /chunked$/i.test(coding) ? '5\r\nhello\r\n0\r\n\r\n' : 'hello'
       const closing: Behaviour = async (exchange) => {
@@ -173,9 +177,9 @@ describe.concurrent('a body', () => {
     },
   )
 
-  // Nobody could tell: the length, the place and the strong validator are right, and a checksum is not part of HTTP. This
-  // is what a strong validator is a promise of (RFC 9110 section 8.8.1), and why nothing weaker is taken.
-  it('is as true as its origin: other bytes under the same strong ETag are believed', async ({ expect }) => {
+  // Nobody can notice this: length, range and strong validator are right, and HTTP has no checksum. A strong validator
+  // promises that the bytes are the same (RFC 9110 section 8.8.1), so nothing weaker is accepted.
+  it('is resumed with other bytes if the origin gives them the same strong ETag', async ({ expect }) => {
     const other = bodyOf(100_000, 'other')
     const headers = { etag: '"same"' }
     const cut = behave.resetAfter(40_000, { body, headers })
@@ -188,7 +192,7 @@ describe.concurrent('a body', () => {
 const SHORT_LIMIT = 8 * 1024 * 1024
 
 describe.concurrent('a head', () => {
-  it('of many fields is taken up to 16 KiB, and is BAD_RESPONSE above', async ({ expect }) => {
+  it('with many fields is accepted up to 16 KiB, and is BAD_RESPONSE above', async ({ expect }) => {
     expect((await fetchOnce(behave.manyHeaders(2_000))).body.toString()).toBe('after many headers')
     expect(codeOf(await fetchOnce(behave.manyHeaders(20_000)))).toBe('BAD_RESPONSE')
     expect(codeOf(await fetchOnce(behave.headerBomb(17_000)))).toBe('BAD_RESPONSE')
@@ -202,7 +206,7 @@ describe.concurrent('a head', () => {
       for (;;) await exchange.write('x'.repeat(10_000))
     }
 
-  it('without an end, in a field or a name, is BAD_RESPONSE', async ({ expect }) => {
+  it('with an endless field or name is BAD_RESPONSE', async ({ expect }) => {
     for (const start of ['HTTP/1.1 200 OK\r\n', 'HTTP/1.1 200 OK\r\nx: ', 'HTTP/1.1 103 Early\r\nx: ']) {
       const { outcome, requests } = await fetchOnce(endless(start), { limits: { headersTimeoutMs: 9_000 } })
       expect({ start, outcome }).toMatchObject({ start, outcome: { ok: false, code: 'BAD_RESPONSE', attempts: 1 } })
@@ -210,12 +214,12 @@ describe.concurrent('a head', () => {
     }
   })
 
-  it('whose reason has no end is given up when the time for headers is', async ({ expect }) => {
+  it('with an endless reason phrase is given up when the time for headers is over', async ({ expect }) => {
     const { outcome } = await fetchOnce(endless('HTTP/1.1 200 '), { limits: { headersTimeoutMs: 300 } })
     expect(outcome).toMatchObject({ ok: false, code: 'HEADERS_TIMEOUT', attempts: 2 })
   })
 
-  it('without an end behind a body, in trailers, is cut too', async ({ expect }) => {
+  it('is also cut if it is an endless trailer after the body', async ({ expect }) => {
     const endless: Behaviour = async (exchange) => {
       await exchange.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n')
       for (let n = 0; ; n++) await exchange.write(`x-${n}: ${'x'.repeat(1_000)}\r\n`)
@@ -242,24 +246,21 @@ describe.concurrent('a head', () => {
     ['a bare CR', 'x: y\rContent-Length: 5\r\n'],
     ['bare line feeds', 'x: y\nContent-Length: 5\n'],
     ['a line without a colon', 'x\r\nContent-Length: 5\r\n'],
-  ])(
-    'with %s brings its own body or none, and nothing behind it is taken for an answer',
-    async ([, fields], { expect }) => {
-      await using origin = await startOrigin()
-      await using fetching = startFetching({ maxFetchesPerOrigin: 1, limits: { maxAttempts: 1, idleTimeoutMs: 300 } })
-      const poison = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'
-      const framed = /chunked\r\n/.test(fields) ? '5\r\nhello\r\n0\r\n\r\n' : 'hello'
-      const urls = [
-        origin.serve('/first', behave.raw('HTTP/1.1 200 OK\r\n', fields, '\r\n', framed, poison)),
-        `${origin.url}/bytes/6/other`,
-      ]
-      const lane = fetching.fetcher.openLane(() => true)
-      const [first, second] = await Promise.all(urls.map((url, index) => fetching.fetch(url, { lane, index })))
-      if (first!.outcome.ok) expect(first!.body.toString()).toBe('hello')
-      expect(codeOf(second!)).toBe('ok')
-      expect(second!.body.equals(bodyOf(6, 'other'))).toBe(true)
-    },
-  )
+  ])('with %s gives its own body or none, and later bytes never count as an answer', async ([, fields], { expect }) => {
+    await using origin = await startOrigin()
+    await using fetching = startFetching({ maxFetchesPerOrigin: 1, limits: { maxAttempts: 1, idleTimeoutMs: 300 } })
+    const poison = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'
+    const framed = /chunked\r\n/.test(fields) ? '5\r\nhello\r\n0\r\n\r\n' : 'hello'
+    const urls = [
+      origin.serve('/first', behave.raw('HTTP/1.1 200 OK\r\n', fields, '\r\n', framed, poison)),
+      `${origin.url}/bytes/6/other`,
+    ]
+    const lane = fetching.fetcher.openLane(() => true)
+    const [first, second] = await Promise.all(urls.map((url, index) => fetching.fetch(url, { lane, index })))
+    if (first!.outcome.ok) expect(first!.body.toString()).toBe('hello')
+    expect(codeOf(second!)).toBe('ok')
+    expect(second!.body.equals(bodyOf(6, 'other'))).toBe(true)
+  })
 
   it.for<[what: string, bytes: Buffer]>([
     ['a TLS alert', Buffer.from([0x15, 3, 3, 0, 2, 2, 40])],
@@ -270,7 +271,7 @@ describe.concurrent('a head', () => {
     ['a status of two digits', Buffer.from('HTTP/1.1 20 OK\r\n\r\n')],
     ['a status of four', Buffer.from('HTTP/1.1 2000 OK\r\n\r\n')],
     ['a line before the status', Buffer.from('hello\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx')],
-  ])('that is %s is BAD_RESPONSE, asked for once', async ([, bytes], { expect }) => {
+  ])('that is %s is BAD_RESPONSE, after one request', async ([, bytes], { expect }) => {
     const { outcome, requests } = await fetchOnce(behave.raw(bytes), { limits: { headersTimeoutMs: 1_000 } })
     expect(outcome).toMatchObject({ ok: false, code: 'BAD_RESPONSE', attempts: 1 })
     expect(requests).toHaveLength(1)
@@ -298,7 +299,7 @@ describe.concurrent('bytes nobody asked for', () => {
     expect(second.body.equals(bodyOf(6, 'other'))).toBe(true)
   })
 
-  it.for([204, 304])('behind a %d, which has no body, neither', async (code, { expect }) => {
+  it.for([204, 304])('after a %d, which has no body, never become an answer either', async (code, { expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetchesPerOrigin: 1 })
     const bodied = behave.raw(`HTTP/1.1 ${code} X\r\nContent-Length: ${poison.length}\r\n\r\n${poison}`)
@@ -309,7 +310,7 @@ describe.concurrent('bytes nobody asked for', () => {
     expect(second!.body.equals(bodyOf(6, 'other'))).toBe(true)
   })
 
-  it('in a redirect that goes on as an answer are not taken for it', async ({ expect }) => {
+  it('in the body of a redirect that look like an answer do not become one', async ({ expect }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching({ maxFetchesPerOrigin: 1 })
     origin.serve('/to', behave.bytes(body))

@@ -1,4 +1,4 @@
-// What origins are burdened with, what one bad origin costs the others, and what is left of all of them in the end: nothing.
+// The load on origins, what one bad origin costs the others, and that nothing is left of any of them in the end.
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,7 +21,7 @@ function codeOf({ outcome }: Pick<Fetched, 'outcome'>): string {
 
 const hosts = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4']
 
-it('of one archive no origin gets more than 32 requests at a time, and all no more than 96, however many are wanted', async () => {
+it('one archive sends an origin no more than 32 requests at a time, and all origins no more than 96', async () => {
   await using stack = new AsyncDisposableStack()
   const origins: Origin[] = []
   for (const host of hosts) origins.push(stack.use(await startOrigin({ host })))
@@ -33,7 +33,7 @@ it('of one archive no origin gets more than 32 requests at a time, and all no mo
     fetching.fetch(`${origins[index % 4]!.url}/bytes/100/${index}`, { lane, index }),
   )
   await gate.waitFor(96)
-  // More would come at once, if they came.
+  // Further requests would come within this time.
   await sleep(200)
   expect(gate.waiting).toBe(96)
   for (const origin of origins) expect(origin.maxActive).toBeLessThanOrEqual(32)
@@ -42,7 +42,7 @@ it('of one archive no origin gets more than 32 requests at a time, and all no mo
   for (const origin of origins) expect(origin.maxActive).toBeLessThanOrEqual(32)
 })
 
-it('redirects burden the origin they lead to no more than its own entries would', async () => {
+it('redirects put no more load on their destination than direct entries would', async () => {
   await using stack = new AsyncDisposableStack()
   const target = stack.use(await startOrigin())
   const fetching = stack.use(startFetching({ limits: { headersTimeoutMs: 8_000 } }))
@@ -60,13 +60,13 @@ it('redirects burden the origin they lead to no more than its own entries would'
   expect(target.maxActive).toBe(32)
 })
 
-it('redirects that have to wait for a connection do not lose that time for their answer', async () => {
+it('time that a redirect waits for a connection does not count as time for its answer', async () => {
   await using target = await startOrigin()
   await using origin = await startOrigin({ host: '127.0.0.2' })
   await using fetching = startFetching({ maxFetchesPerOrigin: 4, limits: { headersTimeoutMs: 1_500 } })
   const to = target.serve('/to', behave.delayed(900, behave.bytes(body)))
   const from = origin.serve('/from', behave.redirect(to))
-  // Both have four places at this origin; what leads away from it has to share the four of the other.
+  // Each origin has four places. Redirects have to share those of their destination with direct entries.
   const direct = Array.from({ length: 4 }, (_, index) => fetching.fetch(to, { index }))
   const led = Array.from({ length: 4 }, (_, index) => fetching.fetch(from, { index }))
   for (const { outcome } of await Promise.all([...direct, ...led]))
@@ -74,7 +74,7 @@ it('redirects that have to wait for a connection do not lose that time for their
   expect(target.maxActive).toBe(4)
 })
 
-it('an origin that never answers costs the entries of others no more than the places it holds', async () => {
+it('an origin that never answers costs other origins no more than the places that it holds', async () => {
   await using dead = await startOrigin({ host: '127.0.0.2' })
   await using origin = await startOrigin()
   await using fetching = startFetching({ maxFetches: 8, maxFetchesPerOrigin: 4 })
@@ -89,7 +89,7 @@ it('an origin that never answers costs the entries of others no more than the pl
   lane.close()
 })
 
-/** One origin's fault for every code there is, but for those that need nothing of an origin. */
+/** A fault for every failure code that an origin can cause. */
 function faults(
   origin: Origin,
   other: { refused: number; hole: number; tls: string },
@@ -122,14 +122,14 @@ async function closedPort(): Promise<number> {
   return origin.port
 }
 
-/** Names are answered here: nothing leaves the machine. */
+/** Answers lookups itself, so that nothing leaves the machine. */
 const unresolved = (_: string, __: object, callback: (error: NodeJS.ErrnoException, addresses: []) => void) =>
   callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), [])
 
-/** The time for connections is kept by a clock that ticks twice a second, so the next longer one must be much longer. */
+/** undici's clock for connections ticks twice a second, so the next longer deadline must be much longer. */
 const limits = { headersTimeoutMs: 2_000, idleTimeoutMs: 600, entryTimeoutMs: 6_000 }
 
-it('every failure of the contract is reached by a real origin, and none of them harms another entry', async () => {
+it('a real origin can cause every failure of the contract, and none of them harms another entry', async () => {
   await using stack = new AsyncDisposableStack()
   const origin = stack.use(await startOrigin())
   const stranger = stack.use(await startOrigin({ tls: 'self-signed' }))
@@ -151,7 +151,7 @@ it('every failure of the contract is reached by a real origin, and none of them 
   for (const [n, { body: bytes }] of members.entries()) expect(bytes.equals(bodyOf(70_000, codes[n]!))).toBe(true)
 })
 
-it('an encoded file lies in the archive as it is, of a large one no checkpoint is kept, and a compressed file stays one', async () => {
+it('an encoded file is decoded in the archive, keeps no checkpoint if it is large, and a compressed file stays compressed', async () => {
   await using origin = await startOrigin()
   await using house = await openHouse({ limits: { maxEntryBytes: 2 ** 30 } })
   const large = Buffer.alloc(20_000_000, bodyOf(30_000, 'large'))
@@ -169,7 +169,7 @@ it('an encoded file lies in the archive as it is, of a large one no checkpoint i
   expect(await house.facts(build.archiveId, 'entry-begun')).toEqual([])
 })
 
-/** Everything at once, some of it to the end and some cut off. */
+/** Runs all faults at once, some to the end and some cut off. */
 async function series(): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const origin = stack.use(await startOrigin())
@@ -198,7 +198,7 @@ async function series(): Promise<void> {
   expect(outcomes).toHaveLength(all.length)
   await until(() => origin.activeRequests === 0, { what: 'the origin to have nothing to do' })
 
-  // The same once more, ended in the middle, with sinks that never take anything on.
+  // The same again, but ended in the middle, and with sinks that never become ready.
   const lane = fetching.fetcher.openLane(() => true)
   const sink = { begin: () => {}, write: () => false, whenReady: () => {} }
   for (const [index, url] of all.entries()) {
@@ -208,12 +208,12 @@ async function series(): Promise<void> {
   lane.close()
 }
 
-it('nothing is left behind of all this: no socket, no descriptor, no timer, no decoder', async () => {
+it('all this leaves no socket, descriptor, timer or decoder behind', async () => {
   const held = () => {
     const descriptors = readdirSync('/proc/self/fd').length
     return JSON.stringify([descriptors, process.getActiveResourcesInfo().sort()])
   }
-  /** What is held once it stays the same: what ends does so a few turns later. */
+  /** Waits until the held resources stay the same, because some end a few turns later. */
   const settled = async () => {
     let last = ''
     let times = 0
@@ -222,13 +222,13 @@ it('nothing is left behind of all this: no socket, no descriptor, no timer, no d
         const now = held()
         times = now === last ? times + 1 : 0
         last = now
-        // A dial that nobody waits for any more ends by its own deadline.
+        // A dial that nobody waits for any more ends at its own deadline.
         return times >= 10 && !now.includes('ConnectWrap') && now
       },
       { everyMs: 50, timeoutMs: 15_000, what: 'descriptors and timers to settle' },
     )
   }
-  // Once for what a process opens at its first use of something, and keeps.
+  // The first run opens what a process keeps after its first use.
   await series()
   const before = await settled()
   for (let n = 0; n < 2; n++) await series()
@@ -236,7 +236,7 @@ it('nothing is left behind of all this: no socket, no descriptor, no timer, no d
     () => {},
   )
   expect(await settled()).toBe(before)
-  // This would have been seen.
+  // Shows that a leak would have been found.
   const leak = createServer().listen(0, '127.0.0.1')
   await sleep(50)
   expect(held()).not.toBe(before)

@@ -1,4 +1,4 @@
-// When a partial response continues a body, and when it would splice two.
+// When a partial response continues a body, and when it would join two different ones.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { continues, parseContentRange, usableEtag } from '../../../server/fetch/range-resume.ts'
@@ -62,7 +62,7 @@ describe('continues', () => {
   const received = { bytes: 40, etag: '"v1"', sizeBytes: 100 }
   const range = { first: 40, last: 99, total: 100 }
 
-  it('is true for the rest, to the very end, of the same version', () => {
+  it('is true for the rest of the same version, to its very end', () => {
     expect(continues(received, range, '"v1"')).toBe(true)
     expect(continues({ ...received, sizeBytes: null }, range, '"v1"')).toBe(true)
     expect(continues({ ...received, bytes: 99 }, { ...range, first: 99 }, '"v1"')).toBe(true)
@@ -78,7 +78,7 @@ describe('continues', () => {
     ['does not say of how many', { ...range, total: null }, '"v1"'],
     ['is of another version', range, '"v2"'],
     ['is of no version', range, null],
-  ])('is false where the part %s', (_, part, etag) => {
+  ])('is false if the part %s', (_, part, etag) => {
     expect(continues(received, part, etag)).toBe(false)
   })
 })
@@ -86,10 +86,10 @@ describe('continues', () => {
 describe('of any header', () => {
   const unit = fc.constantFrom(...'bytes -/*=,0123456789W"aB\t\r\n')
   const texts = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit }))
-  // Small ones, too, so that they meet.
+  // Small numbers are frequent, so that equal ones occur.
   const size = fc.oneof(fc.nat({ max: 6 }), fc.nat({ max: 10 ** 15 - 1 }))
 
-  it('usableEtag makes nothing, or gives it back as it is: one quoted tag, which creates no header', () => {
+  it('usableEtag returns nothing, or the same single quoted tag, which cannot create a header', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -107,7 +107,7 @@ describe('of any header', () => {
     )
   })
 
-  it('parseContentRange makes nothing, or a range that lies within its total', () => {
+  it('parseContentRange returns nothing, or a range within its total', () => {
     const near = fc.tuple(size, size, fc.option(size), texts).map(([first, last, total, end]) => {
       return `bytes ${first}-${last}/${total ?? '*'}${end.length > 5 ? '' : end}`
     })
@@ -124,7 +124,7 @@ describe('of any header', () => {
     )
   })
 
-  it('parseContentRange reads every range that is one', () => {
+  it('parseContentRange reads every valid range', () => {
     fc.assert(
       fc.property(fc.uniqueArray(size, { minLength: 3, maxLength: 3 }), (numbers) => {
         const [first, last, total] = numbers.sort((a, b) => a - b) as [number, number, number]
@@ -136,7 +136,7 @@ describe('of any header', () => {
     )
   })
 
-  it('continues lets a part follow only where both together are one whole file of one version', () => {
+  it('continues accepts a part only if both together are one whole file of one version', () => {
     const small = fc.nat({ max: 3 })
     const etags = fc.constantFrom('"v1"', '"v2"')
     const received = fc.record({ bytes: small, etag: etags, sizeBytes: fc.option(small) })
@@ -154,7 +154,7 @@ describe('of any header', () => {
     expect(joined).toBeGreaterThan(20)
   })
 
-  it('continues lets the rest of the same file follow, wherever it broke off', () => {
+  it('continues accepts the rest of the same file, wherever it broke off', () => {
     fc.assert(
       fc.property(fc.uniqueArray(size, { minLength: 2, maxLength: 2 }), fc.boolean(), (numbers, isSizeKnown) => {
         const [bytes, total] = numbers.sort((a, b) => a - b) as [number, number]

@@ -1,4 +1,4 @@
-// Names: where they are looked up, what comes of them, and that silent ones keep nobody waiting.
+// Names: where they are looked up, what the result is, and that names without an answer keep nobody waiting.
 import type { LookupAddress } from 'node:dns'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ async function ask(zones: Record<string, Zone>, name: string, options: Partial<R
 
 const silent: Zone = { a: 'silent', aaaa: 'silent' }
 
-it('finds the addresses of both families', async () => {
+it('finds addresses of both families', async () => {
   const zone: Zone = { a: ['192.0.2.1', '192.0.2.2'], aaaa: ['2001:0db8:0000:0000:0000:0000:0000:0001'] }
   expect(await ask({ 'both.test': zone }, 'Both.Test.')).toEqual(['192.0.2.1', '192.0.2.2', '2001:db8::1'])
   expect(await ask({ 'six.test': { aaaa: zone.aaaa! } }, 'six.test')).toEqual(['2001:db8::1'])
@@ -33,14 +33,14 @@ it('does not wait for a family that is never answered', async () => {
   expect(await ask({ 'half.test': { a: 'silent', aaaa: six } }, 'half.test')).toEqual(['2001:db8::1'])
 })
 
-it('tells a name that does not exist, or has no address, from one that nobody answers for', async () => {
+it('distinguishes a name that does not exist or has no address from one that is never answered', async () => {
   expect(await ask({}, 'none.test')).toBe('ENOTFOUND')
   expect(await ask({ 'empty.test': {} }, 'empty.test')).toBe('ENOTFOUND')
   expect(await ask({ 'broken.test': { rcode: 2 } }, 'broken.test')).toBe('EAI_AGAIN')
   expect(await ask({ 'silent.test': silent }, 'silent.test', { timeoutMs: 300 })).toBe('EAI_AGAIN')
 })
 
-it('answers for a good name while hundreds of others are never answered', async () => {
+it('resolves a good name while hundreds of others are never answered', async () => {
   await using server = await startNameServer((name) => (name === 'good.test' ? { a: ['192.0.2.1'] } : silent))
   const resolve = promisify(createResolver({ timeoutMs: 3_000, servers: [server.address], hostsFile: '/none' }))
   let answered = 0
@@ -53,7 +53,7 @@ it('answers for a good name while hundreds of others are never answered', async 
   await Promise.all(hanging)
 })
 
-it('reads the file of hosts first, and again when it has changed', async () => {
+it('reads the hosts file first, and again when it has changed', async () => {
   await using directory = await tempDirectory()
   const hostsFile = join(directory.path, 'hosts')
   await writeFile(hostsFile, '# none\n127.0.0.9  Own.test other.test # mine\n::1 own.test\nnonsense own.test\n')
@@ -67,7 +67,7 @@ it('reads the file of hosts first, and again when it has changed', async () => {
   await expect.poll(() => addresses('own.test'), { timeout: 5_000 }).toEqual(['127.0.0.10'])
 })
 
-it('reads the file of hosts before the first answer, and forgets it when it is gone', async () => {
+it('reads the hosts file before the first answer, and forgets it when it is removed', async () => {
   await using directory = await tempDirectory()
   const hostsFile = join(directory.path, 'hosts')
   await writeFile(hostsFile, '127.0.0.9 own.test\n')
@@ -81,13 +81,13 @@ it('reads the file of hosts before the first answer, and forgets it when it is g
   await expect.poll(ask, { timeout: 5_000 }).toBe('ENOTFOUND')
 })
 
-it('knows that a name has no address only if nothing else can be said of either family', async () => {
+it('reports that a name has no address only if both families say so', async () => {
   const zones: Record<string, Zone> = { 'four.test': { a: 'silent' }, 'six.test': { aaaa: 'silent' } }
   expect(await ask(zones, 'four.test', { timeoutMs: 300 })).toBe('EAI_AGAIN')
   expect(await ask(zones, 'six.test', { timeoutMs: 300 })).toBe('EAI_AGAIN')
 })
 
-it('asks the system for names of one label one at a time, and for none that nobody waits for any more', async () => {
+it('asks the system for names of one label one at a time, and skips those that nobody waits for any more', async () => {
   await using server = await startNameServer({})
   const asked: string[] = []
   const answers: (() => void)[] = []
@@ -112,7 +112,7 @@ it('asks the system for names of one label one at a time, and for none that nobo
   expect(await late).toEqual([{ address: '192.0.2.7', family: 4 }])
 })
 
-it('takes localhost and the names below it for this machine, whatever anybody says', async () => {
+it('resolves localhost and names below it to this machine, whatever name servers say', async () => {
   for (const name of ['localhost', 'LOCALHOST.', 'a.b.localhost']) {
     expect(await ask({ localhost: { a: ['192.0.2.1'] } }, name)).toEqual(['127.0.0.1', '::1'])
   }

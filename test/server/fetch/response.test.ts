@@ -1,4 +1,4 @@
-// What a response means: followed, taken, or refused, by its status and headers alone.
+// What a response means by its status and headers alone: it is followed, taken, or refused.
 import { describe, expect, it } from 'vitest'
 import { type HeaderFields, judgeResponse, type ResponseVerdict } from '../../../server/fetch/response.ts'
 
@@ -77,7 +77,7 @@ describe('a response', () => {
     expect(judge(status, headers, received)).toMatchObject(verdict)
   })
 
-  it('says what its body is called and how old it is', () => {
+  it('contains the name and the date of its body', () => {
     const headers = {
       'content-type': 'image/png',
       'content-disposition': 'attachment; filename=b',

@@ -1,4 +1,4 @@
-// Which failures are tried again, and how long after.
+// Which failures are tried again, and after which delay.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type EntryFailureCode, entryFailures } from '#contracts/failures.ts'
@@ -33,11 +33,11 @@ describe('nextDelayMs', () => {
     expect(delayMs({ code })).toBe('stop')
   })
 
-  it('stops after a policy or limit failure whatever the status was', () => {
+  it('stops after a failure by policy or limit, whatever the status was', () => {
     expect(delayMs({ code: 'ENTRY_TIMEOUT', httpStatus: 503, retryAfter: '1' })).toBe('stop')
   })
 
-  it('tries again after just the statuses that may pass', () => {
+  it('tries again only after statuses that may be temporary', () => {
     const statuses = Array.from({ length: 1000 }, (_, status) => status)
     const again = statuses.filter((httpStatus) => delayMs({ code: 'HTTP_STATUS', httpStatus }) !== 'stop')
     expect(again).toEqual([408, 425, 429, 500, 502, 503, 504])
@@ -50,7 +50,7 @@ describe('nextDelayMs', () => {
     expect(late).toBe(30_000)
   })
 
-  it('spreads delays by up to half a backoff', () => {
+  it('adds up to half a backoff at random', () => {
     expect(delayMs({ code: 'CONNECT_FAILED' }, 1, 0.999)).toBeCloseTo(374.875)
     expect(delayMs({ code: 'CONNECT_FAILED' }, 4, 1)).toBe(24_000)
     const delays = [1, 2, 3].map(() => nextDelayMs({ code: 'CONNECT_FAILED' }, 1, { maxAttempts: 2, nowMs }))
@@ -103,7 +103,7 @@ describe('nextDelayMs', () => {
     expect(delayAfter(header)).toBe(250)
   })
 
-  it('takes an asctime date for UTC wherever the server stands', () => {
+  it('reads an asctime date as UTC in every time zone', () => {
     const before = process.env.TZ
     process.env.TZ = 'America/New_York'
     try {
@@ -115,11 +115,11 @@ describe('nextDelayMs', () => {
     }
   })
 
-  it('is never shorter than the backoff when Retry-After is', () => {
+  it('never waits less than the backoff, even if Retry-After does', () => {
     expect(delayAfter('1', 3)).toBe(4000)
   })
 
-  it('heeds Retry-After only on an answer', () => {
+  it('uses Retry-After only if there was an answer', () => {
     expect(delayMs({ code: 'BODY_TRUNCATED', httpStatus: 200, retryAfter: '9' })).toBe(250)
   })
 

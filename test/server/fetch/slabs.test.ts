@@ -1,4 +1,4 @@
-// Pooled sockets against a real origin: every byte right while sockets die and pause, every slab back, memory bounded.
+// Pooled sockets against a real origin: every byte is right while sockets die and pause, every slab comes back, memory is bounded.
 import { Agent } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { createDispatcher } from '../../../server/fetch/dispatcher.ts'
@@ -18,7 +18,7 @@ interface PooledWire extends Wire, AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Small slabs, so that they turn over often. */
+/** The slabs are small, so that they are reused often. */
 function openWire(options: SlabPoolOptions = {}, ca?: string): PooledWire {
   const pool = createSlabPool({ slabBytes: SLAB_BYTES, ...options })
   const agent = new Agent({
@@ -40,7 +40,7 @@ function openWire(options: SlabPoolOptions = {}, ca?: string): PooledWire {
   }
 }
 
-/** Answers the body; `look` sees each chunk first, and may take its lease over by answering true. */
+/** Resolves to the body. `look` gets each chunk first, and takes over its lease if it returns true. */
 function fetchBody(
   wire: Wire,
   url: string,
@@ -75,7 +75,7 @@ describe('pooled sockets', () => {
     ['http', undefined],
     ['https', 'trusted'],
   ] as const)(
-    'over %s bring every byte right while others die, pause and are aborted, and give every slab back',
+    'over %s deliver every byte right while others die, pause and are aborted, and give every slab back',
     async (_, tls) => {
       await using origin: Origin = await startOrigin(tls ? { tls } : {})
       await using wire = openWire({}, origin.ca)
@@ -100,11 +100,11 @@ describe('pooled sockets', () => {
       expect((await fetchBody(wire, url)).equals(body)).toBe(true)
       most = Math.max(most, origin.openSockets)
     }
-    // A request that is made while the one before it ends may open a second one.
+    // A request that is made while the previous one ends may open a second connection.
     expect(most).toBeLessThanOrEqual(2)
   })
 
-  it('bring the last bytes of a body that ends with its connection', async () => {
+  it('deliver the last bytes of a body that ends with its connection', async () => {
     await using origin = await startOrigin({ tls: 'trusted' })
     await using wire = openWire({}, origin.ca)
     const body = bodyOf(100_000, 'until the end')
@@ -130,7 +130,7 @@ describe('pooled sockets', () => {
     expect(most).toBeLessThan(6)
   })
 
-  it('read into ordinary memory once all slabs are out, and lose nothing by it', async () => {
+  it('read into ordinary memory when all slabs are in use, and lose nothing', async () => {
     await using origin = await startOrigin()
     await using wire = openWire({ maxBytes: 4 * SLAB_BYTES })
     const body = bodyOf(4_000_000, 'more than there is')
@@ -149,7 +149,7 @@ describe('pooled sockets', () => {
     await until(() => wire.pool.live === 0, { what: 'every slab to be back' })
   })
 
-  it('leave a slab to the garbage collector where nothing proves that it was parsed', async () => {
+  it('leave a slab to the garbage collector if nothing proves that it was parsed', async () => {
     await using origin = await startOrigin()
     await using wire = openWire()
     const url = origin.serve('/interim', async ({ write }) => {
@@ -180,7 +180,7 @@ describe('pooled sockets', () => {
 })
 
 describe('the pool', () => {
-  it('holds nothing that is ordinary memory, and refuses a second release of a lease', async () => {
+  it('gives no lease for ordinary memory, and throws at a second release of a lease', async () => {
     await using origin = await startOrigin()
     await using wire = openWire()
     expect(wire.hold(Buffer.from('ordinary'))).toBeNull()
@@ -194,7 +194,7 @@ describe('the pool', () => {
     expect(() => taken[0]!.release()).toThrow('twice')
   })
 
-  it('lets go of slabs that nobody needs', async () => {
+  it('frees slabs that nobody needs', async () => {
     await using origin = await startOrigin()
     await using wire = openWire({ idleMs: 20 })
     const chunks: Buffer[] = []
@@ -215,14 +215,14 @@ describe('the pool', () => {
 })
 
 describe('the check at the start', () => {
-  it('finds nothing wrong with them here', async () => {
+  it('finds no fault on this machine', async () => {
     expect(await findSlabFault({ deadlineMs: 10_000 })).toBeNull()
   })
 
   it.each([
     ['sockets that do not read into slabs', (hold: Wire['hold']) => hold, false, 'did not read into the pool'],
     ['a pool that knows no chunk of its own', () => () => null, true, 'did not read into the pool'],
-  ] as const)('finds out %s', async (_, holdBy, pooledSockets, fault) => {
+  ] as const)('finds %s', async (_, holdBy, pooledSockets, fault) => {
     const open: typeof createDispatcher = (options) => {
       const real = createDispatcher({ ...options, pooledSockets })
       return { ...real, hold: holdBy(real.hold) }
@@ -230,7 +230,7 @@ describe('the check at the start', () => {
     expect(await findSlabFault({ open, deadlineMs: 10_000 })).toContain(fault)
   })
 
-  it('finds out a body that was overwritten before it was read', async () => {
+  it('finds a body that was overwritten before it was read', async () => {
     const open: typeof createDispatcher = (options) => {
       const real = createDispatcher(options)
       const hold: Wire['hold'] = (chunk) => {
@@ -243,13 +243,13 @@ describe('the check at the start', () => {
     expect(await findSlabFault({ open, deadlineMs: 10_000 })).toContain('changed')
   })
 
-  it('does not wait for an answer that does not come', async () => {
+  it('does not wait for ever for an answer', async () => {
     const open: typeof createDispatcher = (options) => ({ ...createDispatcher(options), dispatch: () => true })
     expect(await findSlabFault({ open, deadlineMs: 50 })).toContain('no answer')
   })
 })
 
-it('plain sockets do the same with ordinary memory', async () => {
+it('plain sockets deliver the same with ordinary memory', async () => {
   await using origin = await startOrigin()
   const dispatcher = openDispatcher({ pooledSockets: false })
   const fire = await fetchUnderFire(dispatcher, origin, 40)
@@ -257,7 +257,7 @@ it('plain sockets do the same with ordinary memory', async () => {
   await dispatcher.destroy()
 })
 
-/** The same draws each time (a linear congruential generator): by chance, one run in some would have no abort among them. */
+/** A linear congruential generator, so that every run draws the same. With real chance some runs would have no abort. */
 function fixedDraws(seed: number): () => number {
   let state = seed
   return () => {

@@ -1,11 +1,11 @@
-// What counts as a source URL, where redirects may lead, and what of a URL may stand in a log.
+// What counts as a source URL, where redirects may lead, and which part of a URL may be logged.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MAX_URL_LENGTH } from '#contracts/archive.ts'
 import { parseRedirect, parseSource, withoutQuery } from '../../../server/fetch/source.ts'
 import { spelledAddresses } from '../../support/spellings.ts'
 
-/** Texts, and what looks like URLs more or less: pieces that mean something to a parser, put together anyhow. */
+/** Pieces that mean something to a URL parser. They are joined at random to texts that look more or less like URLs. */
 const pieces = [
   ...[
     'http',
@@ -71,7 +71,7 @@ const texts = fc.oneof(
   fc.array(fc.constantFrom(...pieces), { maxLength: 10 }).map((parts) => `http://${parts.join('')}`),
 )
 
-/** What must hold of everything that is requested. No byte of it can end a line, and reading it again changes nothing. */
+/** Checks a URL that may be requested: none of its bytes can end a line, and parsing it again changes nothing. */
 function expectPlain(url: URL): void {
   expect(url.protocol).toMatch(/^https?:$/)
   expect(url.hostname).not.toBe('')
@@ -81,7 +81,7 @@ function expectPlain(url: URL): void {
   expect(new URL(url.href).href).toBe(url.href)
 }
 
-/** 253 characters, as many as a name may have. */
+/** A host of 253 characters, the maximal length of a name. */
 const MAX_HOST = `${'a23456789.'.repeat(25)}com`
 
 const padded = (length: number) => 'http://a.test/'.padEnd(length, 'x')
@@ -98,7 +98,7 @@ describe('parseSource', () => {
     [' http://a.test/ ', 'http://a.test/'],
     [padded(MAX_URL_LENGTH), padded(MAX_URL_LENGTH)],
     [`http://${MAX_HOST}:8080/?${'a'.repeat(600)}`, `http://${MAX_HOST}:8080/?${'a'.repeat(600)}`],
-  ])('takes %.40j in its canonical form', (text, href) => {
+  ])('accepts %.40j in its canonical form', (text, href) => {
     expect(parseSource(text)?.href).toBe(href)
   })
 
@@ -136,7 +136,7 @@ describe('parseSource', () => {
   })
 })
 
-it('parseSource makes of any text nothing, or a URL of which all of that holds', () => {
+it('parseSource makes a URL with all these properties of any text, or nothing', () => {
   let taken = 0
   const property = fc.property(texts, (text) => {
     const url = parseSource(text)
@@ -177,7 +177,7 @@ describe('parseRedirect', () => {
     ['a long folder', `${'a'.repeat(600)}/b`, `https://a.test/folder/${'a'.repeat(600)}/b`],
     ['a long root', `/${'a'.repeat(600)}`, `https://a.test/${'a'.repeat(600)}`],
     ['a long query', `?${'a:/'.repeat(300)}`, `https://a.test/folder/file?${'a:/'.repeat(300)}`],
-  ])('follows %s, which is no host', (_, location, href) => {
+  ])('follows %s, which is not a host', (_, location, href) => {
     expect(parseRedirect(location, from)?.href).toBe(href)
   })
 
@@ -196,7 +196,7 @@ describe('parseRedirect', () => {
   })
 })
 
-it('parseRedirect makes of any location nothing, or a URL of which all of that holds, wherever it stood', () => {
+it('parseRedirect makes a URL with all these properties of any location, or nothing', () => {
   const bases = fc.constantFrom('http://a.test/', 'https://a.test:8443/b/c?d#e', 'http://[::1]/x', 'http://127.0.0.1/')
   let taken = 0
   const property = fc.property(texts, bases, (location, base) => {
@@ -209,17 +209,17 @@ it('parseRedirect makes of any location nothing, or a URL of which all of that h
   expect(taken).toBeGreaterThan(300)
 })
 
-it('parseRedirect keeps a path from growing, redirect by redirect', () => {
+it('parseRedirect does not let a path grow with every redirect', () => {
   let url: URL | null = new URL('http://a.test/')
   for (let hops = 0; hops < 100 && url !== null; hops++) url = parseRedirect(`${'\u4e2d'.repeat(2_000)}/x`, url)
   expect(url).toBeNull()
 })
 
-it('parseSource and parseRedirect never work long on a host, whatever it is made of', () => {
+it('parseSource and parseRedirect are fast for any host', () => {
   const startedAt = performance.now()
   const from = new URL('http://a.test/')
   const marks = `${'\u0315'.repeat(4_000)}${'\u0316'.repeat(4_000)}`
-  // Some 20 ms each, where they are worked on.
+  // Each would take about 20 ms if it were normalised.
   for (let round = 0; round < 250; round++) {
     for (const lead of ['http://', 'http:', 'https:\\', ' //', '///']) {
       parseSource(`${lead}${marks}/`)
@@ -229,10 +229,10 @@ it('parseSource and parseRedirect never work long on a host, whatever it is made
   expect(performance.now() - startedAt).toBeLessThan(2_000)
 })
 
-it('withoutQuery cuts what is longer than a line of a log should be', () => {
+it('withoutQuery cuts a URL that is too long for a log', () => {
   expect(withoutQuery(new URL(padded(8_000)))).toHaveLength(2048)
 })
 
-it('withoutQuery leaves out what may be secret', () => {
+it('withoutQuery leaves out parts that may be secret', () => {
   expect(withoutQuery(new URL('https://a.test:8443/p/q?token=secret#secret'))).toBe('https://a.test:8443/p/q')
 })

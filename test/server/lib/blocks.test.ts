@@ -1,4 +1,4 @@
-// Blocks that are counted: given out up to a limit, used again, and let go of when nobody needs them.
+// A pool of blocks: given out up to a limit, reused, and freed when nobody needs them.
 import { describe, expect, it } from 'vitest'
 import { createBlockPool } from '../../../server/lib/blocks.ts'
 import { until } from '../../support/wait.ts'
@@ -15,7 +15,7 @@ describe('a pool of blocks', () => {
     expect(pool.take()).toBe(taken[0])
   })
 
-  it('gives a block out again only when the last that needs it has let go, the last one first', () => {
+  it('reuses a block only when its last user has released it, and the most recent block first', () => {
     using pool = open()
     const [first, second] = [pool.take()!, pool.take()!]
     const hold = pool.hold(first)
@@ -28,7 +28,7 @@ describe('a pool of blocks', () => {
     expect([pool.take(), pool.take()]).toEqual([first, second])
   })
 
-  it('never gives an orphan out again, whoever lets go of it later', () => {
+  it('never reuses an orphaned block, even if it is released later', () => {
     using pool = open()
     const block = pool.take()!
     const hold = pool.hold(block)
@@ -38,13 +38,13 @@ describe('a pool of blocks', () => {
     expect([pool.live, pool.free]).toEqual([0, 0])
   })
 
-  it('lets go of those that nobody needed for a while, and keeps those that somebody did', async () => {
+  it('frees blocks that nobody needed for a while, and keeps those that are used', async () => {
     using pool = open(20)
     const blocks = [pool.take()!, pool.take()!, pool.take()!]
     for (const block of blocks) pool.release(block)
     let others = 0
     const isDown = () => {
-      // One is in use now and then.
+      // One block is used now and then.
       const block = pool.take()!
       if (!blocks.includes(block)) others++
       pool.release(block)

@@ -1,4 +1,4 @@
-// Whether the loop is seen to have time left. The loop really works and waits; the time that is told is the test's.
+// If the loop has time left. The loop really works and waits, but the test sets the clock.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { createBusyMeter } from '../../../server/lib/busy.ts'
@@ -18,20 +18,20 @@ function openMeter() {
   return { isBusyAfter }
 }
 
-it('is busy while it works, not while it waits, and until that is known', async () => {
+it('is busy while it works and until something is known, and not while it waits', async () => {
   const { isBusyAfter } = openMeter()
   expect(isBusyAfter(0)).toBe(true)
   await sleep(100)
   expect(isBusyAfter(100)).toBe(false)
   work(100)
-  // The count is of whole turns.
+  // Only whole turns are counted.
   await sleep(0)
   expect(isBusyAfter(100)).toBe(true)
   await sleep(100)
   expect(isBusyAfter(100)).toBe(false)
 })
 
-it('says the same as before when it is asked again too soon', async () => {
+it('gives the same answer if it is asked again too soon', async () => {
   const { isBusyAfter } = openMeter()
   await sleep(100)
   expect(isBusyAfter(100)).toBe(false)
@@ -41,7 +41,7 @@ it('says the same as before when it is asked again too soon', async () => {
   expect(isBusyAfter(1)).toBe(true)
 })
 
-it('is busy, for all that is known, when nobody has looked for long', async () => {
+it('counts as busy if nobody has asked for a long time', async () => {
   const { isBusyAfter } = openMeter()
   await sleep(100)
   expect(isBusyAfter(201)).toBe(true)

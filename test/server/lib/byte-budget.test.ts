@@ -1,9 +1,9 @@
-// The byte budget: what it lets be held, that newcomers find room, and that bytes come back.
+// The byte budget: how much may be held, that newcomers find room, and that bytes are given back.
 import { describe, expect, it } from 'vitest'
 import { createByteBudget } from '../../../server/lib/byte-budget.ts'
 
 describe('a budget of bytes', () => {
-  it('holds more and less, and refuses what there is no room for without a change', () => {
+  it('lets an account grow and shrink, and changes nothing if there is no room', () => {
     const budget = createByteBudget(100)
     const account = budget.open('a')
     expect([account.hold(60), account.hold(80), account.bytes, budget.used]).toEqual([true, false, 60, 60])
@@ -12,7 +12,7 @@ describe('a budget of bytes', () => {
     expect([account.bytes, budget.used]).toEqual([0, 0])
   })
 
-  it('lets nobody hold so much that a newcomer finds nothing, however many accounts one has', () => {
+  it('always leaves room for a newcomer, however many accounts a client has', () => {
     const budget = createByteBudget(900)
     const holdAll = (key: string) => {
       let held = 0
@@ -23,7 +23,7 @@ describe('a budget of bytes', () => {
     expect(budget.open('d').hold(10)).toBe(true)
   })
 
-  it('lets less be held whatever others hold', () => {
+  it('always lets an account shrink, whatever others hold', () => {
     const budget = createByteBudget(100)
     const account = budget.open('a')
     account.hold(60)

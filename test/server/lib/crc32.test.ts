@@ -1,4 +1,4 @@
-// CRC-32: the same as zlib's for all bytes, in one piece or in many.
+// CRC-32 equals zlib's for all bytes, in one piece or in many.
 import { crc32 as byZlib } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -9,12 +9,12 @@ describe('crc32', () => {
     expect(isCrc32Native).toBe(true)
   })
 
-  it('of the check text is the check value', () => {
+  it('gives the check value for the check text', () => {
     expect(crc32('123456789')).toBe(0xcbf43926)
     expect(crc32(new Uint8Array())).toBe(0)
   })
 
-  it('is that of zlib, in one piece or in many', () => {
+  it('equals that of zlib, in one piece or in many', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 5_000 })), (pieces) => {
         const whole = Buffer.concat(pieces)

@@ -1,4 +1,4 @@
-// Sharing out descriptors: everybody has what it needs where there are enough, and a part of them where there are few.
+// How descriptors are shared: everybody gets what it needs if there are enough, and otherwise a part.
 import { execFileSync } from 'node:child_process'
 import { expect, it } from 'vitest'
 import { descriptorLimit, readDescriptorLimit, shareDescriptors } from '../../../server/lib/descriptors.ts'
@@ -6,7 +6,7 @@ import { descriptorLimit, readDescriptorLimit, shareDescriptors } from '../../..
 const needs = { sockets: 4_000, fetches: 96, parts: 64, archives: 64 }
 const sum = (counts: object) => Object.values(counts).reduce((total: number, count: number) => total + count, 0)
 
-it.each([Number.POSITIVE_INFINITY, 1_048_576, 20_000])('gives everybody all it needs out of %d', (limit) => {
+it.each([Number.POSITIVE_INFINITY, 1_048_576, 20_000])('gives everybody what it needs if there are %d', (limit) => {
   expect(shareDescriptors(limit, needs)).toEqual(needs)
 })
 
@@ -19,16 +19,16 @@ it.each([64, 128, 256, 1_024, 4_096])('never gives away more than there are: %d'
   }
 })
 
-it('takes nothing from who needs little', () => {
+it('takes nothing from those that need little', () => {
   const few = { sockets: 10, fetches: 2, parts: 1, archives: 1 }
   expect(shareDescriptors(128, few)).toEqual(few)
 })
 
-it('gives everybody one at least', () => {
+it('gives everybody at least one', () => {
   expect(shareDescriptors(8, needs)).toEqual({ sockets: 1, fetches: 1, parts: 1, archives: 1 })
 })
 
-it('reads the soft limit as Linux tells it, and none where nothing is told', () => {
+it('reads the soft limit from Linux, and assumes none if it is missing', () => {
   const told = `Limit                     Soft Limit           Hard Limit           Units
 Max processes             127448               127448               processes
 Max open files            1024                 524288               files
@@ -38,8 +38,8 @@ Max open files            1024                 524288               files
   expect(readDescriptorLimit('')).toBe(Number.POSITIVE_INFINITY)
 })
 
-it('finds that of this process', async () => {
-  // A child has the same one.
+it('finds the limit of this process', async () => {
+  // A child process has the same limit.
   const told = execFileSync('sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).trim()
   expect(await descriptorLimit()).toBe(told === 'unlimited' ? Number.POSITIVE_INFINITY : Number(told))
 })

@@ -1,8 +1,8 @@
-// Lines of the log: one each, quoted, and nothing secret in them.
+// Lines of the log: each is one line, quoted, and contains no secret.
 import { expect, it } from 'vitest'
 import { createLog } from '../../../server/lib/log.ts'
 
-it('tells a hashed field by the same few digits each time, and never by itself', () => {
+it('writes a hashed field as the same few digits each time, and never the value itself', () => {
   const lines: string[] = []
   const log = createLog('info', { hashed: 'archive', write: (line) => lines.push(line) })
   log.info('one', { archive: '08V8WUvQcYNzGmfY6vh8kQ', entries: 2 })

@@ -1,9 +1,9 @@
-// The quota: what it lets in, what it keeps out, and that places come back.
+// The quota: whom it admits, whom it refuses, and that places are given back.
 import { describe, expect, it } from 'vitest'
 import { createQuota } from '../../../server/lib/quota.ts'
 
 describe('a quota', () => {
-  it('gives each key its places and not one more', () => {
+  it('gives each key its places and no more', () => {
     const quota = createQuota({ perKey: 2, inAll: 10 })
     expect(quota.take('a')).not.toBeNull()
     expect(quota.take('a')).not.toBeNull()
@@ -11,13 +11,13 @@ describe('a quota', () => {
     expect(quota.take('b')).not.toBeNull()
   })
 
-  it('gives no more than all places, whoever asks', () => {
+  it('never gives more than all places, whoever asks', () => {
     const quota = createQuota({ perKey: 2, inAll: 3 })
     for (const key of ['a', 'b', 'c']) expect(quota.take(key)).not.toBeNull()
     expect(quota.take('d')).toBeNull()
   })
 
-  it('lets nobody take so much that a newcomer finds nothing', () => {
+  it('always leaves a place for a newcomer', () => {
     const quota = createQuota({ perKey: 100, inAll: 9 })
     const takeAll = (key: string) => {
       let taken = 0
@@ -28,7 +28,7 @@ describe('a quota', () => {
     expect(quota.used).toBe(9)
   })
 
-  it('counts what is in use already, also beyond the limits, and lets nobody in until it is below them', () => {
+  it('counts places that are already in use, even beyond the limits, and admits nobody until there is room', () => {
     const quota = createQuota({ perKey: 1, inAll: 2 })
     const held = ['a', 'a', 'b'].map((key) => quota.hold(key))
     expect(quota.used).toBe(3)
@@ -45,7 +45,7 @@ describe('a quota', () => {
     expect(quota.take('a')).toBeNull()
   })
 
-  it('takes a place back once, however often it is given back', () => {
+  it('takes a place back once, even if it is given back twice', () => {
     const quota = createQuota({ perKey: 1, inAll: 2 })
     const place = quota.take('a')!
     quota.take('b')

@@ -1,4 +1,4 @@
-// Turns of clients and of their archives, against the plainest description of them.
+// Turns of clients and of their archives, compared with the simplest model of them.
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { createRota } from '../../../server/lib/rota.ts'
@@ -14,7 +14,7 @@ it('gives clients turns, and the archives of each, in the order they came', () =
   expect(order).toEqual(['a1', 'c1', 'b1', 'a3', 'b2', undefined])
 })
 
-it('has nobody wait longer than all other clients, and loses nobody', () => {
+it('lets nobody wait longer than one turn of all other clients, and loses nobody', () => {
   const waiting = fc.tuple(fc.constantFrom('x', 'y', 'z'), fc.constantFrom('1', '2'))
   fc.assert(
     fc.property(fc.array(fc.record({ add: fc.option(waiting), remove: fc.boolean() }), { maxLength: 60 }), (steps) => {

@@ -1,4 +1,4 @@
-// Text that is cut: never too long, never in the midst of a character, and as it is where it need not be cut.
+// Text that is cut: it is never too long, never cut inside a character, and unchanged if it fits.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cutEnd, cutMiddle } from '../../../server/lib/text.ts'
@@ -10,7 +10,7 @@ describe.each([
   ['cutEnd', cutEnd],
   ['cutMiddle', cutMiddle],
 ])('%s', (_, cut) => {
-  it('is of whole characters, no longer than asked for, and loses one unit at each cut at most', () => {
+  it('has whole characters, is no longer than asked for, and loses at most one unit more at each cut', () => {
     fc.assert(
       fc.property(text, length, (whole, most) => {
         const short = cut(whole, most)
@@ -22,12 +22,12 @@ describe.each([
     )
   })
 
-  it('makes no character of two halves that were apart', () => {
+  it('does not join two separate halves to a character', () => {
     expect(cut(`\u{1f600}${'a'.repeat(9)}\u{1f601}`, 2).isWellFormed()).toBe(true)
   })
 })
 
-it('cutMiddle keeps beginning and end', () => {
+it('cutMiddle keeps the beginning and the end', () => {
   fc.assert(
     fc.property(text, length, (whole, most) => {
       const short = cutMiddle(whole, most)

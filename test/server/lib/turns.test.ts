@@ -1,10 +1,10 @@
-// Turns: one in a turn of the loop, none of a key's before another's first.
+// Turns: one in each turn of the loop, and every key gets its first before any key gets its second.
 import { setImmediate as breathe } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createTurns } from '../../../server/lib/turns.ts'
 
 describe('turns', () => {
-  it('come one in a turn of the loop, to one of each key before the second of any', async () => {
+  it('come one in each turn of the loop, and each key gets its first before any gets its second', async () => {
     const turns = createTurns()
     const had: string[] = []
     for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void turns.next(name[0]!).then(() => had.push(name))
@@ -16,7 +16,7 @@ describe('turns', () => {
     expect(had.join(' ')).toBe('a1 a2 b1 c1 a3 b2')
   })
 
-  it('come several in a turn of the loop, if that is wanted, and are taken by nobody before those that wait', async () => {
+  it('can come several in a turn of the loop, and go to those that wait before anybody else', async () => {
     const turns = createTurns(2)
     const had: string[] = []
     expect([turns.take(), turns.take(), turns.take()]).toEqual([true, true, false])
@@ -30,7 +30,7 @@ describe('turns', () => {
     expect(turns.take()).toBe(true)
   })
 
-  it('are to be had at once when nobody waits', async () => {
+  it('come at once if nobody waits', async () => {
     const turns = createTurns()
     let had = 0
     for (let n = 0; n < 3; n++) {

@@ -1,11 +1,11 @@
-// The wake-up: none is lost, whenever it comes.
+// No wake-up is lost, whenever it comes.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createWake } from '../../../server/lib/wake.ts'
 
 const never = new AbortController().signal
 
-/** Within some turns of the loop. */
+/** Resolves to true if the wait ends within some turns of the loop. */
 const isAwake = (waiting: Promise<void>) => Promise.race([waiting.then(() => true), sleep(20).then(() => false)])
 
 describe('a wake', () => {
@@ -26,7 +26,7 @@ describe('a wake', () => {
     await new Promise((resolve) => process.nextTick(resolve))
     expect(woken.length).toBeGreaterThan(0)
     expect(woken.length).toBeLessThan(100)
-    // Who has seen this version waits for the next one, which may come before all are awake.
+    // A waiter that has seen this version waits for the next one, which may come before all are awake.
     let early = true
     const next = wake.passed(1, never).then(() => expect(early).toBe(false))
     await Promise.all(waiting)
@@ -36,7 +36,7 @@ describe('a wake', () => {
     await next
   })
 
-  it('does not let a waiter sleep over what happened before it came', async () => {
+  it('wakes a waiter at once if something happened before it began to wait', async () => {
     const wake = createWake()
     const seen = wake.version
     wake.notify()
@@ -44,7 +44,7 @@ describe('a wake', () => {
     expect(await isAwake(wake.passed(wake.version, never))).toBe(false)
   })
 
-  it('lets a waiter go when its signal aborts', async () => {
+  it('ends a wait when its signal aborts', async () => {
     const wake = createWake()
     const abort = new AbortController()
     const waiting = wake.passed(wake.version, abort.signal)

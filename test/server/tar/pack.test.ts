@@ -32,19 +32,22 @@ describe.each([false, true])('packTar, gzip %s', (gzip) => {
     expect(await packTar({ gzip, members: [], write: async () => {}, signal })).toBeGreaterThan(0)
   })
 
-  it.each([1, 2, 3, 1_000])('fails with the error of a write, even if it is only number %s or the last one', async (nth) => {
-    let writes = 0
-    const count = async () => {
-      writes++
-    }
-    await packTar({ gzip, members, write: count, signal })
-    const fatal = Math.min(nth, writes)
-    let again = 0
-    const write = async () => {
-      if (++again === fatal) throw new Error('no space')
-    }
-    await expect(packTar({ gzip, members, write, signal })).rejects.toThrow('no space')
-  })
+  it.each([1, 2, 3, 1_000])(
+    'fails with the error of a write, even if it is only number %s or the last one',
+    async (nth) => {
+      let writes = 0
+      const count = async () => {
+        writes++
+      }
+      await packTar({ gzip, members, write: count, signal })
+      const fatal = Math.min(nth, writes)
+      let again = 0
+      const write = async () => {
+        if (++again === fatal) throw new Error('no space')
+      }
+      await expect(packTar({ gzip, members, write, signal })).rejects.toThrow('no space')
+    },
+  )
 
   it('fails with the error of a body, even in the middle', async () => {
     const bad = [members[0]!, member('bad', bodyOf(200_000, 'bad'), failing), members[1]!]

@@ -67,17 +67,14 @@ describe.each(['tar', 'tar.gz'] as const)('a %s', (format) => {
   const sh = async (script: string, ...parameters: string[]) =>
     (await run('sh', ['-c', script, 'sh', ...parameters], { env: environment })).stdout
 
-  it.each(Object.entries(readers))(
-    'is listed by %s in order, with sizes, dates and modes',
-    async (reader, each) => {
-      const lines = (await sh(each.list, path, '', gzip)).split('\n').slice(0, -1)
-      const dates = reader.startsWith('GNU') ? '2024-07-15 12:30:01' : 'Jul 15  2024'
-      expect(lines).toHaveLength(files.length)
-      for (const [index, { name, body }] of files.entries()) {
-        expect(lines[index]).toMatch(new RegExp(`^-rw-r--r-- .*\\s${body.length} ${dates} ${name}$`))
-      }
-    },
-  )
+  it.each(Object.entries(readers))('is listed by %s in order, with sizes, dates and modes', async (reader, each) => {
+    const lines = (await sh(each.list, path, '', gzip)).split('\n').slice(0, -1)
+    const dates = reader.startsWith('GNU') ? '2024-07-15 12:30:01' : 'Jul 15  2024'
+    expect(lines).toHaveLength(files.length)
+    for (const [index, { name, body }] of files.entries()) {
+      expect(lines[index]).toMatch(new RegExp(`^-rw-r--r-- .*\\s${body.length} ${dates} ${name}$`))
+    }
+  })
 
   it.each(Object.entries(readers))('is extracted by %s, byte for byte', async (_reader, each) => {
     await using target = await tempDirectory()

@@ -1,4 +1,4 @@
-// Our zip beside archiver's of the same entries: what other programs read of the two is the same, but for what is listed here.
+// Our zip and archiver's of the same entries: other programs read the same in both, except for the differences listed here.
 import { execFile } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -21,7 +21,7 @@ const entries = [
   { name: 'plain.txt', sizeBytes: 5, date: 'Thu, 02 Jan 2020 03:04:06 GMT' },
   { name: 'folder/größe €.txt', sizeBytes: 70_000, date: 'Wed, 29 Feb 2012 23:59:59 GMT' },
   { name: '日本語/😀.bin', sizeBytes: 1, date: 'Tue, 01 Jan 1980 00:00:00 GMT' },
-  // archiver ends the years at 2043, ours at the 2107 that the field can hold (records.test.ts).
+  // archiver's last year is 2043. Ours is 2107, the last that the field can hold (records.test.ts).
   { name: 'empty', sizeBytes: 0, date: 'Thu, 31 Dec 2043 23:59:58 GMT' },
   { name: `${'deep/'.repeat(20)}large.tar.gz`, sizeBytes: 5 * MiB + 3, date: 'Mon, 15 Jul 2024 12:30:01 GMT' },
   { name: 'folder/of two mebibytes', sizeBytes: 2 * MiB, date: 'Mon, 15 Jul 2024 12:30:02 GMT' },
@@ -54,7 +54,7 @@ async function read(path: string): Promise<Read[]> {
   return JSON.parse((await run('python3', ['-c', READ, path], { env: environment })).stdout) as Read[]
 }
 
-/** Without the path in it. */
+/** Lists the archive without its path. */
 async function listing(path: string): Promise<string> {
   return (await run('unzip', ['-v', path], { env: environment })).stdout.replace(path, '')
 }
@@ -98,7 +98,7 @@ const BIT_UTF8 = 1 << 11
 describe.each(['buffers', 'streams'] as const)('beside what archiver packs from %s, our zip', (source) => {
   const theirs = () => (source === 'buffers' ? fromBuffers : fromStreams)
 
-  it('is listed the same by unzip: names, order, sizes, methods, dates, CRCs', async () => {
+  it('has the same listing in unzip: names, order, sizes, methods, dates, CRCs', async () => {
     const listed = await listing(ours)
     expect(listed).toBe(await listing(theirs()))
     for (const { name, sizeBytes, date } of entries) {
@@ -107,27 +107,27 @@ describe.each(['buffers', 'streams'] as const)('beside what archiver packs from 
     }
   })
 
-  it('is read the same by python, field by field, but for flags, versions and an attribute of DOS', async () => {
+  it('has the same fields in python, except for flags, versions and a DOS attribute', async () => {
     const [mine, their] = [await read(ours), await read(theirs())]
     const others = ({ flags: _flags, version: _version, needs: _needs, dos: _dos, ...fields }: Read) => fields
     expect(mine.map(others)).toEqual(their.map(others))
     expect(mine.map(({ name }) => name)).toEqual(entries.map(({ name }) => name))
     for (const [index, entry] of mine.entries()) {
       const other = their[index]!
-      // Ours says of every name that it is UTF-8; archiver only of those that are not ASCII.
+      // Ours marks every name as UTF-8; archiver only those that are not ASCII.
       const named = /[^\x20-\x7e]/.test(entry.name) ? BIT_UTF8 : 0
       expect([entry.flags, other.flags]).toEqual([BIT_UTF8, named | (source === 'streams' ? BIT_DESCRIPTOR : 0)])
-      // Both are Unix's. What made it speaks 2.0 unless zip64 is needed, archiver's always 4.5.
+      // Both are made by Unix. Ours says version 2.0 unless zip64 is needed, archiver always 4.5.
       expect([entry.version, other.version]).toEqual([20, 45])
-      // 4.4.3.2: 2.0 for what lies in a folder. archiver says 1.0, and 2.0 for data descriptors.
+      // APPNOTE 4.4.3.2 asks for 2.0 if there are folders. archiver says 1.0, and 2.0 for data descriptors.
       expect([entry.needs, other.needs]).toEqual([20, source === 'streams' ? 20 : 10])
-      // The archive bit of DOS, beside the mode of Unix that both have.
+      // archiver sets the archive bit of DOS. Both have the same Unix mode.
       expect([entry.dos, other.dos]).toEqual([0, 0x20])
     }
   })
 })
 
-it('is read by all that read, also those that take it as a stream, as archiver’s from streams is not', async () => {
+it('can be read by every program, even as a stream, which archiver’s from streams cannot', async () => {
   await verifyZip(ours)
   await verifyZip(fromBuffers)
   await expect(verifyZip(fromStreams)).rejects.toThrow('only DEFLATED entries can have EXT descriptor')

@@ -1,4 +1,4 @@
-// What is left alone by `auto`, by media type or by name.
+// Which bodies `auto` does not compress, by media type or by name.
 import { expect, it } from 'vitest'
 import { isCompressedMedia } from '../../../server/zip/compressible.ts'
 

@@ -1,4 +1,4 @@
-// Turns at deflating: of clients, piece by piece; and nobody who has been ended waits for one.
+// Turns at deflating: clients take turns piece by piece, and whoever has been ended waits for none.
 import { inflateRawSync } from 'node:zlib'
 import { expect, it } from 'vitest'
 import { createDeflater } from '../../../server/zip/deflate.ts'
@@ -8,7 +8,7 @@ const never = new AbortController().signal
 const turnOf = (client: string, signal = never) => ({ client, archive: `of ${client}`, signal })
 const text = Buffer.alloc(100_000, 'again and again ')
 
-it('takes no turn while a source is waited for, and lets whoever is ended leave the queue at once', async () => {
+it('holds no turn while it waits for a source, and leaves the queue at once when it is ended', async () => {
   const deflater = createDeflater({ maxAtATime: 1 })
   const gate = Promise.withResolvers<void>()
   async function* slow() {
@@ -32,11 +32,11 @@ it('takes no turn while a source is waited for, and lets whoever is ended leave 
   const { sizeBytes } = await first
   expect(sizeBytes).toBe(Buffer.concat(written).length)
   expect(inflateRawSync(Buffer.concat(written)).equals(Buffer.concat([text, text]))).toBe(true)
-  // The turn came back.
+  // The turn has been given back.
   expect(await deflater.inMemory([Buffer.from('x')], turnOf('c'))).toBeNull()
 })
 
-it('of a client who has hundreds waiting, and films besides, another one waits for one turn', async () => {
+it('lets a client wait for one turn only, even if another client has hundreds waiting', async () => {
   const deflater = createDeflater({ maxAtATime: 1 })
   const order: string[] = []
   const piece = bodyOf(256 * 1024, 'film')
@@ -49,7 +49,7 @@ it('of a client who has hundreds waiting, and films besides, another one waits f
     order.push('mean')
   })
   await deflater.inMemory([text], turnOf('good'))
-  // What had begun, and one turn.
+  // Only what had already begun and one turn come before it.
   expect(order.length).toBeLessThanOrEqual(2)
   await Promise.all([filming, ...crowd])
 })

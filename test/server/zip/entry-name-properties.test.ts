@@ -1,4 +1,4 @@
-// What holds of the names of an archive whatever comes in, with Python's Unicode tables as a second witness.
+// Properties of an archive's names for any input, checked with Python's Unicode tables, too.
 import { execFileSync } from 'node:child_process'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -11,7 +11,7 @@ function namesOf(raws: readonly string[]): string[] {
 
 const leafOf = (name: string) => name.slice(name.lastIndexOf('/') + 1)
 
-/** Any code unit, any code point, what is harmful, and what is alike, so that names meet often. */
+/** Any code unit, any code point, harmful pieces, and similar ones, so that names often collide. */
 const piece = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 4 }),
   fc.string({ unit: 'grapheme', minLength: 1, maxLength: 4 }),
@@ -73,7 +73,7 @@ const piece = fc.oneof(
 const raw = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(''))
 const list = fc.array(raw, { minLength: 1, maxLength: 30 })
 
-it('is relative, NFC, well-formed, of short segments none of which is empty, special, or holds what none may', () => {
+it('is relative, in NFC and well-formed, and its segments are short, not empty, not special, and have no forbidden character', () => {
   fc.assert(
     fc.property(list, (raws) => {
       for (const name of namesOf(raws)) {
@@ -83,7 +83,7 @@ it('is relative, NFC, well-formed, of short segments none of which is empty, spe
         expect(Buffer.byteLength(name)).toBeLessThanOrEqual(1024)
         for (const segment of name.split('/')) {
           expect(Buffer.byteLength(segment)).toBeLessThanOrEqual(255)
-          // Neither "", "." nor "..", nor what Windows would cut.
+          // No segment is "", "." or "..", or ends in what Windows cuts.
           expect(segment).toMatch(/[^. ]$/)
         }
       }
@@ -92,7 +92,7 @@ it('is relative, NFC, well-formed, of short segments none of which is empty, spe
   )
 })
 
-it('is in the order of the list: what stands further down changes no name above it', () => {
+it('does not depend on later entries of the list', () => {
   fc.assert(
     fc.property(list, fc.nat(30), (raws, count) => {
       expect(namesOf(raws.slice(0, count))).toEqual(namesOf(raws).slice(0, count))
@@ -100,7 +100,7 @@ it('is in the order of the list: what stands further down changes no name above 
   )
 })
 
-it('is a clean name already, where it was one and nobody had it', () => {
+it('is unchanged if it was clean and still free', () => {
   fc.assert(
     fc.property(raw, (text) => {
       const name = cleanEntryName(text, 0)
@@ -111,7 +111,7 @@ it('is a clean name already, where it was one and nobody had it', () => {
   )
 })
 
-it('keeps its extension, however long it is and however often it is there', () => {
+it('keeps its extension, however long the name is and however often it occurs', () => {
   const extension = fc.stringMatching(/^(\.tar)?\.[a-zA-Z0-9]{1,16}$/)
   fc.assert(
     fc.property(fc.array(raw, { minLength: 1, maxLength: 10 }), extension, (stems, ending) => {
@@ -123,7 +123,7 @@ it('keeps its extension, however long it is and however often it is there', () =
   )
 })
 
-it('is cut between code points: what is left is a beginning of what was there', () => {
+it('is cut between code points, and what is left is the beginning of the name', () => {
   const long = fc.string({ unit: fc.constantFrom('€', '😀', 'ß', 'a', '日'), minLength: 60, maxLength: 400 })
   fc.assert(
     fc.property(long, (stem) => {
@@ -131,11 +131,11 @@ it('is cut between code points: what is left is a beginning of what was there', 
       const kept = name!.slice(0, -'.txt'.length)
       expect(stem.startsWith(kept)).toBe(true)
       expect([...stem].slice(0, [...kept].length).join('')).toBe(kept)
-      // Not cut more than it had to be: the next code point would have been too much.
+      // It is not cut more than necessary: the next code point would not fit.
       const next = [...stem][[...kept].length]
       if (next !== undefined) expect(Buffer.byteLength(`${kept}${next}.txt`)).toBeGreaterThan(255)
     }),
-    // Where an encoder that is asked for 251 bytes gives 250, though one more fits.
+    // An encoder that is asked for 251 bytes gives 250 here, although one more fits.
     {
       numRuns: 1_000,
       examples: [
@@ -147,7 +147,7 @@ it('is cut between code points: what is left is a beginning of what was there', 
   )
 })
 
-/** Full case folding, which JavaScript does not have; also of each folder that a name stands in. */
+/** Full case folding of each name and of its folders. JavaScript does not have it. */
 const FOLD = `
 import json, sys, unicodedata
 fold = lambda text: unicodedata.normalize('NFC', unicodedata.normalize('NFC', text).casefold())
@@ -162,7 +162,7 @@ for names in json.load(sys.stdin):
             if fold('/'.join(parts[:depth])) in files: sys.exit(ascii(name) + ' lies below a file')
 `
 
-it('is unique after NFC and the full case folding that Python knows, and below no file', () => {
+it('is unique after NFC and full case folding, and is not below a file', () => {
   const lists = fc.sample(list, { numRuns: 2_000, seed: 4 }).map(namesOf)
   expect(lists.flat().length).toBeGreaterThan(10_000)
   execFileSync('python3', ['-c', FOLD], { input: JSON.stringify(lists) })

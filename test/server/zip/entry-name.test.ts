@@ -1,4 +1,4 @@
-// Names in archives: safe on every system, and never twice the same.
+// Names in archives are safe on every system, and unique.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cleanEntryName, createNamer } from '../../../server/zip/entry-name.ts'
@@ -92,7 +92,7 @@ describe('cleanEntryName', () => {
     expect(clean(raw)).toBe(cleaned)
   })
 
-  it('numbers a name of nothing by its place', () => {
+  it('replaces an empty name by the number of its entry', () => {
     expect([0, 41, 65_535].map((index) => cleanEntryName('..', index))).toEqual([
       'file-0001',
       'file-0042',
@@ -139,7 +139,7 @@ describe('cleanEntryName', () => {
     ['folders', 'a/'.repeat(500_000)],
     ['drives', 'C:'.repeat(500_000)],
     ['combining marks', `a${'\u0301'.repeat(100_000)}`],
-    // NFC sorts them, in the square of their number: minutes for so many.
+    // NFC sorts marks in quadratic time, which would be minutes for this many.
     ['marks out of order', `a${'\u0315'.repeat(200_000)}${'\u0316'.repeat(200_000)}`],
     ['marks that become two', `a${'\u0344'.repeat(200_000)}`],
     ['marks between what is not seen', `a${'\u0315\u200e'.repeat(100_000)}${'\u0316\u200e'.repeat(100_000)}`],
@@ -151,20 +151,20 @@ describe('cleanEntryName', () => {
 })
 
 describe('cleanEntryName, of a name that is longer than can be asked for', () => {
-  it('keeps the folders it begins with and the extension it ends in', () => {
+  it('keeps its first folders and its extension', () => {
     const name = clean(`outer/inner/${'x/'.repeat(100_000)}${'\u4e2d'.repeat(10_000)}.tar.gz`)
     expect(name).toMatch(/^outer\/inner\/x\//)
     expect(name).toMatch(/\u4e2d\.tar\.gz$/)
     expect(Buffer.byteLength(name)).toBeLessThanOrEqual(1024)
   })
 
-  it('leaves no half of a character where it is cut', () => {
+  it('is not cut inside a character', () => {
     for (const before of ['', 'a']) expect(clean(`${before}${'\u{1f600}'.repeat(5_000)}.txt`)).not.toMatch(/\p{Cs}/u)
   })
 })
 
 describe('cleanEntryName, of marks', () => {
-  it('keeps as many as any language has, and the same again when it is cleaned again', () => {
+  it('keeps as many as any language uses, and does not change when it is cleaned again', () => {
     const vietnamese = 'Tie\u0302\u0301ng Vie\u0323\u0302t'
     expect(clean(vietnamese)).toBe(vietnamese.normalize('NFC'))
     const many = `o${'\u0301\u0316'.repeat(15)}`
@@ -208,14 +208,14 @@ describe('createNamer', () => {
     expect(takeAll(...raw)).toEqual(names)
   })
 
-  it('cuts a long name for its suffix and keeps the extension', () => {
+  it('shortens a long name to make room for a suffix, and keeps the extension', () => {
     const name = `${'a'.repeat(251)}.txt`
     const [first, second] = takeAll(name, name)
     expect(first).toBe(name)
     expect(second).toMatch(/^a{240} \(2\)\.txt$/)
   })
 
-  it('moves a file up a folder when a suffix makes the name longer than 1024 bytes', () => {
+  it('drops a folder if a suffix would make the name longer than 1024 bytes', () => {
     const folders = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(250))
     const name = [...folders, 'e'.repeat(20)].join('/')
     const outer = folders.slice(0, 3).join('/')
@@ -237,7 +237,7 @@ describe('createNamer', () => {
     expect(new Set(names).size).toBe(65_536)
   })
 
-  it('gives names that follow every rule and do not meet, whatever comes in', () => {
+  it('gives names that obey every rule and are unique, for any input', () => {
     const parts = [
       'a',
       'A',
@@ -302,7 +302,7 @@ function expectClean(name: string): void {
   }
 }
 
-/** No two files are alike, and no file is alike to a folder, however case is folded. */
+/** Checks that no two files are equal and no file equals a folder, in any folding of case. */
 function expectApart(names: readonly string[]): void {
   for (const fold of [(text: string) => text.toUpperCase(), (text: string) => text.toLowerCase()]) {
     const files = new Set(names.map((name) => fold(name.normalize('NFD'))))

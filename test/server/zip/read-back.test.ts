@@ -1,4 +1,4 @@
-// Any list of entries, written by the writer and read back: by our own reader at any size, by Python where bodies are real.
+// Any list of entries is written and read back: by our own reader at any size, and by Python if the bodies are real.
 import { execFileSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const METHOD_STORE = 0
 const METHOD_DEFLATE = 8
 
 const edges = fc.integer({ min: MAX_32 - 40, max: MAX_32 + 2 })
-/** Seven of the largest are still a safe integer. */
+/** The sum of seven of the largest is still a safe integer. */
 const size = fc.oneof(fc.nat(100), edges, fc.integer({ min: 0, max: 2 ** 50 }))
 const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }).filter((text) => text.isWellFormed())
 
@@ -33,7 +33,7 @@ const member: fc.Arbitrary<Member> = fc
       .map((deflated) => ({ ...fields, deflatedSize: deflated !== null && deflated <= fields.size ? deflated : null })),
   )
 
-it('is the same, whatever its sizes and offsets: in the directory and in each local header', async () => {
+it('is the same in the directory and in each local header, for any sizes and offsets', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(member, { maxLength: 7 }), async (members) => {
       const writer = createZipWriter()
@@ -50,7 +50,7 @@ it('is the same, whatever its sizes and offsets: in the directory and in each lo
         offset += header.length + compressedBytes
       }
       const tail = Buffer.concat(writer.trailer(offset))
-      // Bodies and headers are not there: who asks for them gets what cannot be right.
+      // Bodies and headers do not exist. Reading them gives wrong bytes.
       const read = async (at: number, length: number) => tail.subarray(at - offset, at - offset + length)
       const found: object[] = []
       for await (const entries of readDirectory(read, offset + tail.length)) found.push(...entries)
@@ -68,9 +68,9 @@ for path in sys.argv[1:]:
             i.date_time] for i in archive.infolist()]))
 `
 
-it('is the same to Python, where bodies are real, stored or deflated, and to all other readers', async () => {
+it('is the same for Python and all other readers, if bodies are real, stored or deflated', async () => {
   const file = fc.record({
-    // Python reads a NUL as the end of a name, and takes a backslash as it is.
+    // Python ends a name at a NUL, and leaves a backslash as it is.
     name: fc
       .string({ unit: fc.constantFrom('a', 'ß', '日', '😀', '/b', ' ', 'e\u0301', '_'), minLength: 1, maxLength: 30 })
       .map((text) => `n${text}`),

@@ -1,4 +1,4 @@
-// The bytes of our zip records, field by field and against other people's programs.
+// The bytes of our zip records, checked field by field and with other people's programs.
 import { execFile } from 'node:child_process'
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -68,7 +68,7 @@ function archiveOf(files: readonly { name: string; body: Buffer }[]): Buffer {
   return Buffer.concat(chunks)
 }
 
-/** Resolves to what the program printed; rejects if it ends with anything but 0. */
+/** Resolves to what the program printed. Rejects if its exit code is not 0. */
 async function outputOf(program: string, ...args: string[]): Promise<string> {
   const { stdout } = await run(program, args, {
     maxBuffer: 64 * 1024 * 1024,
@@ -130,14 +130,14 @@ describe('small archives', () => {
     expect((await pythonRead(path, 'test')).map(({ name }) => name)).toEqual(names)
   })
 
-  it('can be read as a stream, front to back, for want of data descriptors', async () => {
+  it('can be read as a stream, front to back, because they have no data descriptors', async () => {
     const path = join(directory, 'stream.zip')
     await writeFile(path, archiveOf(files))
     const listed = await outputOf('sh', '-c', 'cat "$1" | bsdtar -tf -', 'sh', path)
     expect(listed).toBe(`${files.map(({ name }) => name).join('\n')}\n`)
   })
 
-  it('tell the date, the UTF-8 flag, Unix, regular file and 0644', async () => {
+  it('contain the date, the UTF-8 flag, Unix, regular file and 0644', async () => {
     const path = join(directory, 'fields.zip')
     await writeFile(path, archiveOf(files))
     for (const { date, rest } of await pythonRead(path, 'test')) {
@@ -147,7 +147,7 @@ describe('small archives', () => {
     expect(await outputOf('unzip', '-Z', path)).toMatch(/^-rw-r--r-- {2}2\.0 unx .* stor 24-Feb-29 13:37 a\.txt$/m)
   })
 
-  it('without any file are one end record, which unzip, 7z and python take for empty', async () => {
+  it('without files are one end record, which unzip, 7z and python read as empty', async () => {
     const path = join(directory, 'none.zip')
     const archive = archiveOf([])
     await writeFile(path, archive)
@@ -184,7 +184,7 @@ describe('the number of entries', () => {
 describe('sizes and offsets beyond 32 bits', () => {
   const headerBytes = localHeaderSize(3, { size: 0, deflatedSize: null })
 
-  /** Bodies are holes; so bytes and CRCs are not tested here, but where the programs find which header. */
+  /** Bodies are holes, so bytes and CRCs are not tested here. The test is if programs find each header. */
   it.each([
     ['a file of 2^32 - 2 bytes', MAX_32 - 1],
     ['a file of 2^32 - 1 bytes', MAX_32],
@@ -216,7 +216,7 @@ describe('sizes and offsets beyond 32 bits', () => {
       ['big', size, size, 0],
       ['next', 2, 2, next.offset],
     ])
-    // unzip 6.0 takes a true size of 2^32 - 1 for the mark of a zip64 field when it reads the next header.
+    // unzip 6.0 mistakes a true size of 2^32 - 1 for the mark of a zip64 field when it reads the next header.
     if (size !== MAX_32)
       expect(await outputOf('unzip', '-Z', path)).toMatch(new RegExp(`${size} .* big\\n.* 2 .* next\\n`))
     expect(await outputOf('7z', 'l', '-slt', path)).toMatch(
@@ -227,7 +227,7 @@ describe('sizes and offsets beyond 32 bits', () => {
 })
 
 describe('the local header', () => {
-  it('holds sizes and CRC, and no zip64 field up to 2^32 - 2 bytes', () => {
+  it('contains sizes and CRC, and no zip64 field up to 2^32 - 2 bytes', () => {
     expect(localHeader(entryOf()).toString('hex')).toBe(
       [
         '504b0304',
@@ -251,7 +251,7 @@ describe('the local header', () => {
     [MAX_32, 'ffffffff00000000'],
     [MAX_32 + 1, '0000000001000000'],
     [Number.MAX_SAFE_INTEGER, 'ffffffffffff1f00'],
-  ])('holds both sizes in a zip64 field for %i bytes', (size, hex) => {
+  ])('has both sizes in a zip64 field for %i bytes', (size, hex) => {
     expect(localHeader(entryOf({ size })).toString('hex')).toBe(
       [
         '504b0304',
@@ -274,7 +274,7 @@ describe('the local header', () => {
     )
   })
 
-  it('does not ask for zip64 because of the offset', () => {
+  it('does not need zip64 for the offset alone', () => {
     expect(localHeader(entryOf({ offset: MAX_32 + 1 }))).toEqual(localHeader(entryOf()))
   })
 })
@@ -331,13 +331,13 @@ describe('the central header', () => {
         '0200000001000000',
       ],
     ],
-  ])('holds in a zip64 field just what overflows: %s', (_what, size, offset, hex) => {
+  ])('has only the overflowing values in a zip64 field: %s', (_what, size, offset, hex) => {
     expect(centralHeader(entryOf({ size, offset })).toString('hex')).toBe(hex.join(''))
   })
 })
 
 describe('the end records', () => {
-  it('are one classic record as long as everything fits', () => {
+  it('are one classic record if everything fits', () => {
     const end = endRecords({ entries: 65_534, directoryOffset: MAX_32 - 1, directorySize: MAX_32 - 1 })
     expect(end.toString('hex')).toBe('504b050600000000fefffefffefffffffeffffff0000')
   })
@@ -347,7 +347,7 @@ describe('the end records', () => {
     ['directory offset', 3, MAX_32, 2, '0300030002000000ffffffff'],
     ['directory size', 3, 1, MAX_32, '03000300ffffffff01000000'],
     ['all', 65_536, MAX_32 + 1, MAX_32 + 1, 'ffffffffffffffffffffffff'],
-  ])('are three when a number does not fit: %s', (_what, entries, directoryOffset, directorySize, classic) => {
+  ])('are three if a number does not fit: %s', (_what, entries, directoryOffset, directorySize, classic) => {
     const end = endRecords({ entries, directoryOffset, directorySize })
     expect(end).toHaveLength(98)
     expect(end.toString('hex', 0, 24)).toBe('504b06062c000000000000002d032d000000000000000000')
@@ -385,7 +385,7 @@ describe('dates', () => {
 })
 
 describe('writing', () => {
-  it('touches nothing but its own bytes, and as many as its size says', () => {
+  it('writes exactly as many bytes as announced, and nothing around them', () => {
     const entry = fc.record({
       name: fc.uint8Array({ maxLength: 300 }),
       crc32: fc.integer({ min: 0, max: MAX_32 }),
@@ -409,7 +409,7 @@ describe('writing', () => {
     )
   })
 
-  it('refuses a name whose length has no field', () => {
+  it('refuses a name whose length does not fit its field', () => {
     expect(() => writeLocalHeader(Buffer.alloc(70_000), 0, entryOf({ name: new Uint8Array(65_536) }))).toThrow(
       RangeError,
     )

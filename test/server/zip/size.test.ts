@@ -1,11 +1,11 @@
-// The size that is foretold is the size that the writer's own records come to.
+// The predicted size equals the size of the records that the writer makes.
 import { describe, expect, it } from 'vitest'
 import { storedZipBytes } from '../../../server/zip/size.ts'
 import { createZipWriter } from '../../../server/zip/writer.ts'
 
 const GiB = 1024 ** 3
 
-/** What stands in the archive, bodies counted and not written. */
+/** Size of the archive with these members. Their bodies are counted and not written. */
 function written(members: readonly { name: string; sizeBytes: number }[]): number {
   const writer = createZipWriter()
   let offset = 0
@@ -29,7 +29,7 @@ describe('the size of a stored zip', () => {
     ['of small ones that are large together', many(6, GiB)],
     ['of as many as 16 bits count', many(65_534, 1)],
     ['of one more than that', many(65_535, 1)],
-  ])('%s is what is written', (_, members) => {
+  ])('%s equals what is written', (_, members) => {
     expect(storedZipBytes(members)).toBe(written(members))
   })
 })

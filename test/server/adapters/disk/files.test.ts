@@ -1,4 +1,4 @@
-// Open files of the spool: never more than allowed, without a part having to wait for another, and patient with the kernel.
+// Open files of the spool: never more than allowed, no part waits for another, and a lack of descriptors is waited out.
 import { execFile } from 'node:child_process'
 import { readdir, readlink } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,7 @@ async function openParts(directory: string): Promise<number> {
   return links.filter((link) => link.startsWith(directory) && link.includes('/part-')).length
 }
 
-it('has so many parts open at a time, whatever number is being written in turn and at once', async () => {
+it('has a limited number of parts open, however many are written in turn and at once', async () => {
   await using directory = await tempDirectory()
   await using spool = await createDiskSpool({ directory: directory.path, maxOpenParts: 3 })
   const ids = [newArchiveId(), newArchiveId()]
@@ -46,7 +46,7 @@ it('has so many parts open at a time, whatever number is being written in turn a
   expect((await spool.room()).usedBytes).toBe(13 * 100_000)
 })
 
-it('has the places of parts again that could not be opened', async () => {
+it('gets back the places of parts that could not be opened', async () => {
   await using directory = await tempDirectory()
   await using spool = await createDiskSpool({ directory: directory.path, maxOpenParts: 1 })
   await using writer = await spool.writer(newArchiveId(), NOTHING)
@@ -56,7 +56,7 @@ it('has the places of parts again that could not be opened', async () => {
   await part.discard()
 })
 
-it('waits for a descriptor where there is none left, for logs, parts and reading alike, and until it is disposed', async () => {
+it('waits if no descriptor is left, for logs, parts and reading, until it is disposed', async () => {
   await using directory = await tempDirectory()
   const script = `
     import { open } from 'node:fs/promises'
@@ -70,7 +70,7 @@ it('waits for a descriptor where there is none left, for logs, parts and reading
     const id = '${newArchiveId()}'
     const hogs = []
     const hogAll = async () => { try { for (;;) hogs.push(await open('/dev/null')) } catch (error) { return error.code } }
-    // Two, as an archive's folder is measured while its log is open.
+    // Two descriptors are needed, because the folder of an archive is measured while its log is open.
     const free = () => Promise.all([hogs.pop().close(), hogs.pop().close()])
     const settledBy = async (promise) => {
       const states = []
@@ -84,7 +84,7 @@ it('waits for a descriptor where there is none left, for logs, parts and reading
     }
     const told = [await hogAll()]
     const opened = spool.writer(id, NOTHING)
-    // A folder is listed first, which takes a descriptor too.
+    // Listing the folder comes first, which also takes a descriptor.
     told.push(await settledBy(opened))
     const log = await opened
     const created = log.createPart()
@@ -92,7 +92,7 @@ it('waits for a descriptor where there is none left, for logs, parts and reading
     await (await created).write([Buffer.from('part')])
     const reader = spool.reader(id)
     told.push(await settledBy(reader.read('part-0', 0, Buffer.alloc(4))))
-    // Whoever is disposed waits no longer.
+    // A wait ends when its owner is disposed.
     const vain = log.createPart().then(() => 'done', (error) => error.name)
     await sleep(60)
     await log[Symbol.asyncDispose]()
@@ -106,7 +106,7 @@ it('waits for a descriptor where there is none left, for logs, parts and reading
   expect(JSON.parse(stdout)).toEqual(['EMFILE', 'freed,done', 'freed,done', 'freed,done', 'AbortError'])
 })
 
-it('gives up waiting for a descriptor in the end, and does not wait for anything else', async () => {
+it('gives up waiting for a descriptor in the end, and does not wait for other errors', async () => {
   let attempts = 0
   const failing = (code: string) => () => {
     attempts++

@@ -1,4 +1,4 @@
-// The room of the spool in local files: its own limit, and what is left to others on a real small disk.
+// The room of the spool in local files: its own limit, and the reserve that it leaves on a real small disk.
 import { expect, it } from 'vitest'
 import { createDiskSpool } from '../../../../server/adapters/disk/spool.ts'
 import { spoolRoomSuite } from '../../../conformance/spool-room.ts'
@@ -35,7 +35,7 @@ const PRELUDE = `
   const failed = (promise) => promise.then(() => 'done', (error) => error.name)
 `
 
-it('leaves the reserve of the disk alone, however it is written', async () => {
+it('never uses the reserve of the disk, however it is written', async () => {
   const told = await onSmallDisk(`${PRELUDE}
     const part = await writer.createPart()
     const took = []
@@ -44,7 +44,7 @@ it('leaves the reserve of the disk alone, however it is written', async () => {
       took.push(await failed(part.write([Buffer.alloc(40 * KiB)])))
     }
     tell([took.filter((each) => each === 'done').length, await free() >= 400 * KiB])
-    // Smaller ones fit in still, until nothing does.
+    // Smaller writes still fit, until none does.
     while (await failed(writer.appendLog([Buffer.alloc(4 * KiB)])) === 'done');
     tell(await free())
     tell((await spool.room()).freeBytes < 4 * KiB)
@@ -52,7 +52,7 @@ it('leaves the reserve of the disk alone, however it is written', async () => {
   expect(told).toEqual([[15, true], 400 * 1024, true])
 })
 
-it('sees within moments what others write and remove on the same disk', async () => {
+it('soon notices what others write and remove on the same disk', async () => {
   const told = await onSmallDisk(`${PRELUDE}
     import { until } from './test/support/wait.ts'
     await writer.appendLog([Buffer.alloc(4 * KiB)])

@@ -1,4 +1,4 @@
-// The spool in local files: the contract of all spools, and what a disk adds to it: strangers' files, and being full.
+// The spool in local files: the contract of all spools, and what a disk adds: foreign files, and no space.
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -36,7 +36,7 @@ const PRELUDE = `
 `
 
 describe('a disk spool', () => {
-  it('says by a type of its own that the disk is full, and what it wrote before is whole', async () => {
+  it('throws its own error type if the disk is full, and earlier writes stay whole', async () => {
     const script = `${PRELUDE}
       await writer.appendLog([KB(100, 'a')])
       tell(await failed(writer.appendLog([KB(600, 'b'), KB(600, 'c')])))
@@ -48,7 +48,7 @@ describe('a disk spool', () => {
     expect(await onSmallDisk(script)).toEqual(['NoSpaceError', 102_400, [102_400, true]])
   })
 
-  it('goes on where it was once there is space again', async () => {
+  it('goes on where it was when there is space again', async () => {
     const script = `${PRELUDE}
       const part = await writer.createPart()
       tell(await failed(part.write([KB(2000, 'p')])))
@@ -62,7 +62,7 @@ describe('a disk spool', () => {
     expect(await onSmallDisk(script)).toEqual(['NoSpaceError', 'NoSpaceError', 'done', [20_480, true]])
   })
 
-  it('says so too when the disk has no room for one more file or folder', async () => {
+  it('throws the same error if the disk has no room for one more file or folder', async () => {
     const script = `${PRELUDE}
       let last = ''
       for (let n = 0; n < 100 && last === ''; n++) {
@@ -74,7 +74,7 @@ describe('a disk spool', () => {
     expect(await onSmallDisk(script)).toEqual(['NoSpaceError', 'NoSpaceError'])
   })
 
-  it('reads the log that is being written without opening it once more, and opens it once it is not', async () => {
+  it('reads a log that is being written through the open file, and opens it only afterwards', async () => {
     await using directory = await tempDirectory()
     await using spool = await createDiskSpool({ directory: directory.path })
     const id = newArchiveId()
@@ -90,7 +90,7 @@ describe('a disk spool', () => {
     expect(reader.readRecent!('log', 0, target)).toBe(4)
   })
 
-  it('neither lists nor touches what is no archive', async () => {
+  it('neither lists nor touches what is not an archive', async () => {
     await using directory = await tempDirectory()
     await writeFile(join(directory.path, 'README'), 'mine')
     await mkdir(join(directory.path, 'lost+found'))
@@ -111,7 +111,7 @@ describe('a disk spool', () => {
     }
   })
 
-  it("removes what stands in an archive's folder and is none of its files", async () => {
+  it("removes foreign files from an archive's folder", async () => {
     await using directory = await tempDirectory()
     await using spool = await createDiskSpool({ directory: directory.path })
     const id = newArchiveId()

@@ -1,4 +1,4 @@
-// The journal in SQLite: the contract of all journals, and what a single file adds to it.
+// The journal in SQLite: the contract of all journals, and what the file adds to it.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
@@ -34,7 +34,7 @@ journalSuite('sqlite', async () => {
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 
-/** A journal of 500 facts, closed. */
+/** Writes a journal with 500 facts, and closes it. */
 async function writeJournal(file: string): Promise<string> {
   await using journal = createSqliteJournal({ file })
   const request = requestOf()
@@ -50,7 +50,7 @@ async function writeOldJournal(file: string): Promise<void> {
   db.close()
 }
 
-/** Opens the file, which must be moved aside for it, and shows that the new one works. */
+/** Opens the file, which must be moved aside, and shows that the new one works. */
 async function openDamaged(file: string): Promise<string> {
   const moved: string[] = []
   await using journal = createSqliteJournal({ file, onQuarantine: ({ movedTo }) => moved.push(movedTo) })
@@ -62,7 +62,7 @@ async function openDamaged(file: string): Promise<string> {
 }
 
 describe('a journal file', () => {
-  it('is refused to a second opener, in this process and in another, until the first lets go', async () => {
+  it('cannot be opened twice, in this process or in another, until the first has closed it', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const first = createSqliteJournal({ file })
@@ -80,7 +80,7 @@ describe('a journal file', () => {
     expect(await readdir(directory.path)).not.toContainEqual(expect.stringContaining('damaged'))
   })
 
-  it('is moved aside whole when it is no database', async () => {
+  it('is moved aside whole if it is not a database', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeFile(file, 'a diary, not a database. '.repeat(1000))
@@ -88,7 +88,7 @@ describe('a journal file', () => {
     expect(await readFile(aside, 'utf8')).toMatch(/^a diary/)
   })
 
-  it('is kept aside when it is cut short', async () => {
+  it('is moved aside if it is cut short', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -96,7 +96,7 @@ describe('a journal file', () => {
     await openDamaged(file)
   })
 
-  it('is kept aside when pages in its middle are overwritten', async () => {
+  it('is moved aside if pages in its middle are overwritten', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -106,7 +106,7 @@ describe('a journal file', () => {
     await openDamaged(file)
   })
 
-  it('is moved aside untouched when it is the database of another program', async () => {
+  it('is moved aside untouched if it is the database of another program', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const foreign = new DatabaseSync(file)
@@ -117,7 +117,7 @@ describe('a journal file', () => {
     aside.close()
   })
 
-  it('of the version before is brought up to date in place, with all it holds', async () => {
+  it('of the previous version is upgraded in place, with everything in it', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeOldJournal(file)
@@ -138,14 +138,14 @@ describe('a journal file', () => {
     ])
     const texts =
       JSON.stringify(manifest).length + facts.reduce((sum, { seq: _, ...fact }) => sum + JSON.stringify(fact).length, 0)
-    // Beside the facts, the brackets and commas of the rows that they lie in.
+    // The rows add brackets and commas to the texts of the facts.
     expect(unfinished!.journalBytes - texts).toBe(5)
     await journal.append(archiveId, 4, [failedFact(2)])
     await journal.addUsage('a', 1, 1)
     expect(await journal.reclaim()).toBe(false)
   })
 
-  it('keeps so many tombstones of a flood, the newest, and forgets the others a few at a time', async () => {
+  it('keeps a number of the newest tombstones of a flood, and forgets the others a few at a time', async () => {
     await using directory = await tempDirectory()
     await using journal = createSqliteJournal({ file: join(directory.path, 'journal.db'), maxTombstones: 50 })
     const flood = Array.from({ length: 2_600 }, () => requestOf())
@@ -160,7 +160,7 @@ describe('a journal file', () => {
     expect(turns).toBeGreaterThanOrEqual(2)
     const records = await Promise.all(flood.map(({ archiveId }) => journal.get(archiveId)))
     expect(records.map((record) => record !== null)).toEqual(flood.map((_, index) => index >= 2_550))
-    // Those of one sweep have one time.
+    // Tombstones of one sweep have the same time.
     const swept = Array.from({ length: 120 }, () => requestOf())
     for (const request of swept) {
       await journal.accept(request, [], '')
@@ -171,7 +171,7 @@ describe('a journal file', () => {
     expect(left.filter((record) => record !== null).length).toBe(50)
   })
 
-  it('forgets the tombstones that are old enough, and no other', async () => {
+  it('forgets only tombstones that are old enough', async () => {
     await using directory = await tempDirectory()
     await using journal = createSqliteJournal({ file: join(directory.path, 'journal.db') })
     const flood = Array.from({ length: 2_600 }, () => requestOf())
@@ -184,7 +184,7 @@ describe('a journal file', () => {
     expect(await journal.get(flood[2_590]!.archiveId)).toMatchObject({ swept: true })
   })
 
-  it('shrinks again after a flood, one brief step at a time, also one of the version before', async () => {
+  it('shrinks again after a flood, one brief step at a time, even if the previous version made it', async () => {
     await using directory = await tempDirectory()
     for (const old of [false, true]) {
       const file = join(directory.path, `${old}.db`)
@@ -215,7 +215,7 @@ describe('a journal file', () => {
     }
   })
 
-  it('of a later version is refused and left where it is', async () => {
+  it('of a later version is refused and not changed', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     await writeJournal(file)
@@ -226,7 +226,7 @@ describe('a journal file', () => {
     expect(await readdir(directory.path)).toEqual(['journal.db'])
   })
 
-  it('says by a type of its own that the disk is full, keeps what it held, and goes on with space again', async () => {
+  it('throws its own error type if the disk is full, keeps its content, and goes on when there is space again', async () => {
     const told = await onSmallDisk(`
       import { rmSync, writeFileSync } from 'node:fs'
       import { createSqliteJournal } from './server/adapters/sqlite/journal.ts'
@@ -256,7 +256,7 @@ describe('a journal file', () => {
     expect((await stat(join(directory.path, 'data'))).mode & 0o077).toBe(0)
   })
 
-  it('holds every fact that was acknowledged before its process was killed, and no half of a transaction', async () => {
+  it('has every fact that was acknowledged before its process was killed, and no half of a transaction', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const request = requestOf()

@@ -1,4 +1,4 @@
-// Journals with damaged pages: what can be read of them goes on, nothing that is read is wrong, and the file is kept aside.
+// Journals with damaged pages: what can be read is kept and is never wrong, and the damaged file is moved aside.
 import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -19,13 +19,13 @@ interface Written {
   readonly facts: Fact[]
 }
 
-/** Its hash tells whether a manifest is the one that was asked for, as the service's does. */
+/** A hash that shows if a manifest is the one that was asked for, like that of the service. */
 const hashOf = (entries: readonly EntryInput[]) =>
   `${entries.length} ${entries.join().length} ${entries.join().slice(-8)}`
 const isIntact = (request: ArchiveRequest, entries: EntryInput[]) =>
   request.manifestHash === hashOf(entries) && !JSON.stringify(entries).includes('\ufffd')
 
-/** Archives of all states and sizes: facts of many rows, manifests over many pages. */
+/** Writes archives of all states and sizes: facts in many rows, manifests over many pages. */
 async function write(journal: Journal): Promise<Map<string, Written>> {
   const all = new Map<string, Written>()
   for (let n = 0; n < 40; n++) {
@@ -54,7 +54,7 @@ async function openDamaged(file: string, judge = isIntact): Promise<{ journal: J
   return { journal, quarantine: quarantines[0]! }
 }
 
-/** Whatever stands there was written so, or says itself that it could not be kept. */
+/** Checks that each archive is as it was written, or is marked as lost. */
 async function expectSound(journal: Journal, written: Map<string, Written>): Promise<{ whole: number; ended: number }> {
   let whole = 0
   let ended = 0
@@ -84,7 +84,7 @@ async function expectSound(journal: Journal, written: Map<string, Written>): Pro
 }
 
 describe('a damaged journal', () => {
-  it('gives all it holds but what lies on the bad page, whichever that is', async () => {
+  it('keeps everything except what lies on the bad page, whichever page that is', async () => {
     await using directory = await tempDirectory()
     const original = join(directory.path, 'original.db')
     const first = createSqliteJournal({ file: original })
@@ -98,7 +98,7 @@ describe('a damaged journal', () => {
       const file = join(directory.path, `${page}.db`)
       const damaged = Buffer.from(content).fill(0xa5, page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       await writeFile(file, damaged)
-      // A page in the middle of a text is not looked at when a journal is opened: SQLite keeps no sums.
+      // Opening a journal does not read pages in the middle of a text, and SQLite has no checksums.
       const isSeen = isFoundDamaged(file)
       if (!isSeen) continue
       const { journal, quarantine } = await openDamaged(file)
@@ -112,19 +112,19 @@ describe('a damaged journal', () => {
       await journal[Symbol.asyncDispose]()
     }
     expect(wholes.length).toBeGreaterThan(8)
-    // A bad root takes a table away, a bad leaf some rows.
+    // A bad root loses a table, a bad leaf some rows.
     wholes.sort((a, b) => a - b)
     expect(wholes[wholes.length >> 1]).toBeGreaterThanOrEqual(35)
   })
 
-  it('ends an archive whose manifest is not what was asked for, and goes on with all others', async () => {
+  it('ends an archive whose manifest is damaged, and goes on with all others', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const first = createSqliteJournal({ file })
     const written = await write(first)
     await first[Symbol.asyncDispose]()
     const content = await readFile(file)
-    // In the text of the first archive, which is not finished, and something that makes the damage seen.
+    // Damages the text of the first archive, which is unfinished, and something whose damage is found.
     const at = content.indexOf('http://0.test/200')
     content.fill('\xa5', at, at + 17, 'latin1')
     await writeFile(file, content)
@@ -140,7 +140,7 @@ describe('a damaged journal', () => {
     expect([whole, ended]).toEqual([39, 1])
   })
 
-  it('has what was written last in its WAL', async () => {
+  it('keeps the last writes, which are in its WAL', async () => {
     await using directory = await tempDirectory()
     const [live, file] = [join(directory.path, 'live.db'), join(directory.path, 'copy.db')]
     const first = createSqliteJournal({ file: live })
@@ -159,7 +159,7 @@ describe('a damaged journal', () => {
     expect(await journal.get(last.archiveId)).toMatchObject(last)
   })
 
-  it('is replaced by an empty one where its first page is gone, and kept as it was found', async () => {
+  it('is replaced by an empty one if its first page is lost, and kept aside as it was found', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const first = createSqliteJournal({ file })
@@ -175,7 +175,7 @@ describe('a damaged journal', () => {
     expect((await readdir(directory.path)).filter((name) => name.endsWith('-shm'))).toEqual([])
   })
 
-  it('of the version before gives what it holds, too', async () => {
+  it('of the previous version keeps its content, too', async () => {
     await using directory = await tempDirectory()
     const file = join(directory.path, 'journal.db')
     const old = new DatabaseSync(file)
@@ -199,7 +199,7 @@ function isFoundDamaged(file: string): boolean {
   }
 }
 
-/** An index that nothing but checks and ends look at. */
+/** The root page of an index that is read only by checks and when an archive ends. */
 function rootOfIndex(file: string): number {
   const db = new DatabaseSync(file)
   const row = db.prepare(`SELECT rootpage FROM sqlite_master WHERE name = 'archive_expiry'`).get() as {
@@ -209,7 +209,7 @@ function rootOfIndex(file: string): number {
   return row.rootpage
 }
 
-/** Pages count from 1. */
+/** Damages one page. Pages count from 1. */
 async function damagePage(file: string, page: number): Promise<void> {
   const content = await readFile(file)
   await writeFile(file, content.fill(0xa5, (page - 1) * PAGE_BYTES, page * PAGE_BYTES))
