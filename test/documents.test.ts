@@ -1,4 +1,4 @@
-// The documents say what is so: every setting with its default, the two commands, and links that lead somewhere.
+// The documents are true: they list every setting with its default, name the two commands, and their links lead somewhere.
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -24,12 +24,12 @@ describe('the documents', () => {
     expect(readme).toContain('npm ci && npm test')
   })
 
-  it.each(documents)('link to files that are there: %s', async (file) => {
+  it.each(documents)('link to files that exist: %s', async (file) => {
     const links = [...(await textOf(file)).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)].map(([, path]) => path!)
     for (const path of links) expect([path, existsSync(join(root, dirname(file), path))]).toEqual([path, true])
   })
 
-  it.each(documents)('name files that are there: %s', async (file) => {
+  it.each(documents)('name files that exist: %s', async (file) => {
     const paths = [
       ...(await textOf(file)).matchAll(/`((?:server|contracts|client-node|client-web|test)\/[\w./-]+\.\w+)`/g),
     ]

@@ -1,4 +1,4 @@
-// Holds the floor plan: what may import what, and the few rules about files that a linter does not know.
+// Checks the floor plan: which file may import which, and a few rules about files that a linter does not know.
 import { globSync, readFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
@@ -8,14 +8,14 @@ import { functionsOf } from './support/functions.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const MAX_LINES = 400
-/** Tests are lists of sentences: longer ones can be read in part. */
+/** Tests are lists of sentences, so a longer file can be read in part. */
 const MAX_TEST_LINES = 800
-/** Functions inside it included: a closure of two hundred lines is a class without a list of its fields. */
+/** Includes functions inside it: a closure of two hundred lines is a class without a list of its fields. */
 const MAX_FUNCTION_LINES = 190
 
 interface Import {
   readonly from: string
-  /** A path from the root for what is ours, otherwise as it is written. */
+  /** Our own files are paths from the root. Everything else is as it is written. */
   readonly to: string
   readonly isOurs: boolean
   readonly typeOnly: boolean
@@ -28,7 +28,7 @@ const files = globSync('{contracts,server,client-node,client-web,test}/**/*.{ts,
 const textOf = new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
 const imports = files.filter((file) => file.endsWith('.ts')).flatMap((file) => importsOf(file, textOf.get(file)!))
 
-/** Static ones, re-exports, dynamic ones and import types. Comments and strings that look like one would be seen as one. */
+/** Finds static and dynamic imports, re-exports and import types. A comment or string that looks like an import counts as one. */
 function importsOf(from: string, text: string): Import[] {
   const found: Import[] = []
   const take = (specifier: string, typeOnly: boolean) => found.push({ from, ...resolve(from, specifier), typeOnly })
@@ -62,7 +62,7 @@ const isIn =
 const isPackage = (to: string, name: string) => to === name || to.startsWith(`${name}/`)
 const isClient = isIn('client-node', 'client-web')
 
-/** From the ground up; a file may import its own floor and those below it. */
+/** From the ground up. A file may import from its own floor and from those below it. */
 const floors: readonly (readonly string[])[] = [
   ['server/lib/'],
   ['server/ports/'],
@@ -74,7 +74,7 @@ const floors: readonly (readonly string[])[] = [
   ['server/main.ts'],
 ]
 const isManifest = (path: string) => path === 'server/archives/manifest.ts'
-/** Inside `server/archives`, from the ground up: what an archive is asked to be, its bytes, its one writer, what is read of it, the face. */
+/** The rooms of `server/archives`, from the ground up: the manifest, the bytes, the one writer, the views, and the face. */
 const rooms: readonly ((path: string) => boolean)[] = [
   isManifest,
   isBelow('server/archives/bytes'),
@@ -90,7 +90,7 @@ const roomUnder: ReadonlyMap<string, string> = new Map([
 const floorOf = (path: string) => floors.findIndex((floor) => floor.some((prefix) => path.startsWith(prefix)))
 
 describe('the plan', () => {
-  it('is read: this test sees the imports it judges', () => {
+  it('is checked on real imports, which this test can read', () => {
     expect(files.length).toBeGreaterThan(80)
     expect(told(imports)).toContain('server/app.ts -> server/adapters/sqlite/journal.ts')
     expect(told(imports)).toContain('client-node/index.ts -> contracts/client.ts')
@@ -117,7 +117,7 @@ describe('the plan', () => {
     expect(archives.filter((file) => roomOf(file) < 0)).toEqual([])
     const up = imports.filter(({ from, to }) => roomOf(from) >= 0 && roomOf(to) > roomOf(from))
     expect(told(up)).toEqual([])
-    // What clients ask knows one writer and its views, and nothing of where bytes lie.
+    // The face knows the writer and the views, and does not know where bytes lie.
     const own = rooms.length - 1
     const face = imports.filter(({ from, to }) => roomOf(from) === own && roomOf(to) > 0 && roomOf(to) < own)
     const allowed = face.filter(({ from, to }) => isBelow(`server/archives/${roomUnder.get(from)}`)(to))
@@ -126,7 +126,7 @@ describe('the plan', () => {
   })
 
   it('has no import from one house of a floor to another', () => {
-    // Packing a zip, a tar, and storing bytes know nothing of each other, nor of fetching.
+    // Packing a zip, packing a tar, storing bytes and fetching do not know each other.
     const houses = ['fetch', 'zip', 'tar', 'samples', 'adapters/disk', 'adapters/sqlite'].map(
       (name) => `server/${name}`,
     )
@@ -138,7 +138,7 @@ describe('the plan', () => {
     expect(told(across)).toEqual([])
   })
 
-  it('has no cycles, of types either', () => {
+  it('has no cycles, not even of types', () => {
     const next = Map.groupBy(
       imports.filter(({ isOurs }) => isOurs),
       ({ from }) => from,
@@ -156,14 +156,14 @@ describe('the plan', () => {
     expect(cycles).toEqual([])
   })
 
-  it('keeps the contracts on the ground: nothing of ours below them, and nothing of Node', () => {
+  it('keeps the contracts on the ground: they import neither our other code nor Node', () => {
     const contracts = imports.filter(({ from }) => isBelow('contracts')(from))
     expect(told(contracts.filter(({ to, isOurs }) => isOurs && !isBelow('contracts')(to)))).toEqual([])
     expect(told(contracts.filter(({ to, isOurs }) => !isOurs && isBuiltin(to)))).toEqual([])
   })
 
-  it('lets no client know the server, and the other way round', () => {
-    // The development server of the page starts the real one: it is no part of the page.
+  it('keeps clients and server from importing each other', () => {
+    // The development server of the page starts the real one, and does not belong to the page.
     const apart = imports.filter(({ from }) => from !== 'client-web/dev.ts')
     expect(told(apart.filter(({ from, to }) => isClient(from) && isBelow('server')(to)))).toEqual([])
     expect(told(apart.filter(({ from, to }) => isBelow('server')(from) && isClient(to)))).toEqual([])
@@ -203,14 +203,14 @@ describe('the plan', () => {
     expect(silent).toEqual([])
   })
 
-  it('has no file that is too long to be read at once', () => {
+  it('has no file that is too long to read at once', () => {
     const lines = (file: string) => textOf.get(file)!.split('\n').length - 1
     const limit = (file: string) => (isBelow('test')(file) ? MAX_TEST_LINES : MAX_LINES)
     const long = files.filter((file) => lines(file) > limit(file)).map((file) => `${file}: ${lines(file)}`)
     expect(long).toEqual([])
   })
 
-  it('has no function that is too long to be read at once', () => {
+  it('has no function that is too long to read at once', () => {
     const sources = files.filter((file) => file.endsWith('.ts') && !isBelow('test')(file))
     const functions = sources.flatMap((file) =>
       functionsOf(file, textOf.get(file)!).map((found) => ({ file, ...found })),

@@ -1,4 +1,4 @@
-// The contract, asked of a server of its own; or of the deployment that SHEAF_CONTRACT_URL names. That one must be allowed to
+// Runs the contract's tests on a new server, or on the deployment that SHEAF_CONTRACT_URL names. That one must be allowed to
 // fetch from where this test's origin listens: SHEAF_CONTRACT_ORIGIN, "http://127.0.0.1:8013" if not set.
 import { afterAll, beforeAll } from 'vitest'
 import { type Origin, startOrigin } from '../support/origin.ts'

@@ -38,7 +38,7 @@ describe('a list', () => {
     ['list.json', `["${A}",\n "${B}"\n 3]`, 'list.json:3: no JSON'],
     ['list.json', `["${A}", {"name": "x"}]`, 'list.json: item 2 is neither a URL'],
     ['list.json', `["${A}", 7]`, 'list.json: item 2 is neither a URL'],
-  ])('in %s tells what is wrong and where: %j', (label, text, message) => {
+  ])('in %s causes an error that says what is wrong and where: %j', (label, text, message) => {
     const parse = () => parseList(text, label)
     expect(parse).toThrow(ListError)
     expect(parse).toThrow(message)
