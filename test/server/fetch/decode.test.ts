@@ -143,9 +143,7 @@ describe.concurrent('an encoding nobody asked for', () => {
     expect(fetched.requests).toHaveLength(1)
   })
 
-  it('is undone with any framing, in pieces of any size, with status 203, and with a whole 206', async ({
-    expect,
-  }) => {
+  it('is undone with any framing, in pieces of any size, with status 203, and with a whole 206', async ({ expect }) => {
     const small = bodyOf(500, 'small')
     const packed = encoded(small, 'gzip')
     const headers = { 'content-encoding': 'gzip' }
