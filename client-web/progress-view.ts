@@ -1,6 +1,6 @@
 // Shows how far the archive has come: headline, bar, numbers, entries under way. Pure: state in, template out.
 import { html, nothing, type TemplateResult } from 'lit'
-import type { ActiveEntry, Progress } from '#contracts/events.ts'
+import type { ActiveEntry, Progress, WaitingOrigin } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 import type { RunView } from './archive-run.ts'
@@ -37,6 +37,7 @@ export function progressView(
         ([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`,
       )}
     </dl>
+    ${stage === 'over' ? nothing : progress?.waiting.slice(0, MAX_WAITING).map(waitingView)}
     ${stage === 'over' || !progress?.active.length ? nothing : activeView(progress.active, urlOf)}
   `
 }
@@ -85,6 +86,16 @@ function numbers(
 function received({ receivedBytes, expectedBytes }: Progress): string {
   const soFar = formatBytes(receivedBytes)
   return expectedBytes === null || expectedBytes <= receivedBytes ? soFar : `${soFar} of ${formatBytes(expectedBytes)}`
+}
+
+/** A page need not name more of them at a time. */
+const MAX_WAITING = 3
+
+function waitingView({ origin, untilMs, entries }: WaitingOrigin): TemplateResult {
+  const time = formatDuration(Math.max(1_000, Math.ceil(untilMs / 1_000) * 1_000))
+  return html`<p class="muted waiting-for">
+    ${URL.parse(origin)?.host ?? origin} asked us to wait ${time} (${count(entries, 'entry', 'entries')})
+  </p>`
 }
 
 /** The list is closed at first, because it changes several times a second. */

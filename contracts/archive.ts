@@ -117,6 +117,11 @@ export const createArchiveInputSchema = z.object({
   onEntryFailure: z.enum(['skip', 'abort']).optional(),
   /** 'finish' goes on even if nobody watches or downloads any more. @default "abort" */
   whenUnwatched: z.enum(['abort', 'finish']).optional(),
+  /**
+   * At each origin, at most so many requests at a time for this archive. It is not compared when two manifests are.
+   * @default as the server has it
+   */
+  maxPerOrigin: z.number().int().min(1).max(10_000).optional(),
   /** Goes on after this event, for a reconnect. It is not compared when two manifests are. */
   lastEventId: lastEventIdSchema,
 })

@@ -20,6 +20,17 @@ export interface Progress {
   bytesPerSecond: number
   /** Up to 32 of the entries under way. */
   active: ActiveEntry[]
+  /** Origins that have asked to be left alone for a while, at most 32 of them. */
+  waiting: WaitingOrigin[]
+}
+
+export interface WaitingOrigin {
+  /** Scheme, host and port, as in "https://images.example.org". */
+  origin: string
+  /** How long it is still left alone, in milliseconds. */
+  untilMs: number
+  /** Entries that wait for it, of those that the server has begun to work on. */
+  entries: number
 }
 
 export interface ActiveEntry {

@@ -27,6 +27,17 @@ export const entryFailures = {
 } as const satisfies Record<string, FailureText>
 export type EntryFailureCode = keyof typeof entryFailures
 
+/** Statuses below 500 that may pass by themselves. 501 and 505 do not (RFC 9110 sections 15.6.2 and 15.6.6). */
+const passingStatuses: ReadonlySet<number> = new Set([408, 425, 429])
+const lastingStatuses: ReadonlySet<number> = new Set([501, 505])
+
+/** True if the same entry may succeed later. `httpStatus` is that of the origin, if it answered. */
+export function isRetryable(code: EntryFailureCode, httpStatus: number | null): boolean {
+  if (code !== 'HTTP_STATUS' || httpStatus === null) return entryFailures[code].retryable
+  const isServerError = httpStatus >= 500 && httpStatus < 600
+  return passingStatuses.has(httpStatus) || (isServerError && !lastingStatuses.has(httpStatus))
+}
+
 /** The archive ended without a result. A build that did not complete has this as its last event. */
 export const abortReasons = {
   CANCELLED: { retryable: false, publicMessage: 'the archive was cancelled' },

@@ -5,6 +5,7 @@ import type { ServerInfo } from '#contracts/api.ts'
 import pkg from '../package.json' with { type: 'json' }
 import { createDiskSpool } from './adapters/disk/spool.ts'
 import { createSqliteJournal } from './adapters/sqlite/journal.ts'
+import { hasPooledSockets, openFetcher, policyOf } from './app/fetching.ts'
 import { createAdmission } from './archives/admission.ts'
 import { createAttendance } from './archives/attendance.ts'
 import type { BuildLimits } from './archives/build/build-deps.ts'
@@ -19,15 +20,9 @@ import { createRunner, seatsInAll } from './archives/runner.ts'
 import { createArchiveService } from './archives/service.ts'
 import { createSweeper } from './archives/sweeper.ts'
 import { type Config, journalFile, NO_SAMPLES, spoolDirectory } from './config.ts'
-import { type AddressPolicy, parseAllowList } from './fetch/address.ts'
-import { createFetchBudget, SURE_FETCHES, sharesOf } from './fetch/budget.ts'
-import { createDispatcher } from './fetch/dispatcher.ts'
-import { createFetcher, type Fetcher } from './fetch/fetcher.ts'
-import { findSlabFault } from './fetch/slab-check.ts'
-import { createThrottles } from './fetch/throttle.ts'
+import { SURE_FETCHES, sharesOf } from './fetch/budget.ts'
 import { createPages } from './http/pages.ts'
 import { startHttpServer } from './http/server.ts'
-import { createBusyMeter } from './lib/busy.ts'
 import { type Clock, clockFrom, systemClock } from './lib/clock.ts'
 import { isCrc32Native } from './lib/crc32.ts'
 import { type DescriptorNeeds, descriptorLimit, shareDescriptors } from './lib/descriptors.ts'
@@ -220,63 +215,6 @@ async function openClock(journal: Journal, log: Log): Promise<{ clock: Clock; ex
   if (behindMs > 1_000)
     log.error('the clock is behind the journal: time continues from the journal', { seconds: behindMs / 1_000 })
   return { clock, expiry: createExpiry(clock, newestMs, log) }
-}
-
-/** The addresses that may be fetched from: those of the settings, and the server's own sample images. */
-function policyOf(config: Config, samples: Samples | null): AddressPolicy {
-  const ownImages = samples === null ? [] : parseAllowList(`127.0.0.1:${samples.port}`)
-  return {
-    allowedPorts: new Set(config.SHEAF_ALLOWED_PORTS),
-    allow: [...config.SHEAF_ALLOW_ADDRESSES, ...ownImages],
-    deny: config.SHEAF_DENY_ADDRESSES,
-  }
-}
-
-/** Pooled sockets depend on how Node and undici pass bytes on. If a check fails, slower plain sockets are used. */
-async function hasPooledSockets({ SHEAF_POOLED_SOCKETS }: Config, log: Log): Promise<boolean> {
-  if (!SHEAF_POOLED_SOCKETS) return false
-  const fault = await findSlabFault()
-  if (fault !== null) log.warn('pooled sockets failed their check; plain ones are used', { fault })
-  return fault === null
-}
-
-/** Opens the fetcher with its dispatcher, its budget and its limits. `opened` closes them. */
-function openFetcher(
-  config: Config,
-  most: DescriptorNeeds,
-  policy: AddressPolicy,
-  pooledSockets: boolean,
-  opened: AsyncDisposableStack,
-): Fetcher {
-  const dispatcher = createDispatcher({
-    policy,
-    connectTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS,
-    maxConnectionsPerOrigin: Math.min(sharesOf(config.SHEAF_MAX_FETCHES_PER_ORIGIN).inAll, most.fetches),
-    pooledSockets,
-  })
-  opened.defer(() => dispatcher.destroy())
-  const isBusy = createBusyMeter()
-  const fetcher = createFetcher({
-    dispatcher,
-    budget: createFetchBudget({
-      maxFetches: config.SHEAF_MAX_FETCHES,
-      maxFetchesPerOrigin: config.SHEAF_MAX_FETCHES_PER_ORIGIN,
-      maxInAll: most.fetches,
-      createThrottle: createThrottles(isBusy),
-    }),
-    limits: {
-      maxEntryBytes: config.SHEAF_MAX_ENTRY_BYTES,
-      maxRedirects: config.SHEAF_MAX_REDIRECTS,
-      headersTimeoutMs: config.SHEAF_CONNECT_TIMEOUT_MS + config.SHEAF_HEADERS_TIMEOUT_MS,
-      idleTimeoutMs: config.SHEAF_IDLE_TIMEOUT_MS,
-      minBytesPerSecond: config.SHEAF_MIN_BYTES_PER_SECOND,
-      entryTimeoutMs: config.SHEAF_ENTRY_TIMEOUT_MS,
-      maxAttempts: config.SHEAF_MAX_ATTEMPTS,
-    },
-    clock: systemClock,
-    userAgent: `sheaf/${pkg.version}`,
-  })
-  return opened.use(fetcher)
 }
 
 const buildLimits = (config: Config): BuildLimits => ({

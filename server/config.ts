@@ -71,14 +71,24 @@ const settings = {
     .describe(
       'the same, but never fetched from, even if public or allowed: own public addresses, the NAT64 prefix of the network',
     ),
+  SHEAF_ORIGINS_FILE: z
+    .string()
+    .default('')
+    .describe(
+      'JSON file of what is set for origins: requests at a time and a second, headers, never to be fetched from',
+    ),
   SHEAF_ALLOWED_PORTS: list.describe('ports that may be fetched from (default 80,443,8080,8443)'),
   SHEAF_CONNECT_TIMEOUT_MS: timerMs(10 * SECOND).describe('for name, TCP and TLS together'),
-  SHEAF_HEADERS_TIMEOUT_MS: timerMs(30 * SECOND).describe('from the request to the end of the response headers'),
+  SHEAF_HEADERS_TIMEOUT_MS: timerMs(30 * SECOND).describe(
+    'from the request to the end of the response headers; four times as long while the origin answers one after the other',
+  ),
   SHEAF_IDLE_TIMEOUT_MS: timerMs(30 * SECOND).describe('longest silence in a body'),
   SHEAF_ENTRY_TIMEOUT_MS: timerMs(30 * MINUTE).describe('for one entry in all, retries included'),
   SHEAF_MIN_BYTES_PER_SECOND: count(100, 0).describe('least rate of a body, taken over the idle timeout'),
-  SHEAF_MAX_ATTEMPTS: count(4).describe('attempts at one entry'),
-  SHEAF_MAX_REDIRECTS: count(5, 0).describe('redirects followed for one entry'),
+  SHEAF_MAX_ATTEMPTS: count(4).describe(
+    'attempts at one entry that bring nothing; refusals by an origin that is asked too much do not count',
+  ),
+  SHEAF_MAX_REDIRECTS: count(20, 0).describe('redirects followed for one entry'),
   SHEAF_MAX_ENTRIES: count(20_000).describe('entries in one archive'),
   SHEAF_MAX_ENTRY_BYTES: bytes(10 * GiB).describe('bytes of one entry'),
   SHEAF_MAX_ARCHIVE_BYTES: bytes(100 * GiB).describe('bytes of one archive'),

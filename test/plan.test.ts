@@ -70,6 +70,7 @@ const floors: readonly (readonly string[])[] = [
   ['server/archives/'],
   ['server/http/'],
   ['server/config.ts'],
+  ['server/app/'],
   ['server/app.ts'],
   ['server/main.ts'],
 ]

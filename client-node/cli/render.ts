@@ -1,6 +1,6 @@
 // Turns events and states into lines of text for a person. Pure: knows the terminal's width only, and no clock.
 import type { ArchivePlan, ServerInfo } from '#contracts/api.ts'
-import type { AbortedEvent, FileFailedEvent } from '#contracts/events.ts'
+import type { AbortedEvent, FileFailedEvent, WaitingOrigin } from '#contracts/events.ts'
 import { formatBytes } from '#contracts/sizes.ts'
 import { type ArchiveState, settledFraction } from '#contracts/state.ts'
 
@@ -63,8 +63,18 @@ function label({ state: { accepted, progress, terminal }, lost, checking }: View
   if (terminal !== null) return 'downloading'
   if (accepted === null) return 'asking'
   if (progress === null) return 'accepted'
-  const { phase, queuePosition } = progress
+  const { phase, queuePosition, waiting } = progress
+  const [first] = waiting
+  if (first !== undefined && progress.active.every(({ receivedBytes }) => receivedBytes === 0))
+    return waitingLabel(first)
   return phase === 'queued' && queuePosition !== null ? `queued, ${queuePosition} before` : phase
+}
+
+/** "images.example.org asked us to wait 40 s" */
+function waitingLabel({ origin, untilMs }: WaitingOrigin): string {
+  const seconds = Math.max(1, Math.ceil(untilMs / 1000))
+  const time = seconds < 120 ? `${seconds} s` : formatDuration(untilMs)
+  return `${printable(URL.parse(origin)?.host ?? origin)} asked us to wait ${time}`
 }
 
 /** Returns null if it would be a mere guess. */

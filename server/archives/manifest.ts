@@ -23,9 +23,12 @@ export function archiveIdOf(principal: string, archiveKey: ArchiveKey): ArchiveI
 }
 
 /** Two submissions have the same hash if they ask for the same, even if they are spelled differently. */
-export const manifestHashOf = (input: CreateArchiveInput): string => hashOf(withDefaults(input))
+export function manifestHashOf(input: CreateArchiveInput): string {
+  const { maxPerOrigin, ...what } = withDefaults(input)
+  return hashOf(what)
+}
 
-function hashOf({ entries, ...choices }: Manifest): string {
+function hashOf({ entries, ...choices }: Omit<Manifest, 'maxPerOrigin'>): string {
   return createHash('sha256')
     .update(JSON.stringify([choices, entries]))
     .digest('base64url')
@@ -48,18 +51,30 @@ export interface Manifest {
   readonly checksum: 'sha-256' | null
   readonly onEntryFailure: 'skip' | 'abort'
   readonly whenUnwatched: 'abort' | 'finish'
+  /** How it is fetched, not what it is. */
+  readonly maxPerOrigin?: number | undefined
 }
 
 export function withDefaults(input: CreateArchiveInput): Manifest {
   const { name = 'archive', format = 'zip', compression = 'store', report = false, checksum = null } = input
-  const { onEntryFailure = 'skip', whenUnwatched = 'abort' } = input
+  const { onEntryFailure = 'skip', whenUnwatched = 'abort', maxPerOrigin } = input
   // `{ url }` and the bare URL ask for the same, so both must hash alike.
   const entries = input.entries.map((entry) => {
     if (typeof entry === 'string') return entry
     return entry.name === undefined ? entry.url : { url: entry.url, name: entry.name }
   })
   const fileName = fileNameOf(name, format)
-  return { entries, name: fileName, format, compression, report, checksum, onEntryFailure, whenUnwatched }
+  return {
+    entries,
+    name: fileName,
+    format,
+    compression,
+    report,
+    checksum,
+    onEntryFailure,
+    whenUnwatched,
+    ...(maxPerOrigin && { maxPerOrigin }),
+  }
 }
 
 /** A file name that is safe on every system, with the extension of the format. */

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { ArchivePlan, Caller, PlannedEntry } from '#contracts/api.ts'
 import { type EntryInput, nameOf, type PlanArchiveInput, REPORT_NAME, urlOf } from '#contracts/archive.ts'
-import { type EntryFailureCode, entryFailures, Refusal } from '#contracts/failures.ts'
+import { type EntryFailureCode, entryFailures, isRetryable, Refusal } from '#contracts/failures.ts'
 import { type AddressPolicy, isPortClosed, judgeAddress } from '../fetch/address.ts'
 import { proposeName } from '../fetch/name.ts'
 import type { Probe, ProbeOutcome, ProbeTarget } from '../fetch/probe.ts'
@@ -70,7 +70,8 @@ export function createPlanner({ probe, policy, plans, deadlineMs = DEADLINE_MS }
       const facts = answer ?? factsOf(judge(input))
       if (!facts.ok) {
         const { code, httpStatus } = facts
-        const { publicMessage: message, retryable } = entryFailures[code]
+        const { publicMessage: message } = entryFailures[code]
+        const retryable = isRetryable(code, httpStatus)
         planned.push({ index, name: null, sizeBytes: null, asked, failure: { code, message, retryable, httpStatus } })
         continue
       }

@@ -8,6 +8,7 @@ import { type Coding, createDecoder, type Decoder } from './decode.ts'
 import { createDecoderSemaphore, type DecoderSemaphore } from './decoder-semaphore.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
+import type { OriginRule } from './origins/rules.ts'
 import type { Received } from './range-resume.ts'
 import { type BodyVerdict, type HeaderFields, judgeResponse, type ResponseFacts } from './response.ts'
 import { parseRedirect } from './source.ts'
@@ -16,7 +17,9 @@ export interface AttemptLimits {
   /** Bodies larger than this fail as ENTRY_TOO_LARGE. */
   readonly maxEntryBytes: number
   readonly maxRedirects: number
-  /** From connecting to the end of the response headers. It starts again at each redirect. */
+  /** For name, TCP and TLS together. */
+  readonly connectTimeoutMs: number
+  /** From the request to the end of the response headers. It starts again at each redirect. */
   readonly headersTimeoutMs: number
   /** The longest silence in a body. */
   readonly idleTimeoutMs: number
@@ -28,6 +31,7 @@ export interface AttemptFailed {
   readonly ok: false
   readonly code: EntryFailureCode
   readonly httpStatus: number | null
+  /** When the origin asks to be asked again, as it says it; null if it does not. */
   readonly retryAfter: string | null
   /** What the next attempt can continue from; null if it must start over. */
   readonly received: Received | null
@@ -37,8 +41,11 @@ export type AttemptOutcome = AttemptWhole | AttemptFailed
 
 export interface AttemptRequest {
   readonly url: URL
-  /** HEAD ends with the headers: the sink's `begin` is called, and no bytes follow. @default 'GET' */
-  readonly method?: 'GET' | 'HEAD'
+  /**
+   * What is asked for: the body; or only the headers, by HEAD or by GET for the first byte. Headers alone give the sink a
+   * `begin`, and no bytes. @default 'body'
+   */
+  readonly asksFor?: 'body' | 'head' | 'first-byte'
   readonly userAgent: string
   readonly sink: BodySink
   /** What an earlier attempt received and the sink still holds. */
@@ -49,6 +56,14 @@ export interface AttemptRequest {
   readonly decoderSemaphore?: DecoderSemaphore
   /** Lanes share the decoders fairly; this is the lane of the entry. @default its own */
   readonly lane?: object
+  /** What the operator has set for hosts. @default nothing */
+  readonly ruleFor?: (url: URL) => OriginRule | null
+  /** A connection is there, and the first request goes out. */
+  readonly sent?: (nowMs: number) => void
+  /** The first response is there, so long after its request. */
+  readonly answered?: (status: number, answerMs: number) => void
+  /** The origin answers others, slowly: this request may wait longer for its turn. @default false */
+  readonly isQueued?: (nowMs: number) => boolean
   /** Called exactly once. */
   readonly done: (outcome: AttemptOutcome) => void
 }
@@ -60,6 +75,9 @@ const MAX_INTERIM_RESPONSES = 16
 /** Their headers together, in UTF-16 units. */
 const MAX_INTERIM_LENGTH = 64 * 1024
 
+/** While an origin answers one request after the other, each may wait so many times the time for headers. */
+const MAX_QUEUEING = 4
+
 export class Attempt implements Dispatcher.DispatchHandler {
   readonly #dispatcher: FetchDispatcher
   readonly #request: AttemptRequest
@@ -68,12 +86,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #interimResponses = 0
   #interimLength = 0
   #controller: Dispatcher.DispatchController | null = null
-  #phase: 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'waiting'
+  #phase: 'connecting' | 'waiting' | 'body' | 'decoding' | 'discarding' | 'settled' = 'connecting'
+  #isAnswered = false
   /** Called when the discarded body has ended. */
   #afterDiscard: () => void = () => {}
   /** The outcome to report once the body is whole. */
   #whole: AttemptWhole | null = null
-  #etag: string | null = null
+  #validator: string | null = null
   /** Undoes an encoding that was not asked for. If it is set, the sizes below are of the encoded body. */
   #decoder: Decoder | null = null
   #sizeBytes: number | null
@@ -118,11 +137,16 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   /** Enforces the deadlines. Must be called some times a second. */
   check(nowMs: number): void {
-    const { headersTimeoutMs, idleTimeoutMs, minBytesPerSecond } = this.#request.limits
+    const { connectTimeoutMs, idleTimeoutMs, minBytesPerSecond } = this.#request.limits
     // While decoding, the origin has sent everything, so none of its deadlines apply.
     if (this.#phase === 'settled' || this.#phase === 'decoding') return
+    if (this.#phase === 'connecting') {
+      // The dispatcher has a timer for this, which comes first; this one is for a connection that never gets to us.
+      if (nowMs - this.#sinceMs > 2 * connectTimeoutMs) this.#fail('CONNECT_TIMEOUT', null)
+      return
+    }
     if (this.#phase === 'waiting') {
-      if (nowMs - this.#sinceMs > headersTimeoutMs) this.#fail('HEADERS_TIMEOUT', null)
+      if (this.#isUnanswered(nowMs)) this.#fail('HEADERS_TIMEOUT', null)
       return
     }
     if (this.#decoder?.keepsPermit(nowMs) === false) return this.#tooSlow()
@@ -138,6 +162,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#startWindow(nowMs)
   }
 
+  #isUnanswered(nowMs: number): boolean {
+    const { limits, isQueued } = this.#request
+    const waitedMs = nowMs - this.#sinceMs
+    if (waitedMs <= limits.headersTimeoutMs) return false
+    return waitedMs > MAX_QUEUEING * limits.headersTimeoutMs || isQueued?.(nowMs) !== true
+  }
+
   #tooSlow(): void {
     // The headers of a redirect or an error say all that matters, so a slow body of one is only abandoned.
     if (this.#phase === 'discarding') this.#controller?.abort(new Error('too slow to be worth discarding'))
@@ -150,28 +181,49 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { userAgent, received, method = 'GET' } = this.#request
+    const { userAgent, received, asksFor, ruleFor } = this.#request
+    const rule = ruleFor?.(this.#url)
+    if (rule?.forbidden) return this.#fail('FORBIDDEN_TARGET', null)
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: '*/*', 'accept-encoding': 'identity' }
+    if (rule?.headers) for (const [name, value] of Object.entries(rule.headers)) headers[name.toLowerCase()] = value
+    if (asksFor === 'first-byte') headers.range = 'bytes=0-0'
     if (received !== null) {
       headers.range = `bytes=${received.bytes}-`
-      headers['if-range'] = received.etag
+      headers['if-range'] = received.validator
     }
     const { origin, pathname, search } = this.#url
-    this.#dispatcher.dispatch({ origin, path: pathname + search, method, headers }, this)
+    this.#dispatcher.dispatch(
+      { origin, path: pathname + search, method: asksFor === 'head' ? 'HEAD' : 'GET', headers },
+      this,
+    )
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     // Connecting has a time limit of its own, so the time for the headers starts only now.
-    if (this.#phase === 'waiting') this.#sinceMs = this.#request.clock.monotonicMs()
+    if (this.#phase === 'connecting') {
+      this.#phase = 'waiting'
+      this.#sinceMs = this.#request.clock.monotonicMs()
+      if (this.#redirects === 0) this.#request.sent?.(this.#sinceMs)
+    }
     if (this.#phase === 'settled') controller.abort(new Error('ended before it began'))
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HeaderFields): void {
     if (this.#phase === 'settled') return
     if (status < 200) return this.#passInterim(status, headers)
-    const { received, limits } = this.#request
-    const verdict = judgeResponse(status, headers, { url: this.#url, received, maxEntryBytes: limits.maxEntryBytes })
+    const { received, limits, clock, asksFor } = this.#request
+    const nowMs = clock.monotonicMs()
+    if (!this.#isAnswered) this.#request.answered?.(status, nowMs - this.#sinceMs)
+    this.#isAnswered = true
+    this.#sinceMs = nowMs
+    this.#startWindow(nowMs)
+    const verdict = judgeResponse(status, headers, {
+      url: this.#url,
+      received,
+      maxEntryBytes: limits.maxEntryBytes,
+      isFirstByte: asksFor === 'first-byte',
+    })
     switch (verdict.kind) {
       case 'follow':
         return this.#discard(() => this.#follow(verdict.location))
@@ -193,19 +245,24 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (status === 101 || isTooMuch) this.#fail('BAD_RESPONSE', status)
   }
 
-  #beginBody({ facts, codings, from, sizeBytes, maxReceivedBytes, etag }: BodyVerdict): void {
+  #beginBody({ facts, codings, from, sizeBytes, maxReceivedBytes, validator }: BodyVerdict): void {
     const isEncoded = codings.length > 0
     this.#whole = { ok: true, ...facts }
     this.#maxReceivedBytes = maxReceivedBytes
-    this.#etag = etag
+    this.#validator = validator
     this.#sizeBytes = sizeBytes
     this.#receivedBytes = from
     this.#phase = 'body'
-    this.#sinceMs = this.#request.clock.monotonicMs()
-    this.#startWindow(this.#sinceMs)
-    if (from === 0) this.#request.sink.begin(isEncoded ? null : sizeBytes, etag)
-    if (this.#request.method === 'HEAD') this.#settle(this.#whole)
+    if (from === 0) this.#request.sink.begin(isEncoded ? null : sizeBytes, validator)
+    if (this.#request.asksFor !== undefined && this.#request.asksFor !== 'body') this.#peeked()
     else if (isEncoded) this.#decode(codings)
+  }
+
+  /** The headers are all that was wanted: more of a body than a byte is not worth reading. */
+  #peeked(): void {
+    const controller = this.#controller
+    this.#settle(this.#whole!)
+    if (this.#request.asksFor === 'first-byte') controller?.abort(new Error('the headers are enough'))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -270,8 +327,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #discard(after: () => void): void {
     this.#phase = 'discarding'
     this.#discardedBytes = 0
-    this.#sinceMs = this.#request.clock.monotonicMs()
-    this.#startWindow(this.#sinceMs)
     this.#afterDiscard = after
   }
 
@@ -281,7 +336,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (next === null) return this.#fail('FORBIDDEN_TARGET', null)
     this.#url = next
     this.#controller = null
-    this.#phase = 'waiting'
+    this.#phase = 'connecting'
     this.#sinceMs = this.#request.clock.monotonicMs()
     this.#dispatch()
   }
@@ -297,8 +352,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #resumable(code: EntryFailureCode): Received | null {
     if (this.#phase !== 'body') return code === 'SOURCE_CHANGED' ? null : this.#request.received
     if (code !== 'BODY_TRUNCATED' && code !== 'BODY_TOO_SLOW') return null
-    if (this.#etag === null || this.#receivedBytes === 0) return null
-    return { bytes: this.#receivedBytes, etag: this.#etag, sizeBytes: this.#sizeBytes }
+    if (this.#validator === null || this.#receivedBytes === 0) return null
+    return { bytes: this.#receivedBytes, validator: this.#validator, sizeBytes: this.#sizeBytes }
   }
 
   #settle(outcome: AttemptOutcome): void {

@@ -7,7 +7,7 @@ export interface BodySink {
    * A body begins. Bytes of an earlier attempt are void. `sizeBytes` is null if the origin did not announce a size. If
    * `etag` is not null, a later request can continue this body under it.
    */
-  begin(sizeBytes: number | null, etag: string | null): void
+  begin(sizeBytes: number | null, validator: string | null): void
   /**
    * Takes over the chunk, and its lease if it has one. The bytes stay unchanged until the lease is released. If the
    * result is false, send no more until `whenReady` calls back.

@@ -1,33 +1,50 @@
 // Decides which fetch may start next. Clients and their archives have shares, in all and at each origin. Knows no HTTP.
 import { leavesRoom } from '../lib/quota.ts'
+import {
+  type Client,
+  type LaneState,
+  type PendingFetch,
+  type Queue,
+  type Release,
+  type Use,
+  useOf,
+} from './budget-queues.ts'
+import { createOrigins, type Origins } from './origins/origins.ts'
 import type { Throttle } from './throttle.ts'
 
-export interface PendingFetch {
-  /** The fetches of a lane start in this order, as far as their origins have room. */
-  readonly order: number
-  readonly origin: string
-  /** Starts the fetch. It must call `release` once, which gives its place back. */
-  start(release: Release): void
-}
-
-/** `receivedBytes` is null if no body was asked for; the throttle's averages leave such a fetch out. */
-export type Release = (receivedBytes: number | null) => void
+export type { PendingFetch, Release } from './budget-queues.ts'
 
 export interface Lane {
   add(fetch: PendingFetch): void
   /** Must be called when `mayStart` may have become true. */
   kick(): void
+  /** Fetches that wait because their origin has asked for a pause. */
+  readonly heldBack: HeldBack[]
+  /** How many these are. */
+  readonly heldBackCount: number
   /** Drops the fetches that have not started. */
   close(): void
 }
 
+export interface HeldBack {
+  readonly origin: string
+  /** Milliseconds from now on. */
+  readonly untilMs: number
+  readonly entries: number
+}
+
+export interface LaneOptions {
+  /** Says if the lane's owner has room for one more. */
+  mayStart(): boolean
+  /** Lanes of one client share what that may have. @default '' for what nobody asked for by name */
+  client?: string | undefined
+  /** At each origin, at most so many at a time. @default as the budget has it */
+  maxPerOrigin?: number | undefined
+}
+
 export interface FetchBudget {
   readonly active: number
-  /**
-   * `mayStart` reports whether the lane's owner has room for one more fetch. The lanes of one client share its share.
-   * @param client its address. @default '', which is a client of its own
-   */
-  openLane(mayStart: () => boolean, client?: string): Lane
+  openLane(options: LaneOptions): Lane
 }
 
 export interface FetchBudgetOptions {
@@ -37,6 +54,8 @@ export interface FetchBudgetOptions {
   maxFetchesPerOrigin: number
   /** The limit for all fetches together, `SURE_FETCHES` included. @default no limit */
   maxInAll?: number
+  /** What is known of origins. @default nothing yet */
+  origins?: Origins
   /** Each client has a throttle of its own, so that the fetches of one client do not hold up another client. */
   createThrottle(): Throttle
 }
@@ -57,45 +76,9 @@ export function sharesOf(alone: number): { client: number; inAll: number } {
   return { client, inAll: Math.ceil((3 * client) / 2) }
 }
 
-interface Client {
-  readonly name: string
-  readonly throttle: Throttle
-  active: number
-  /** How many of the active fetches count towards its share. */
-  shared: number
-  /** Its lanes, in the order of their next turn. */
-  readonly lanes: Set<LaneState>
-  readonly origins: Map<string, Use>
-}
-
-interface LaneState {
-  readonly client: Client
-  readonly mayStart: () => boolean
-  /** Its fetches that are under way. */
-  active: number
-  waiting: number
-  /** Queues by origin. A queue exists while the lane has a fetch waiting or under way at that origin. */
-  readonly queues: Map<string, Queue>
-}
-
-/** The fetches of a lane at one origin. */
-interface Queue {
-  readonly origin: string
-  readonly lane: LaneState
-  /** Fetches that wait, sorted by `order`. */
-  readonly pending: PendingFetch[]
-  active: number
-  readonly ofClient: Use
-  readonly ofAll: Use
-}
-
-/** Counts what several queues of one origin have under way together. */
-interface Use {
-  active: number
-  queues: number
-}
-
 const LOOK_AGAIN_MS = 20
+/** setTimeout takes no more. */
+const MAX_DELAY_MS = 2 ** 31 - 1
 
 export function createFetchBudget(options: FetchBudgetOptions): FetchBudget {
   return new SharedBudget(options)
@@ -109,19 +92,24 @@ class SharedBudget implements FetchBudget {
   readonly #maxOfAll: number
   readonly #atOrigin: ReturnType<typeof sharesOf>
   readonly #createThrottle: () => Throttle
+  readonly #pacedOrigins: Origins
   /** Clients by name, in the order of their next turn. */
   readonly #clients = new Map<string, Client>()
   readonly #origins = new Map<string, Use>()
   #active = 0
   #shared = 0
   #scheduled = false
-  #lookingAgain = false
+  #lookingAgain: NodeJS.Timeout | null = null
+  #lookingAgainMs = Number.POSITIVE_INFINITY
+  /** When the last gate opens that was met: until then, some origins may be waited for. */
+  #lastGateMs = Number.NEGATIVE_INFINITY
 
   constructor({
     maxFetches,
     maxFetchesPerOrigin,
     maxInAll = Number.POSITIVE_INFINITY,
     createThrottle,
+    origins = createOrigins(),
   }: FetchBudgetOptions) {
     const { client, inAll } = sharesOf(maxFetches)
     this.#sure = Math.min(SURE_FETCHES, maxFetches)
@@ -130,17 +118,25 @@ class SharedBudget implements FetchBudget {
     this.#maxOfAll = Math.min(inAll, maxInAll)
     this.#atOrigin = sharesOf(maxFetchesPerOrigin)
     this.#createThrottle = createThrottle
+    this.#pacedOrigins = origins
   }
 
   get active(): number {
     return this.#active
   }
 
-  openLane(mayStart: () => boolean, clientName = ''): Lane {
+  openLane({ mayStart, client: clientName = '', maxPerOrigin = Number.POSITIVE_INFINITY }: LaneOptions): Lane {
     const client = this.#clientOf(clientName)
-    const lane: LaneState = { client, mayStart, active: 0, waiting: 0, queues: new Map() }
+    const lane: LaneState = { client, mayStart, maxPerOrigin, active: 0, waiting: 0, queues: new Map() }
     client.lanes.add(lane)
+    const heldBack = () => this.#heldBack(lane)
     return {
+      get heldBack() {
+        return heldBack().toArray()
+      },
+      get heldBackCount() {
+        return heldBack().reduce((count, { entries }) => count + entries, 0)
+      },
       add: (fetch) => this.#add(lane, fetch),
       kick: () => this.#schedule(),
       close: () => this.#close(lane),
@@ -192,17 +188,26 @@ class SharedBudget implements FetchBudget {
     return false
   }
 
-  /**
-   * Checks again soon, because the throttle may open without any fetch ending, for example once the process is less
-   * busy.
-   */
-  #lookAgain(): void {
-    if (this.#lookingAgain) return
-    this.#lookingAgain = true
-    setTimeout(() => {
-      this.#lookingAgain = false
+  /** Checks again at this time, because something may be able to start then without any fetch ending. */
+  #lookAgain(atMs: number): void {
+    if (atMs >= this.#lookingAgainMs) return
+    if (this.#lookingAgain !== null) clearTimeout(this.#lookingAgain)
+    this.#lookingAgainMs = atMs
+    const delayMs = Math.min(MAX_DELAY_MS, Math.max(1, Math.ceil(atMs - performance.now())))
+    this.#lookingAgain = setTimeout(() => {
+      this.#lookingAgain = null
+      this.#lookingAgainMs = Number.POSITIVE_INFINITY
       this.#schedule()
-    }, LOOK_AGAIN_MS).unref()
+    }, delayMs).unref()
+  }
+
+  *#heldBack({ queues }: LaneState): Generator<HeldBack, void> {
+    const nowMs = performance.now()
+    if (nowMs >= this.#lastGateMs) return
+    for (const { origin, pace, pending } of queues.values()) {
+      const untilMs = Math.ceil(pace.gateMs - nowMs)
+      if (untilMs > 0 && pending.length > 0) yield { origin, untilMs, entries: pending.length }
+    }
   }
 
   /** Clients take turns. A client with nothing under way, such as a new one, goes before all others. */
@@ -221,7 +226,8 @@ class SharedBudget implements FetchBudget {
   /** The lanes of a client take turns in the same way. */
   #nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
     if (client.throttle.isEnough(client.active) && this.#areSeveralWaiting(client)) {
-      this.#lookAgain()
+      // The process may get time to spare, or the fetches under way may turn out slow.
+      this.#lookAgain(performance.now() + LOOK_AGAIN_MS)
       return null
     }
     let next: Queue | null = null
@@ -254,15 +260,22 @@ class SharedBudget implements FetchBudget {
     return next
   }
 
-  #hasRoomAtOrigin({ active: own, ofClient, ofAll }: Queue): boolean {
-    return (
+  #hasRoomAtOrigin({ active: own, ofClient, ofAll, lane, pace }: Queue): boolean {
+    const isWithinShare =
+      own < lane.maxPerOrigin &&
       leavesRoom(own, ofClient.active, this.#atOrigin.client) &&
       leavesRoom(ofClient.active, ofAll.active, this.#atOrigin.inAll)
-    )
+    if (!isWithinShare) return false
+    const nowMs = performance.now()
+    const delayMs = pace.delayMs(nowMs)
+    if (delayMs === 0) return true
+    this.#lastGateMs = Math.max(this.#lastGateMs, pace.gateMs)
+    if (delayMs < Number.POSITIVE_INFINITY) this.#lookAgain(nowMs + delayMs)
+    return false
   }
 
   #start(queue: Queue): void {
-    const { lane } = queue
+    const { lane, pace } = queue
     const { throttle } = lane.client
     const isShared = this.#isWithinShare(lane)
     this.#comeLast(lane)
@@ -270,15 +283,18 @@ class SharedBudget implements FetchBudget {
     this.#count(queue, 1, isShared)
     const startedMs = performance.now()
     throttle.started()
+    pace.started(startedMs)
     let held = true
-    queue.pending.shift()!.start((receivedBytes) => {
+    const release: Release = (receivedBytes) => {
       if (!held) return
       held = false
+      pace.ended()
       if (receivedBytes !== null) throttle.ended(receivedBytes, performance.now() - startedMs)
       this.#count(queue, -1, isShared)
       this.#leaveIfEmpty(queue)
       this.#schedule()
-    })
+    }
+    queue.pending.shift()!.start(release, pace)
   }
 
   /** Moves the lane and its client to the end of the order, because they have had their turn. */
@@ -309,7 +325,8 @@ class SharedBudget implements FetchBudget {
 
   #openQueue(lane: LaneState, origin: string): Queue {
     const [ofClient, ofAll] = [useOf(lane.client.origins, origin), useOf(this.#origins, origin)]
-    const queue: Queue = { origin, lane, pending: [], active: 0, ofClient, ofAll }
+    const pace = this.#pacedOrigins.paceOf(origin)
+    const queue: Queue = { origin, lane, pending: [], active: 0, ofClient, ofAll, pace }
     lane.queues.set(origin, queue)
     return queue
   }
@@ -319,7 +336,10 @@ class SharedBudget implements FetchBudget {
     const { origin, lane } = queue
     lane.queues.delete(origin)
     if (--queue.ofClient.queues === 0) lane.client.origins.delete(origin)
-    if (--queue.ofAll.queues === 0) this.#origins.delete(origin)
+    if (--queue.ofAll.queues === 0) {
+      this.#origins.delete(origin)
+      this.#pacedOrigins.left(origin)
+    }
     this.#forgetIfGone(lane.client)
   }
 
@@ -341,14 +361,4 @@ class SharedBudget implements FetchBudget {
     this.#clients.set(name, client)
     return client
   }
-}
-
-function useOf(uses: Map<string, Use>, origin: string): Use {
-  let use = uses.get(origin)
-  if (use === undefined) {
-    use = { active: 0, queues: 0 }
-    uses.set(origin, use)
-  }
-  use.queues++
-  return use
 }

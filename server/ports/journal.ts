@@ -97,6 +97,8 @@ export interface ArchiveRequest {
   readonly checksum: 'sha-256' | null
   readonly onEntryFailure: NonNullable<CreateArchiveInput['onEntryFailure']>
   readonly whenUnwatched: NonNullable<CreateArchiveInput['whenUnwatched']>
+  /** At each origin, at most so many requests at a time. @default as the server has it */
+  readonly maxPerOrigin?: number
   readonly totalEntries: number
   readonly acceptedAtMs: number
   /**

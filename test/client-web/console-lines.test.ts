@@ -28,6 +28,7 @@ function progress(part: Partial<ProgressEvent>): ProgressEvent {
     readableBytes: 0,
     bytesPerSecond: 2_000,
     active: [],
+    waiting: [],
     ...part,
   }
 }

@@ -12,6 +12,7 @@ const progress: Progress = {
   receivedBytes: 2_500,
   expectedBytes: 4_000,
   readableBytes: 2_000,
+  waiting: [],
   bytesPerSecond: 500,
   active: [
     { index: 2, receivedBytes: 250, sizeBytes: 1_000, attempt: 1 },

@@ -68,7 +68,7 @@ describe('the tables', () => {
   it('contain every field of every event', () => {
     const fields = eventSchema.options.map(({ shape: { type, ...others } }) => [type.value, Object.keys(others)])
     const listed = table('event').map(([type, , text]) => {
-      const names = text!.replaceAll(/\([^)]*\)/g, '').replace('[]', '')
+      const names = text!.replaceAll(/\([^)]*\)/g, '').replaceAll('[]', '')
       return [type, names.split(/\s+/).filter((name) => name !== '')]
     })
     expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(fields))

@@ -268,7 +268,10 @@ describe('sheaf plan', { timeout: TIMEOUT_MS }, () => {
       expect.stringMatching(/^4 {10}- {2}no url\\x1b\[2J: .*\(BAD_URL\)$/),
       'trip.zip: 2 of 4 entries, 195.5 KiB, 2 would fail',
     ])
-    expect(new Set(origin.requests.slice(before).map(({ method }) => method))).toEqual(new Set(['HEAD']))
+    const requests = origin.requests.slice(before)
+    // What is missing by HEAD is asked for once more, for its first byte.
+    const whole = requests.filter(({ method, headers }) => method !== 'HEAD' && headers.range !== 'bytes=0-0')
+    expect([requests.length, whole]).toEqual([4, []])
     expect(await readdir(cwd)).toEqual([])
   })
 

@@ -231,6 +231,41 @@ export function sequence(...behaviours: [Behaviour, ...Behaviour[]]): Behaviour 
   }
 }
 
+/** So many requests at a time; every other one is refused. What it does then, several paths may share. */
+export function atMost(count: number, then: Behaviour, refusal: Behaviour = status(503)): Behaviour {
+  let active = 0
+  return async (exchange) => {
+    if (active >= count) return refusal(exchange)
+    active++
+    try {
+      await then(exchange)
+    } finally {
+      active--
+    }
+  }
+}
+
+/** So many requests in each window, which begins with its first one. Every other one is refused. */
+export function perWindow(count: number, windowMs: number, then: Behaviour, refusal: Behaviour): Behaviour {
+  let startMs = Number.NEGATIVE_INFINITY
+  let seen = 0
+  return (exchange) => {
+    const nowMs = performance.now()
+    if (nowMs - startMs >= windowMs) [startMs, seen] = [nowMs, 0]
+    return ++seen <= count ? then(exchange) : refusal(exchange)
+  }
+}
+
+/** One request after the other, also those whose client has gone. */
+export function oneByOne(eachMs: number, then: Behaviour): Behaviour {
+  let last = Promise.resolve()
+  return async (exchange) => {
+    last = last.then(() => new Promise((resolve) => setTimeout(resolve, eachMs)))
+    await last
+    await then(exchange)
+  }
+}
+
 export interface Gate {
   readonly behaviour: Behaviour
   /** How many requests wait at the gate now. */

@@ -34,6 +34,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     active: z
       .array(z.strictObject({ index: count, receivedBytes: size, sizeBytes: size.nullable(), attempt: z.int().min(1) }))
       .max(32),
+    waiting: z.array(z.strictObject({ origin: z.url(), untilMs: z.int().min(1), entries: z.int().min(1) })).max(32),
   }),
   z.strictObject({
     type: z.literal('file-failed'),

@@ -11,6 +11,8 @@ import {
   type FetchLane,
   type FetchOutcome,
 } from '../../server/fetch/fetcher.ts'
+import { createOrigins } from '../../server/fetch/origins/origins.ts'
+import type { OriginRule } from '../../server/fetch/origins/rules.ts'
 import { createThrottles } from '../../server/fetch/throttle.ts'
 import { systemClock } from '../../server/lib/clock.ts'
 
@@ -21,6 +23,8 @@ export interface FetchingOptions extends Partial<Omit<DispatcherOptions, 'policy
   maxFetches?: number
   maxFetchesPerOrigin?: number
   maxInAll?: number
+  /** What the operator has set for origins. */
+  rules?: readonly OriginRule[]
 }
 
 export interface Fetching extends AsyncDisposable {
@@ -44,6 +48,7 @@ export interface Fetched {
 export const SHORT_LIMITS: FetcherLimits = {
   maxEntryBytes: 8 * 1024 * 1024,
   maxRedirects: 5,
+  connectTimeoutMs: 1_000,
   headersTimeoutMs: 2_000,
   idleTimeoutMs: 1_000,
   minBytesPerSecond: 100,
@@ -69,9 +74,12 @@ export function startFetching({
   maxFetches = 96,
   maxFetchesPerOrigin = 32,
   maxInAll,
+  rules,
   ...options
 }: FetchingOptions = {}): Fetching {
   const dispatcher = openDispatcher({ allow, maxConnectionsPerOrigin: maxFetchesPerOrigin, ...options })
+  const allLimits = { ...SHORT_LIMITS, ...limits }
+  const origins = createOrigins({ ...(rules && { rules }), maxWaitMs: allLimits.entryTimeoutMs })
   const fetcher = createFetcher({
     dispatcher,
     budget: createFetchBudget({
@@ -79,8 +87,10 @@ export function startFetching({
       maxFetchesPerOrigin,
       ...(maxInAll === undefined ? {} : { maxInAll }),
       createThrottle: createThrottles(() => false),
+      origins,
     }),
-    limits: { ...SHORT_LIMITS, ...limits },
+    limits: allLimits,
+    origins,
     clock: systemClock,
     userAgent: 'sheaf/test',
   })
@@ -89,7 +99,7 @@ export function startFetching({
     fetcher,
     dispatcher,
     cutOff: () => dispatcher.destroy(),
-    fetch(url, { lane = fetcher.openLane(() => true), index = 0, sink } = {}) {
+    fetch(url, { lane = fetcher.openLane({ mayStart: () => true }), index = 0, sink } = {}) {
       const { promise, resolve } = Promise.withResolvers<Fetched>()
       const collected = collect()
       const fetch = lane.fetch({

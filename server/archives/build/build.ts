@@ -286,6 +286,7 @@ export class Build {
     this.#checkSize(this.report.receivedBytes)
     const isLate = nowMs - this.#startedMs! > this.#deps.limits.archiveTimeoutMs
     if (isLate) this.#end({ outcome: 'aborted', code: 'ARCHIVE_TIMEOUT' })
+    this.#intake?.fill()
     this.report.tick(nowMs)
     if (this.entries.hasWaiting) {
       this.#spill = 'overdue'

@@ -33,8 +33,8 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
   readonly url: URL
   readonly received: Received | null
   body: StagedBody | null
-  /** The ETag of the body. Null if it has none under which the body could be continued. */
-  etag: string | null
+  /** The body can be continued under this, as If-Range says it. Null if it cannot be continued. */
+  validator: string | null
   announcedBytes: number | null
   /** Null until the lane has taken the request. */
   fetch: EntryFetch | null = null
@@ -44,7 +44,7 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
     this.#host = host
     this.index = index
     this.url = url
-    this.etag = before?.fact.etag ?? null
+    this.validator = before?.fact.etag ?? null
     this.announcedBytes = before?.fact.announcedBytes ?? null
     this.received = before === null ? null : receivedOf(before.fact)
     this.body = before === null ? null : StagedBody.continued(before.part, before.fact, this)
@@ -70,9 +70,9 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
     this.#host.grown(this, checkpoint)
   }
 
-  begin(sizeBytes: number | null, etag: string | null): void {
+  begin(sizeBytes: number | null, validator: string | null): void {
     if (this.body !== null) this.#host.dropped(this.body)
-    this.etag = etag
+    this.validator = validator
     this.announcedBytes = sizeBytes
     this.body = new StagedBody(sizeBytes, this)
   }
@@ -92,6 +92,6 @@ export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions 
 
 const receivedOf = ({ receivedBytes, etag, announcedBytes }: BegunFact): Received => ({
   bytes: receivedBytes,
-  etag,
+  validator: etag,
   sizeBytes: announcedBytes,
 })

@@ -1,6 +1,6 @@
 // Fetches an archive's entries in manifest order, and moves each one from pending to whole or failed. Journals nothing.
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
-import type { ActiveEntry } from '#contracts/events.ts'
+import type { ActiveEntry, WaitingOrigin } from '#contracts/events.ts'
 import type { Fetcher, FetchOutcome } from '../../fetch/fetcher.ts'
 import { proposeName } from '../../fetch/name.ts'
 import { parseSource, withoutQuery } from '../../fetch/source.ts'
@@ -19,6 +19,8 @@ import type { EntryTable } from './entry-table.ts'
 
 /** How many fetches are queued or under way at the same time. The budget decides how many of them really run. */
 const LOOKAHEAD = 256
+/** More entries are begun only if those under way wait for an origin that has asked for a pause. Each takes about 1 KiB. */
+const MAX_LOOKAHEAD = 1024
 /** If whole bodies that wait to be written take more memory than this, no new fetch starts. */
 const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
@@ -50,6 +52,10 @@ export interface Intake {
   /** Total size of the bodies under way, as far as it is known. */
   readonly expectedBytes: number
   active(max: number): ActiveEntry[]
+  /** Origins that are left alone for now. */
+  waiting(max: number): WaitingOrigin[]
+  /** Begins more entries if those under way wait for their origins. It is called some times a second. */
+  fill(): void
   /** Reports that so many bytes of whole bodies were written. There may be room for more fetches then. */
   written(bytes: number): void
   /**
@@ -70,12 +76,17 @@ export function createIntake(options: IntakeOptions): Intake {
   let unwrittenBytes = 0
   let filling = false
   let closed = false
-  const lane = fetcher.openLane(() => unwrittenBytes < MAX_UNWRITTEN_BYTES, client)
+  const lane = fetcher.openLane({
+    mayStart: () => unwrittenBytes < MAX_UNWRITTEN_BYTES,
+    client,
+    maxPerOrigin: record.maxPerOrigin,
+  })
 
   function fill(): void {
     if (filling || closed) return
     filling = true
-    while (underWay.size < LOOKAHEAD && next < entries.length) {
+    const lookahead = Math.min(LOOKAHEAD + lane.heldBackCount, MAX_LOOKAHEAD)
+    while (underWay.size < lookahead && next < entries.length) {
       const index = next++
       const { state } = entries.at(index)
       if (state === 'pending' || state === 'begun') begin(index)
@@ -121,8 +132,9 @@ export function createIntake(options: IntakeOptions): Intake {
     },
   }
 
-  function reportBegun({ index, etag, announcedBytes }: FetchingEntry, checkpoint: BodyCheckpoint): void {
-    if (etag !== null) entries.grow({ type: 'entry-begun', index, ...checkpoint, etag, announcedBytes })
+  function reportBegun({ index, validator, announcedBytes }: FetchingEntry, checkpoint: BodyCheckpoint): void {
+    if (validator === null) return
+    entries.grow({ type: 'entry-begun', index, ...checkpoint, etag: validator, announcedBytes })
   }
 
   function arrive(index: number, body: StagedBody, outcome: Extract<FetchOutcome, { ok: true }>): void {
@@ -196,16 +208,6 @@ export function createIntake(options: IntakeOptions): Intake {
     else log.info('entry failed', { ...fields(), code: outcome.code, status: outcome.httpStatus })
   }
 
-  function* bodiesUnderWay(): Generator<ActiveEntry, void> {
-    for (const index of underWay) {
-      const entry = entries.at(index)
-      if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
-      const { attempt, receivedBytes, sizeBytes } = entry.fetch
-      // Between the last byte and the whole body, only the body itself knows how much was received.
-      yield { index, attempt, sizeBytes, receivedBytes: Math.max(receivedBytes, entry.body?.sizeBytes ?? 0) }
-    }
-  }
-
   fill()
   return {
     get isBusy() {
@@ -215,14 +217,21 @@ export function createIntake(options: IntakeOptions): Intake {
       return unwrittenBytes
     },
     get receivedBytes() {
-      return bodiesUnderWay().reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
+      return activeEntries(underWay, entries).reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
     },
     get expectedBytes() {
-      return bodiesUnderWay().reduce((sum, { sizeBytes, receivedBytes }) => sum + (sizeBytes ?? receivedBytes), 0)
+      return activeEntries(underWay, entries).reduce(
+        (sum, { sizeBytes, receivedBytes }) => sum + (sizeBytes ?? receivedBytes),
+        0,
+      )
     },
     active(max) {
-      return bodiesUnderWay().take(max).toArray()
+      return activeEntries(underWay, entries).take(max).toArray()
     },
+    waiting(max) {
+      return lane.heldBack.slice(0, max)
+    },
+    fill,
     written(bytes) {
       unwrittenBytes -= bytes
       lane.kick()
@@ -234,7 +243,7 @@ export function createIntake(options: IntakeOptions): Intake {
       for (const index of underWay) {
         const entry = entries.at(index)
         if (entry.state !== 'fetching') continue
-        if (keep && entry.body?.isInPart && entry.etag !== null) track(keepBody(entry, entry.body))
+        if (keep && entry.body?.isInPart && entry.validator !== null) track(keepBody(entry, entry.body))
         else drop(entry.body)
         entries.reset(index)
       }
@@ -251,4 +260,14 @@ const MAX_DATE_LENGTH = 64
 function parseHttpDate(text: string | null): number | null {
   const ms = text === null || text.length > MAX_DATE_LENGTH ? Number.NaN : Date.parse(text)
   return Number.isNaN(ms) ? null : ms
+}
+
+function* activeEntries(underWay: Iterable<number>, entries: EntryTable): Generator<ActiveEntry, void> {
+  for (const index of underWay) {
+    const entry = entries.at(index)
+    if (entry.state !== 'fetching' || entry.fetch === null || entry.fetch.attempt === 0) continue
+    const { attempt, receivedBytes, sizeBytes } = entry.fetch
+    // Between the last byte and the whole body, only the body itself knows how much was received.
+    yield { index, attempt, sizeBytes, receivedBytes: Math.max(receivedBytes, entry.body?.sizeBytes ?? 0) }
+  }
 }

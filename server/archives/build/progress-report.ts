@@ -1,5 +1,5 @@
 // Makes the progress that clients see: phase, counts, bytes and speed. Decides when there is something new to report.
-import type { ActiveEntry, Progress } from '#contracts/events.ts'
+import type { ActiveEntry, Progress, WaitingOrigin } from '#contracts/events.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { Layout } from '../bytes/layout.ts'
 import type { Snapshot } from './build-deps.ts'
@@ -11,10 +11,14 @@ export interface UnderWay {
   readonly receivedBytes: number
   readonly expectedBytes: number
   active(max: number): ActiveEntry[]
+  waiting(max: number): WaitingOrigin[]
 }
 
 /** A report names at most so many entries under way, so that it stays small. */
 const MAX_ACTIVE = 32
+const MAX_WAITING = 32
+/** A countdown is right to a second. */
+const WAITING_NEWS_MS = 1_000
 
 export class ProgressReport {
   /** Notified some times a second if there is news, and at once when the phase changes or the build ends. */
@@ -28,6 +32,8 @@ export class ProgressReport {
   #underWay: UnderWay | null = null
   /** Whether something has changed since the last tick. */
   #dirty = true
+  /** When it was last reported that origins are waited for; 0 if none is. */
+  #waitingMs = 0
   #snapshot: Snapshot | null = null
 
   constructor(entries: EntryTable, layout: Layout) {
@@ -59,8 +65,17 @@ export class ProgressReport {
   /** The build calls this some times a second. */
   tick(nowMs: number): void {
     this.#rate.sample(nowMs, this.receivedBytes)
+    if (this.#isWaitingNews(nowMs)) this.#dirty = true
     if (this.#dirty || this.receivedBytes > this.#entries.wholeBytes) this.news.notify()
     this.#dirty = false
+  }
+
+  /** True if an origin is waited for since now, is not waited for any more, or a second has passed. */
+  #isWaitingNews(nowMs: number): boolean {
+    const isWaiting = (this.#underWay?.waiting(1).length ?? 0) > 0
+    if (isWaiting === this.#waitingMs > 0 && (!isWaiting || nowMs - this.#waitingMs < WAITING_NEWS_MS)) return false
+    this.#waitingMs = isWaiting ? nowMs : 0
+    return true
   }
 
   /** Returns the same object until there is news, so that many watchers share one snapshot. */
@@ -87,6 +102,7 @@ export class ProgressReport {
       readableBytes: this.#layout.readableBytes,
       bytesPerSecond: this.#rate.bytesPerSecond,
       active: this.#underWay?.active(MAX_ACTIVE) ?? [],
+      waiting: this.#underWay?.waiting(MAX_WAITING) ?? [],
     }
   }
 }

@@ -1,7 +1,7 @@
 // Makes one page of entry states from the manifest, the journal and, if the archive is being built, the build. Writes nothing.
 import type { EntryPage, EntryStatus } from '#contracts/api.ts'
 import { type EntryInput, type ListEntriesInput, urlOf } from '#contracts/archive.ts'
-import { entryFailures } from '#contracts/failures.ts'
+import { entryFailures, isRetryable } from '#contracts/failures.ts'
 import { cutEnd } from '../../lib/text.ts'
 import type { EntryFact, Journal, Stored } from '../../ports/journal.ts'
 import type { Build } from '../build/build.ts'
@@ -44,7 +44,8 @@ function statusOf(
   const unknown = { index, url, name: null, sizeBytes: null, crc32: null, failure: null }
   if (fact?.type === 'entry-failed') {
     const { code, attempts, httpStatus } = fact
-    const { publicMessage: message, retryable } = entryFailures[code]
+    const { publicMessage: message } = entryFailures[code]
+    const retryable = isRetryable(code, httpStatus)
     return { ...unknown, state: 'failed', failure: { code, message, retryable, attempts, httpStatus } }
   }
   const live = build?.entries.at(index)

@@ -2,7 +2,7 @@
 import type { NumberedEvent } from '#contracts/api.ts'
 import { type EntryInput, nameOf, urlOf } from '#contracts/archive.ts'
 import type { AcceptedEvent, ArchiveEvent, FileFailedEvent, Progress, TerminalEvent } from '#contracts/events.ts'
-import { abortReasons, entryFailures, Refusal } from '#contracts/failures.ts'
+import { abortReasons, entryFailures, isRetryable, Refusal } from '#contracts/failures.ts'
 import { archiveAddress, archiveHref } from '#contracts/wire.ts'
 import { assertNever, present } from '../../lib/assert.ts'
 import { cutEnd } from '../../lib/text.ts'
@@ -112,7 +112,8 @@ const progressEvent = (progress: Progress): ArchiveEvent => ({ type: 'progress',
 type FailedFact = Stored<Extract<Fact, { type: 'entry-failed' }>>
 
 export function failedEvent({ index, code, attempts, httpStatus }: FailedFact, input: EntryInput): FileFailedEvent {
-  const { publicMessage: message, retryable } = entryFailures[code]
+  const { publicMessage: message } = entryFailures[code]
+  const retryable = isRetryable(code, httpStatus)
   const url = cutEnd(urlOf(input), MAX_REPORTED_LENGTH)
   const asked = nameOf(input)
   const name = asked === null ? null : cutEnd(asked, MAX_REPORTED_LENGTH)

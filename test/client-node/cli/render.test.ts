@@ -47,6 +47,7 @@ const progress: ProgressEvent = {
   readableBytes: 48 * MIB,
   bytesPerSecond: 5 * MIB,
   active: [],
+  waiting: [],
 }
 const failed: FileFailedEvent = {
   type: 'file-failed',

@@ -324,7 +324,7 @@ describe.concurrent('an encoded body', () => {
       whenReady: (resume) => resume(),
     }
     const { promise, resolve } = Promise.withResolvers<void>()
-    const lane = fetching.fetcher.openLane(() => true)
+    const lane = fetching.fetcher.openLane({ mayStart: () => true })
     const fetch = lane.fetch({ index: 0, url: new URL(url), sink, done: () => resolve() })
     await until(() => held > body.length - 100_000, { what: 'most of the body' })
     expect(fetch.receivedBytes).toBe(held)
@@ -421,7 +421,7 @@ describe('a sink that takes encoded bodies slowly', () => {
         resumes.push(resume)
       },
     }
-    const lane = fetching.fetcher.openLane(() => true)
+    const lane = fetching.fetcher.openLane({ mayStart: () => true })
     lane.fetch({ index: 0, url: new URL(url), sink, done: () => expect.unreachable() })
     await until(() => received > 0, { what: 'the first bytes' })
     let before = -1

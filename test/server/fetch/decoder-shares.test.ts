@@ -45,7 +45,7 @@ async function dripping(
   first: number,
 ): Promise<Promise<Fetched>[]> {
   const url = origin.serve('/drip', drip(brotliCompressSync(large), first))
-  const lane = fetcher.openLane(() => true)
+  const lane = fetcher.openLane({ mayStart: () => true })
   const fetches = Array.from({ length: count }, (_, index) => fetch(url, { lane, index }))
   await until(() => origin.count('/drip') === count, { what: 'all of them to be asked for' })
   return fetches
@@ -62,7 +62,7 @@ describe.each([
     await using fetching = open()
     await dripping(fetching, origin, count, first)
     const startedAt = performance.now()
-    const lane = fetching.fetcher.openLane(() => true)
+    const lane = fetching.fetcher.openLane({ mayStart: () => true })
     const bodies = [small, large, small, large]
     const fetched = await Promise.all(
       bodies.map((body, index) =>

@@ -9,7 +9,7 @@ it('looks up no more names at a time, however quickly fetches are begun and canc
   const resolve = (name: string) => void asked.push(name)
   await using fetching = startFetching({ resolve, connectTimeoutMs: 1_000, maxFetches: 4, maxInAll: 4 })
   const beginMany = (round: number) => {
-    const lane = fetching.fetcher.openLane(() => true)
+    const lane = fetching.fetcher.openLane({ mayStart: () => true })
     for (let n = 0; n < 8; n++) void fetching.fetch(`http://slow-${round}-${n}.test/`, { lane, index: n })
     return lane
   }

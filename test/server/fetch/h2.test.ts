@@ -315,7 +315,7 @@ describe('a request over HTTP/2', () => {
   it('that is cancelled leaves no connection', async () => {
     await using origin = await startH2Origin()
     await using fetching = startFetching({ extraCa: [origin.ca] })
-    const lane = fetching.fetcher.openLane(() => true)
+    const lane = fetching.fetcher.openLane({ mayStart: () => true })
     let began = 0
     const url = origin.serve('/endless', (stream) => {
       stream.respond({ ':status': 200 })

@@ -28,7 +28,7 @@ it('one archive sends an origin no more than 32 requests at a time, and all orig
   const fetching = stack.use(startFetching())
   const gate = behave.gate()
   for (const origin of origins) origin.serve('/bytes*', gate.behaviour)
-  const lane = fetching.fetcher.openLane(() => true)
+  const lane = fetching.fetcher.openLane({ mayStart: () => true })
   const fetched = Array.from({ length: 480 }, (_, index) =>
     fetching.fetch(`${origins[index % 4]!.url}/bytes/100/${index}`, { lane, index }),
   )
@@ -78,7 +78,7 @@ it('an origin that never answers costs other origins no more than the places tha
   await using dead = await startOrigin({ host: '127.0.0.2' })
   await using origin = await startOrigin()
   await using fetching = startFetching({ maxFetches: 8, maxFetchesPerOrigin: 4 })
-  const lane = fetching.fetcher.openLane(() => true)
+  const lane = fetching.fetcher.openLane({ mayStart: () => true })
   const stalled = dead.serve('/stalled', behave.stallBeforeHeaders())
   for (let index = 0; index < 50; index++) void fetching.fetch(stalled, { lane, index })
   const sound = Array.from({ length: 50 }, (_, n) =>
@@ -199,7 +199,7 @@ async function series(): Promise<void> {
   await until(() => origin.activeRequests === 0, { what: 'the origin to have nothing to do' })
 
   // The same again, but ended in the middle, and with sinks that never become ready.
-  const lane = fetching.fetcher.openLane(() => true)
+  const lane = fetching.fetcher.openLane({ mayStart: () => true })
   const sink = { begin: () => {}, write: () => false, whenReady: () => {} }
   for (const [index, url] of all.entries()) {
     lane.fetch({ index, url: new URL(url), sink, done: () => {} })

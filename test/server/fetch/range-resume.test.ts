@@ -1,11 +1,14 @@
 // When a partial response continues a body, and when it would join two different ones.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { continues, parseContentRange, usableEtag } from '../../../server/fetch/range-resume.ts'
+import { continues, parseContentRange, strongValidator } from '../../../server/fetch/range-resume.ts'
 
-describe('usableEtag', () => {
+const tagged = (etag?: string | null) => ({ etag: etag ?? undefined, lastModified: undefined, date: undefined })
+const v1 = tagged('"v1"')
+
+describe('strongValidator', () => {
   it.each(['"a"', '""', '"a-b.c/d"', '"\u00e9"', '"!"', '"\'"'])('takes %j', (etag) => {
-    expect(usableEtag(etag)).toBe(etag)
+    expect(strongValidator(tagged(etag))).toBe(etag)
   })
 
   it.each([
@@ -23,7 +26,7 @@ describe('usableEtag', () => {
     ' "a"',
     '"a", "b"',
   ])('does not take %j', (etag) => {
-    expect(usableEtag(etag)).toBeNull()
+    expect(strongValidator(tagged(etag))).toBeNull()
   })
 })
 
@@ -58,14 +61,45 @@ describe('parseContentRange', () => {
   })
 })
 
+describe('a file without an ETag', () => {
+  const changed = 'Sun, 06 Nov 1994 08:49:37 GMT'
+  const sent = (date: string | undefined, etag?: string) => ({ etag, lastModified: changed, date })
+
+  it('is known by its date, if it was a minute old when it was sent', () => {
+    expect(strongValidator(sent('Sun, 06 Nov 1994 08:50:37 GMT'))).toBe(changed)
+    expect(strongValidator(sent('Mon, 07 Nov 1994 08:49:37 GMT'))).toBe(changed)
+  })
+
+  it.each([
+    ['was changed within the last minute', sent('Sun, 06 Nov 1994 08:50:36 GMT')],
+    ['comes without a date', sent(undefined)],
+    ['comes with a date that is none', sent('yesterday')],
+    ['has a weak ETag besides', sent('Mon, 07 Nov 1994 08:49:37 GMT', 'W/"a"')],
+    ['is dated in another form', { ...sent('Mon, 07 Nov 1994 08:49:37 GMT'), lastModified: '1994-11-06T08:49:37Z' }],
+  ])('is not known by its date if it %s', (_, fields) => {
+    expect(strongValidator(fields)).toBeNull()
+  })
+
+  it('goes on only under the same date, and without an ETag', () => {
+    const received = { bytes: 40, validator: changed, sizeBytes: 100 }
+    const range = { first: 40, last: 99, total: 100 }
+    expect(continues(received, range, sent(undefined))).toBe(true)
+    expect(continues(received, range, { ...sent(undefined), lastModified: 'Sun, 06 Nov 1994 08:49:38 GMT' })).toBe(
+      false,
+    )
+    expect(continues(received, range, { ...sent(undefined), lastModified: undefined })).toBe(false)
+    expect(continues(received, range, sent(undefined, '"v1"'))).toBe(false)
+  })
+})
+
 describe('continues', () => {
-  const received = { bytes: 40, etag: '"v1"', sizeBytes: 100 }
+  const received = { bytes: 40, validator: '"v1"', sizeBytes: 100 }
   const range = { first: 40, last: 99, total: 100 }
 
   it('is true for the rest of the same version, to its very end', () => {
-    expect(continues(received, range, '"v1"')).toBe(true)
-    expect(continues({ ...received, sizeBytes: null }, range, '"v1"')).toBe(true)
-    expect(continues({ ...received, bytes: 99 }, { ...range, first: 99 }, '"v1"')).toBe(true)
+    expect(continues(received, range, v1)).toBe(true)
+    expect(continues({ ...received, sizeBytes: null }, range, v1)).toBe(true)
+    expect(continues({ ...received, bytes: 99 }, { ...range, first: 99 }, v1)).toBe(true)
   })
 
   it.each([
@@ -79,7 +113,7 @@ describe('continues', () => {
     ['is of another version', range, '"v2"'],
     ['is of no version', range, null],
   ])('is false if the part %s', (_, part, etag) => {
-    expect(continues(received, part, etag)).toBe(false)
+    expect(continues(received, part, tagged(etag))).toBe(false)
   })
 })
 
@@ -89,7 +123,7 @@ describe('of any header', () => {
   // Small numbers are frequent, so that equal ones occur.
   const size = fc.oneof(fc.nat({ max: 6 }), fc.nat({ max: 10 ** 15 - 1 }))
 
-  it('usableEtag returns nothing, or the same single quoted tag, which cannot create a header', () => {
+  it('strongValidator returns nothing, or the same single quoted tag, which cannot create a header', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -97,7 +131,7 @@ describe('of any header', () => {
           texts.map((text) => `"${text}"`),
         ),
         (text) => {
-          const etag = usableEtag(text)
+          const etag = strongValidator(tagged(text))
           if (etag === null) return
           expect(etag).toBe(text)
           expect(etag).toMatch(/^"[^"\u0000-\u0020\u007f\u0100-\uffff]*"$/)
@@ -139,15 +173,15 @@ describe('of any header', () => {
   it('continues accepts a part only if both together are one whole file of one version', () => {
     const small = fc.nat({ max: 3 })
     const etags = fc.constantFrom('"v1"', '"v2"')
-    const received = fc.record({ bytes: small, etag: etags, sizeBytes: fc.option(small) })
+    const received = fc.record({ bytes: small, validator: etags, sizeBytes: fc.option(small) })
     const part = fc.record({ first: small, last: small, total: fc.option(small) })
     let joined = 0
     const property = fc.property(received, fc.option(part), fc.option(etags), (had, range, etag) => {
       const read = range && parseContentRange(`bytes ${range.first}-${range.last}/${range.total ?? '*'}`)
-      if (!continues(had, read, etag)) return
+      if (!continues(had, read, tagged(etag))) return
       joined += 1
       const whole = had.bytes + read!.last - read!.first + 1
-      expect({ whole, etag, from: read!.first }).toEqual({ whole: read!.total, etag: had.etag, from: had.bytes })
+      expect({ whole, etag, from: read!.first }).toEqual({ whole: read!.total, etag: had.validator, from: had.bytes })
       if (had.sizeBytes !== null) expect(whole).toBe(had.sizeBytes)
     })
     fc.assert(property, { numRuns: 30_000 })
@@ -158,8 +192,8 @@ describe('of any header', () => {
     fc.assert(
       fc.property(fc.uniqueArray(size, { minLength: 2, maxLength: 2 }), fc.boolean(), (numbers, isSizeKnown) => {
         const [bytes, total] = numbers.sort((a, b) => a - b) as [number, number]
-        const received = { bytes, etag: '"v1"', sizeBytes: isSizeKnown ? total : null }
-        expect(continues(received, parseContentRange(`bytes ${bytes}-${total - 1}/${total}`), '"v1"')).toBe(true)
+        const received = { bytes, validator: '"v1"', sizeBytes: isSizeKnown ? total : null }
+        expect(continues(received, parseContentRange(`bytes ${bytes}-${total - 1}/${total}`), v1)).toBe(true)
       }),
     )
   })
