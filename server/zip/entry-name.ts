@@ -9,8 +9,8 @@ const MAX_FOLDERS = 32
 
 /** Controls, line separators, lone surrogates, the byte order mark, and what changes the direction of text (UAX 9). */
 const UNSEEN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f\ufeff]/gu
-/** Windows allows these in no file name, and ":" would open a stream of another file. */
-const RESERVED = /[<>:"|?*]/g
+/** Windows allows these in no file name, and ":" would open a stream of another file. Others refuse noncharacters. */
+const RESERVED = /[<>:"|?*\p{Noncharacter_Code_Point}]/gu
 /** Windows takes these names for devices, even with an extension or with spaces before that. */
 const DEVICE = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|$)/i
 /** An extension includes the ".tar" of a packed archive, so that "a.tar.gz" becomes "a (2).tar.gz". */

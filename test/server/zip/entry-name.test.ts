@@ -57,6 +57,10 @@ describe('cleanEntryName', () => {
     // unseen characters
     ['a\u0000b\u001f\u007f\u0085c', 'abc'],
     ['a\r\nb\tc', 'abc'],
+    // noncharacters, of which some file systems make an error
+    ['a\uffffb.txt', 'a_b.txt'],
+    ['\ufdd0\ufdef\ufffe/\u{1fffe}\u{10ffff}.txt', '___/__.txt'],
+    ['\ufdcf\ufdf0\ufffd', '\ufdcf\ufdf0\ufffd'],
     ['gpj\u202e.exe', 'gpj.exe'],
     ['\u061c\u200e\u200f\u202a\u2066\u2069\u2028\u2029\ufeffa', 'a'],
     ['a\ud800b\udc00c', 'abc'],
