@@ -1,8 +1,9 @@
-// Proposes what an entry is called, from what the client asked for and what the origin said. Raw: it cleans nothing, but cuts.
-import { decodeExtended, parse } from 'content-disposition'
-import mime from 'mime'
+// Proposes what an entry is called, from what the client asked for and what the origin said, as a browser would call it.
 import { MAX_NAME_LENGTH } from '#contracts/archive.ts'
-import { cutEnd, cutMiddle } from '../lib/text.ts'
+import { cutMiddle } from '../lib/text.ts'
+import { decodeUnnamed, unescapeBytes } from './decode-bytes.ts'
+import { fileNamesIn } from './disposition.ts'
+import { withExtension } from './extensions.ts'
 
 export interface NameSources {
   /** From the manifest; may hold folders. */
@@ -18,81 +19,66 @@ export interface NameSources {
 
 /** A longer Content-Disposition is not read. Above what HTTP parsers let through by default there is none anyway. */
 const MAX_DISPOSITION_LENGTH = 16_384
-/** Longer than any media type (RFC 6838 section 4.2: twice 127) with some parameters. */
-const MAX_TYPE_LENGTH = 512
 
-/** A file like ".htaccess" needs no other one. */
-const EXTENSION = /\.[A-Za-z0-9]{1,16}$/
+/** Chromium replaces these in names, and U+200C and U+200D as well. Those stay here: Persian and emoji need them. */
+const ILLEGAL = /["*:<>?|\p{Cc}\p{Noncharacter_Code_Point}]|(?![\u200c\u200d])\p{Cf}/gu
+const ILLEGAL_AT_ENDS = /^[\s.~]|[\s.~]$/gu
 
-/** Where the registry's first extension is not the one in use, or says nothing. */
-const extensionOverrides: Readonly<Record<string, string | null>> = {
-  'application/octet-stream': null,
-  'audio/mpeg': 'mp3',
-  'video/quicktime': 'mov',
-}
+/** Most names are like this, and need no work. */
+const PLAIN = /^[A-Za-z\d][\w-]*(?:\.[\w-]+)*$/
+
+/** A name needs one of these: it can be seen, and tells one file from another. */
+const TELLING = /[^\s._\p{Cc}\p{Cf}\p{Cs}\p{Noncharacter_Code_Point}-]/u
 
 /**
- * The first source that has a name: the manifest, Content-Disposition, the URL's path, the entry's number. At most
- * `MAX_NAME_LENGTH` and an extension: it is journalled.
+ * Takes the first source that has a name: the manifest, Content-Disposition, the URL's path, the entry's number. Only the
+ * last two get an extension from the media type. What the client asked for stays as it is; other names have one segment,
+ * and characters that a file may have. The name has at most `MAX_NAME_LENGTH` and an extension, because it is journalled.
  */
 export function proposeName({ requested, contentDisposition, finalUrl, contentType, index }: NameSources): string {
   const asked = cutMiddle(requested ?? '', MAX_NAME_LENGTH)
   if (asked.trim() !== '') return asked
-  const name =
-    cutName(nameFromDisposition(contentDisposition ?? '')) ??
-    cutName(nameFromUrl(finalUrl)) ??
-    `file-${String(index + 1).padStart(4, '0')}`
-  if (EXTENSION.test(name)) return name
-  const extension = extensionOf(contentType ?? '')
-  return extension === null ? name : `${name}.${extension}`
+  const told = nameFromDisposition(contentDisposition ?? '')
+  if (told !== null) return told
+  const name = nameFromUrl(finalUrl)
+  const number = String(index + 1).padStart(4, '0')
+  return withExtension(name ?? `file-${number}`, contentType ?? '', name !== null && hasQuery(finalUrl))
 }
 
-const cutName = (name: string | null) => (name === null ? null : cutMiddle(name, MAX_NAME_LENGTH))
-
-/** RFC 6266 4.3: filename* wins over filename, and only the last path segment of either is taken. */
 function nameFromDisposition(header: string): string | null {
   if (header === '' || header.length > MAX_DISPOSITION_LENGTH) return null
-  const { parameters } = parse(header, { extended: false })
-  const extended = decodeExtended(parameters['filename*'] ?? '')
-  return lastSegment(extended ?? '') ?? lastSegment(decodeRawBytes(parameters.filename ?? ''))
-}
-
-/** Many origins put UTF-8 into `filename` as it is, without saying so; what is not UTF-8 is Latin-1. */
-function decodeRawBytes(text: string): string {
-  if (!/[\x80-\xff]/.test(text) || /[^\x00-\xff]/.test(text)) return text
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(text, 'latin1'))
-  } catch {
-    return text
+  for (const raw of fileNamesIn(header)) {
+    const name = fileNameOf(raw)
+    if (name !== null) return name
   }
+  return null
 }
 
-/** The last segment that is not empty. */
+/** Reads the last segment that is not empty, up to its parameters (RFC 3986 section 3.3 gives them a semicolon). */
 function nameFromUrl({ pathname }: URL): string | null {
   let end = pathname.length
   while (pathname[end - 1] === '/') end--
-  return lastSegment(decodeEscapes(pathname.slice(pathname.lastIndexOf('/', end - 1) + 1, end)))
+  const segment = pathname.slice(pathname.lastIndexOf('/', end - 1) + 1, end).split(';', 1)[0]!
+  return fileNameOf(decodeUnnamed(unescapeBytes(segment)))
 }
 
-/** Runs of escapes that are no UTF-8 stay as they are written. */
-function decodeEscapes(text: string): string {
-  return text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (escapes) => {
-    try {
-      return decodeURIComponent(escapes)
-    } catch {
-      return escapes
-    }
-  })
+/** An empty query counts, but `search` does not show it. */
+function hasQuery(url: URL): boolean {
+  return url.href.includes('?') && url.href.split('#', 1)[0]!.includes('?')
 }
 
-/** Null if nothing would be left that can name a file. */
-function lastSegment(path: string): string | null {
-  const segment = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
-  return /[^\s.\p{Cc}\p{Cf}\p{Cs}]/u.test(segment) ? segment : null
+/** Null if nothing is left that tells one file from another. */
+function fileNameOf(raw: string): string | null {
+  if (raw.length <= MAX_NAME_LENGTH && PLAIN.test(raw)) return raw
+  const name = cutMiddle(withoutDots(raw), MAX_NAME_LENGTH).replace(/[/\\]/g, '_')
+  return TELLING.test(name) ? name.replace(ILLEGAL, '_').replace(ILLEGAL_AT_ENDS, '_') : null
 }
 
-function extensionOf(contentType: string): string | null {
-  const type = cutEnd(contentType, MAX_TYPE_LENGTH).split(';', 1)[0]!.trim().toLowerCase()
-  if (Object.hasOwn(extensionOverrides, type)) return extensionOverrides[type]!
-  return type === '' ? null : mime.getExtension(type)
+/** This is a loop, because /\.+$/ takes quadratic time. */
+function withoutDots(name: string): string {
+  let start = 0
+  let end = name.length
+  while (name[start] === '.') start++
+  while (end > start && name[end - 1] === '.') end--
+  return name.slice(start, end)
 }

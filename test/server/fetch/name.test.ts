@@ -34,21 +34,25 @@ describe('proposeName', () => {
     ['attachment; filename="a b.txt"', 'a b.txt'],
     ['attachment; filename=plain.txt', 'plain.txt'],
     ['inline;FILENAME="upper.txt"', 'upper.txt'],
-    ['attachment; filename="quo\\"te.txt"', 'quo"te.txt'],
+    ['attachment; filename="quo\\"te.txt"', 'quo_te.txt'],
     ["attachment; filename=x.txt; filename*=UTF-8''%E2%82%AC.txt", '€.txt'],
     ["attachment; filename*=UTF-8''%E2%82%AC.txt; filename=x.txt", '€.txt'],
     ["attachment; filename*=ISO-8859-1''%C3%A4.txt", 'Ã¤.txt'],
     ["attachment; filename=x.txt; filename*=UTF-8''%E2%82.txt", 'x.txt'],
-    ["attachment; filename=x.txt; filename*=KOI8-R''%C1.txt", 'x.txt'],
+    ["attachment; filename=x.txt; filename*=KOI8-R''%C1.txt", '\u0430.txt'],
+    ["attachment; filename=x.txt; filename*=none''y.txt", 'x.txt'],
     ["attachment; filename=x.txt; filename*=UTF-8''..%2F", 'x.txt'],
     [rawUtf8('attachment; filename="naïve €.txt"'), 'naïve €.txt'],
     ['attachment; filename="na\xefve.txt"', 'naïve.txt'],
     ['attachment; filename="€.txt"', '€.txt'],
     ['attachment; filename="\u00c3\u20a4.txt"', '\u00c3\u20a4.txt'],
-    ['attachment; filename="../../etc/passwd.txt"', 'passwd.txt'],
-    ['attachment; filename="C:/dir/x.txt"', 'x.txt'],
-    ['attachment; filename="C:\\\\dir\\\\x.txt"', 'x.txt'],
-    ["attachment; filename*=UTF-8''..%2F..%5Cx.txt", 'x.txt'],
+    ['attachment; filename="../../etc/passwd.txt"', '_.._etc_passwd.txt'],
+    ['attachment; filename="C:/dir/x.txt"', 'C__dir_x.txt'],
+    ['attachment; filename="C:\\\\dir\\\\x.txt"', 'C__dir_x.txt'],
+    ["attachment; filename*=UTF-8''..%2F..%5Cx.txt", '_.._x.txt'],
+    ['attachment; filename="unclosed', 'unclosed'],
+    ['attachment; filename="dir/"', 'dir_'],
+    ['attachment; filename=photo', 'photo'],
   ])('reads Content-Disposition %j', (contentDisposition, name) => {
     expect(propose({ contentDisposition, finalUrl: 'https://origin.test/url.bin' })).toBe(name)
   })
@@ -58,8 +62,7 @@ describe('proposeName', () => {
     'attachment',
     'attachment; filename=',
     'attachment; filename=""',
-    'attachment; filename="unclosed',
-    'attachment; filename="dir/"',
+    'attachment; filename="/"',
     'attachment; filename=".."',
     'attachment; filename="\u200b\u0007 . "',
     'attachment; name=x.txt',
@@ -74,9 +77,11 @@ describe('proposeName', () => {
     ['https://origin.test/a/b/', 'b'],
     ['https://origin.test/a//', 'a'],
     ['https://origin.test/a%20b%E2%82%AC.txt', 'a b€.txt'],
-    ['https://origin.test/%E4%zz%41.txt', '%E4%zzA.txt'],
-    ['https://origin.test/dir%2Fb.txt', 'b.txt'],
-    ['https://origin.test/dir%5C..%5Cb.txt', 'b.txt'],
+    ['https://origin.test/%E4%zz%41.txt', 'ä%zzA.txt'],
+    ['https://origin.test/dir%2Fb.txt', 'dir_b.txt'],
+    ['https://origin.test/dir%5C..%5Cb.txt', 'dir_.._b.txt'],
+    ['https://origin.test/?b.txt', 'file-0001'],
+    ['https://origin.test/;b.txt', 'file-0001'],
     ['https://origin.test/%2F', 'file-0001'],
     ['https://origin.test/%00', 'file-0001'],
     ['https://origin.test', 'file-0001'],
@@ -97,15 +102,17 @@ describe('proposeName', () => {
   })
 
   it.each([
-    ['photo', 'image/jpeg', 'photo.jpg'],
-    ['photo', 'IMAGE/JPEG ; q="x"', 'photo.jpg'],
+    ['photo', 'image/jpeg', 'photo.jpeg'],
+    ['photo', 'IMAGE/JPEG ; q="x"', 'photo.jpeg'],
     ['', 'image/png', 'file-0001.png'],
     ['song', 'audio/mpeg', 'song.mp3'],
     ['song', 'Audio/MPEG', 'song.mp3'],
     ['film', 'video/quicktime', 'film.mov'],
     ['photo.jpeg', 'image/png', 'photo.jpeg'],
-    ['.htaccess', 'text/plain', '.htaccess'],
-    ['a.b c', 'text/plain', 'a.b c.txt'],
+    ['.htaccess', 'text/plain', 'htaccess.txt'],
+    ['photo.php?', 'image/png', 'photo.png'],
+    ['?id=7', 'image/png', 'file-0001.png'],
+    ['a.b c', 'text/plain', 'a.b c'],
     ['README', 'application/octet-stream', 'README'],
     ['README', 'no/such-type', 'README'],
     ['README', '__proto__', 'README'],
@@ -115,9 +122,17 @@ describe('proposeName', () => {
     expect(propose({ finalUrl: `https://origin.test/${path}`, contentType })).toBe(name)
   })
 
-  it('adds the extension to a name from Content-Disposition, too', () => {
-    expect(propose({ contentDisposition: 'attachment; filename=photo', contentType: 'image/png' })).toBe('photo.png')
-  })
+  it.each([
+    ['get.php?id=7', 'application/x-7z-compressed', 'get.7z'],
+    ['get.aspx?id=7', 'video/quicktime', 'get.mov'],
+    ['report.docx?id=7', 'application/vnd.oasis.opendocument.text', 'report.docx'],
+    ['get.php?id=7', 'no/such-type', 'get.php'],
+  ])(
+    'lets a registry, for types that Chromium asks the system about, replace programs only: %j of %j is %j',
+    (path, contentType, name) => {
+      expect(propose({ finalUrl: `https://origin.test/${path}`, contentType })).toBe(name)
+    },
+  )
 
   it('gives a name without separators, whatever the origin sends', () => {
     const hostile = fc.oneof(
@@ -131,6 +146,7 @@ describe('proposeName', () => {
         const contentDisposition = `attachment; ${text}`
         const name = propose({ contentDisposition, finalUrl: `https://origin.test/${path}`, contentType })
         expect(name).toMatch(/^[^/\\]+$/)
+        expect(name).not.toMatch(/^\.|[\p{Cc}\p{Noncharacter_Code_Point}]/u)
       }),
     )
   })
