@@ -244,6 +244,8 @@ describe('no header blocks the loop', () => {
     slashes: fill('a/', LONG),
     escapes: fill('%cc%95', LONG),
     parentheses: fill('(', LONG),
+    'words of bytes': fill('\xe9 ', LONG),
+    'encoded words': fill('=?big5?q?a?= ', LONG),
   }
   const headers: Record<string, (text: string) => Behaviour> = {
     'content-disposition': (text) => sent({ 'content-disposition': text }),
