@@ -1,8 +1,7 @@
-// One entry while it is fetched: receives its body and reports the outcome to its host. Each entry under way has one object.
+// One entry while it is fetched: receives its body and reports the outcome to its host.
 import type { BodySink } from '../../fetch/body-sink.ts'
 import type { EntryFetch, EntryRequest, FetchOutcome } from '../../fetch/fetcher.ts'
 import type { Received } from '../../fetch/range-resume.ts'
-import type { Lease } from '../../lib/blocks.ts'
 import type { BegunFact } from '../../ports/journal.ts'
 import type { PartWriter, SpoolWriter } from '../../ports/spool.ts'
 import { type BodyCheckpoint, StagedBody, type StagedBodyOptions } from '../bytes/staged-body.ts'
@@ -27,67 +26,53 @@ export interface Before {
   readonly fact: BegunFact
 }
 
-export class FetchingEntry implements BodySink, EntryRequest, StagedBodyOptions {
-  readonly state = 'fetching'
+export interface FetchingEntry {
+  readonly state: 'fetching'
   readonly index: number
   readonly url: URL
-  readonly received: Received | null
   body: StagedBody | null
   /** The body can be continued under this, as If-Range says it. Null if it cannot be continued. */
   validator: string | null
   announcedBytes: number | null
   /** Null until the lane has taken the request. */
-  fetch: EntryFetch | null = null
-  readonly #host: EntryFetchHost
+  fetch: EntryFetch | null
+}
 
-  constructor(host: EntryFetchHost, index: number, url: URL, before: Before | null) {
-    this.#host = host
-    this.index = index
-    this.url = url
-    this.validator = before?.fact.etag ?? null
-    this.announcedBytes = before?.fact.announcedBytes ?? null
-    this.received = before === null ? null : receivedOf(before.fact)
-    this.body = before === null ? null : StagedBody.continued(before.part, before.fact, this)
+/** Makes an entry, and the request that fills it. */
+export function fetchEntry(
+  host: EntryFetchHost,
+  index: number,
+  url: URL,
+  before: Before | null,
+): { entry: FetchingEntry; request: EntryRequest } {
+  const entry: FetchingEntry = {
+    state: 'fetching',
+    index,
+    url,
+    body: null,
+    validator: before?.fact.etag ?? null,
+    announcedBytes: before?.fact.announcedBytes ?? null,
+    fetch: null,
   }
-
-  get sink(): BodySink {
-    return this
+  const options: StagedBodyOptions = {
+    spool: host.spool,
+    staging: host.staging,
+    spoolFailed: host.failed,
+    grown: (checkpoint) => host.grown(entry, checkpoint),
   }
-
-  get spool(): SpoolWriter {
-    return this.#host.spool
+  if (before !== null) entry.body = StagedBody.continued(before.part, before.fact, options)
+  const sink: BodySink = {
+    begin(sizeBytes, validator) {
+      if (entry.body !== null) host.dropped(entry.body)
+      entry.validator = validator
+      entry.announcedBytes = sizeBytes
+      entry.body = new StagedBody(sizeBytes, options)
+    },
+    write: (chunk, lease) => entry.body!.write(chunk, lease),
+    whenReady: (resume) => entry.body!.whenReady(resume),
   }
-
-  get staging(): StagingMemory {
-    return this.#host.staging
-  }
-
-  spoolFailed(error: unknown): void {
-    this.#host.failed(error)
-  }
-
-  grown(checkpoint: BodyCheckpoint): void {
-    this.#host.grown(this, checkpoint)
-  }
-
-  begin(sizeBytes: number | null, validator: string | null): void {
-    if (this.body !== null) this.#host.dropped(this.body)
-    this.validator = validator
-    this.announcedBytes = sizeBytes
-    this.body = new StagedBody(sizeBytes, this)
-  }
-
-  write(chunk: Buffer, lease: Lease | null): boolean {
-    return this.body!.write(chunk, lease)
-  }
-
-  whenReady(resume: () => void): void {
-    this.body!.whenReady(resume)
-  }
-
-  done(outcome: FetchOutcome): void {
-    this.#host.ended(this, outcome)
-  }
+  const received = before === null ? null : receivedOf(before.fact)
+  return { entry, request: { index, url, sink, received, done: (outcome) => host.ended(entry, outcome) } }
 }
 
 const receivedOf = ({ receivedBytes, etag, announcedBytes }: BegunFact): Received => ({

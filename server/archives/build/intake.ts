@@ -14,7 +14,7 @@ import type { BodyCheckpoint, StagedBody } from '../bytes/staged-body.ts'
 import type { StagingMemory } from '../bytes/staging-memory.ts'
 import { deflatePart } from './deflate-part.ts'
 import type { WholeFacts } from './entry.ts'
-import { type Before, type EntryFetchHost, FetchingEntry } from './entry-fetch.ts'
+import { type Before, type EntryFetchHost, type FetchingEntry, fetchEntry } from './entry-fetch.ts'
 import type { EntryTable } from './entry-table.ts'
 
 /** How many fetches are queued or under way at the same time. The budget decides how many of them really run. */
@@ -112,9 +112,9 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   function start(index: number, url: URL, before: Before | null): void {
-    const entry = new FetchingEntry(host, index, url, before)
+    const { entry, request } = fetchEntry(host, index, url, before)
     entries.begin(entry)
-    entry.fetch = lane.fetch(entry)
+    entry.fetch = lane.fetch(request)
   }
 
   const host: EntryFetchHost = {
