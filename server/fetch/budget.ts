@@ -172,10 +172,8 @@ class SharedBudget implements FetchBudget {
   }
 
   #startAll(): void {
-    // Starting a fetch frees nothing, so a client or lane that cannot start now cannot start later in this pass.
-    const blocked = new Set<Client | LaneState>()
     while (this.#active < this.#maxInAll) {
-      const next = this.#nextOfAll(blocked)
+      const next = this.#nextOfAll()
       if (next === null) return
       this.#start(next)
     }
@@ -211,20 +209,19 @@ class SharedBudget implements FetchBudget {
   }
 
   /** Clients take turns. A client with nothing under way, such as a new one, goes before all others. */
-  #nextOfAll(blocked: Set<Client | LaneState>): Queue | null {
+  #nextOfAll(): Queue | null {
     let next: Queue | null = null
     for (const client of this.#clients.values()) {
-      if (blocked.has(client) || (next !== null && client.active > 0)) continue
-      const queue = this.#nextOfClient(client, blocked)
-      if (queue === null) blocked.add(client)
-      else if (client.active === 0) return queue
-      else next = queue
+      if (next !== null && client.active > 0) continue
+      const queue = this.#nextOfClient(client)
+      if (queue !== null && client.active === 0) return queue
+      next = queue ?? next
     }
     return next
   }
 
   /** The lanes of a client take turns in the same way. */
-  #nextOfClient(client: Client, blocked: Set<Client | LaneState>): Queue | null {
+  #nextOfClient(client: Client): Queue | null {
     if (client.throttle.isEnough(client.active) && this.#areSeveralWaiting(client)) {
       // The process may get time to spare, or the fetches under way may turn out slow.
       this.#lookAgain(performance.now() + LOOK_AGAIN_MS)
@@ -232,11 +229,10 @@ class SharedBudget implements FetchBudget {
     }
     let next: Queue | null = null
     for (const lane of client.lanes) {
-      if (blocked.has(lane) || (next !== null && lane.active > 0)) continue
+      if (next !== null && lane.active > 0) continue
       const queue = lane.waiting > 0 && this.#hasRoom(lane) && lane.mayStart() ? this.#nextOfLane(lane) : null
-      if (queue === null) blocked.add(lane)
-      else if (lane.active === 0) return queue
-      else next = queue
+      if (queue !== null && lane.active === 0) return queue
+      next = queue ?? next
     }
     return next
   }
@@ -300,14 +296,10 @@ class SharedBudget implements FetchBudget {
   /** Moves the lane and its client to the end of the order, because they have had their turn. */
   #comeLast(lane: LaneState): void {
     const { client } = lane
-    if (client.lanes.size > 1) {
-      client.lanes.delete(lane)
-      client.lanes.add(lane)
-    }
-    if (this.#clients.size > 1) {
-      this.#clients.delete(client.name)
-      this.#clients.set(client.name, client)
-    }
+    client.lanes.delete(lane)
+    client.lanes.add(lane)
+    this.#clients.delete(client.name)
+    this.#clients.set(client.name, client)
   }
 
   #count(queue: Queue, more: 1 | -1, isShared: boolean): void {
