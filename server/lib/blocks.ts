@@ -92,7 +92,14 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
     },
     hold(block) {
       block.refs++
-      return new BlockLease(block, release)
+      let isHeld = true
+      return {
+        release() {
+          if (!isHeld) throw new Error('a lease was released twice')
+          isHeld = false
+          release(block)
+        },
+      }
     },
     release,
     orphan(block) {
@@ -104,23 +111,5 @@ export function createBlockPool({ blockBytes, maxBytes, idleMs = 2_000, dropped 
       stopShrinking()
       drop(free.length)
     },
-  }
-}
-
-/** This is a class because every small body has one, and an object with a closure would cost more. */
-class BlockLease implements Lease {
-  #block: Block | null
-  readonly #over: (block: Block) => void
-
-  constructor(block: Block, over: (block: Block) => void) {
-    this.#block = block
-    this.#over = over
-  }
-
-  release(): void {
-    const block = this.#block
-    if (block === null) throw new Error('a lease was released twice')
-    this.#block = null
-    this.#over(block)
   }
 }
