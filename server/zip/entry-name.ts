@@ -21,8 +21,6 @@ const MAX_MARKS = 30
 const MARKS = /\p{M}+/gu
 const TWO_MARKS = /\p{M}\p{M}/u
 
-/** Most names match this. They are clean already, unless they name a device. */
-const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/
 const ASCII = /^[\0-\x7f]*$/
 
 /**
@@ -32,7 +30,6 @@ const ASCII = /^[\0-\x7f]*$/
  * gives the name if nothing of `raw` is left.
  */
 export function cleanEntryName(raw: string, index: number): string {
-  if (raw.length <= MAX_SEGMENT_BYTES && PLAIN.test(raw) && !DEVICE.test(raw)) return raw
   // NFC follows every step that can bring two characters together, and comes before anything is judged or measured.
   const segments = withoutRoot(compose(cutMiddle(raw, MAX_NAME_LENGTH).replace(UNSEEN, '')))
   let leaf = ''
