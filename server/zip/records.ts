@@ -53,11 +53,7 @@ function dosDateTime(modifiedMs: number): number {
   return ((date << 16) | time) >>> 0
 }
 
-/** This is twice as fast as writeBigUInt64LE, which needs a BigInt. */
-function writeUInt64(target: Buffer, value: number, at: number): number {
-  target.writeUInt32LE(value % 2 ** 32, at)
-  return target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
-}
+const writeUInt64 = (target: Buffer, value: number, at: number) => target.writeBigUInt64LE(BigInt(value), at)
 
 type Sizes = Pick<ZipEntry, 'size' | 'deflatedSize'>
 
