@@ -1,4 +1,6 @@
 // Sockets that read into pooled slabs instead of new memory. Decides when a slab may be reused. Parses no HTTP.
+// Plain sockets take 1.5 times the CPU time at W1, 1.3 times at W5 and as much as these at W2
+// (`npm run bench -- W1 W2 W5 --rounds 7 --env SHEAF_POOLED_SOCKETS=false`).
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
 import { type Block, createBlockPool, type Lease } from '../lib/blocks.ts'
@@ -187,8 +189,8 @@ class Reader {
 
   /**
    * TLS delivers its records of 16 KiB one by one. They lie side by side, so all records of one poll are passed as one
-   * slice. If the connection is reset in the same poll, they are lost, even if they would have ended the body. A retry
-   * covers that.
+   * slice. One by one they take 1.2 times the CPU time (`npm run bench -- W6 --rounds 7`). If the connection is reset in
+   * the same poll, they are lost, even if they would have ended the body. A retry covers that.
    */
   gather(bytes: number, maxBytes: number): boolean {
     this.#filled += bytes

@@ -1,4 +1,6 @@
 // Copies the small chunks of one body into blocks, so that chunks which follow each other become one buffer.
+// With memory of its own for each chunk W2 takes some 4 % more CPU time (`npm run bench -- W2 --rounds 7`), and a body that arrives
+// byte by byte takes an object for each byte.
 import type { Lease } from '../../lib/blocks.ts'
 import type { StagingBlock, StagingMemory } from './staging-memory.ts'
 

@@ -1,4 +1,5 @@
 // Keeps the last write to the log in memory for a moment, so that readers who wait at the frontier need not read the spool.
+// Without it W1 takes 1.3 times the CPU time and 1.2 times as long (`npm run bench -- W1 W5 --rounds 7`); W5 takes 1.1 and 1.3.
 import type { Lease } from '../../lib/blocks.ts'
 
 /** Its memory is kept until its maker and everybody who holds or took some of it have released it. */
