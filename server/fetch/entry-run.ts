@@ -83,6 +83,7 @@ export class EntryRun implements EntryFetch, PendingFetch {
   #refusedAt: { readonly answers: number; readonly refusals: number } | null = null
   #current: Attempt | null = null
   #received: Received | null = null
+  #begunMs = 0
   #deadlineMs = Infinity
   #retryAtMs = Infinity
 
@@ -151,6 +152,7 @@ export class EntryRun implements EntryFetch, PendingFetch {
   /** The time for the entry begins with its first turn. */
   #begin(nowMs: number): void {
     if (this.#deadlineMs < Infinity) return
+    this.#begunMs = nowMs
     this.#deadlineMs = nowMs + this.#host.limits.entryTimeoutMs
     this.#host.begun(this)
   }
@@ -187,6 +189,7 @@ export class EntryRun implements EntryFetch, PendingFetch {
     if (outcome.received !== null && outcome.received.bytes > before) this.#failures = 0
     const { maxAttempts } = limits
     const delayMs = nextDelayMs(outcome, ++this.#failures, { maxAttempts, nowMs: clock.wallMs() })
+    if (delayMs === 'stop' && isRefusingStatus(outcome.httpStatus ?? 0)) pace.gaveUp(this.#begunMs)
     const retryAtMs = delayMs === 'stop' ? Infinity : nowMs + delayMs
     if (retryAtMs < this.#deadlineMs) this.#retryAtMs = retryAtMs
     else this.#giveUp(outcome)

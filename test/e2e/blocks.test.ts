@@ -256,8 +256,8 @@ describe('no header blocks the loop', () => {
     'last-modified': (text) => sent({ 'last-modified': text }),
     etag: (text) => sent({ etag: `"${text}"` }),
     'content-range': (text) => status(206, { 'content-range': `bytes ${text}` }, 'body'),
-    // Not a number, so that no retry waits for it.
-    'retry-after': (text) => status(503, { 'retry-after': `x${text}` }),
+    // It is not a number, so that no retry waits for it. And the status is not one by which the origin asks for less.
+    'retry-after': (text) => status(500, { 'retry-after': `x${text}` }),
     location: (text) => redirect(text),
     'location of a host': (text) => redirect(`http://${text.slice(0, 8_000)}/`),
   }

@@ -99,6 +99,8 @@ export class OriginPace {
   #refusalsInARow = 0
   #longRefusalsInARow = 0
   #closedUntilMs = Number.NEGATIVE_INFINITY
+  /** It refuses everybody: asking less does not help. */
+  #isDown = false
   #quickestMs = Number.POSITIVE_INFINITY
   #isSlow = false
   #answeredMs = Number.NEGATIVE_INFINITY
@@ -121,7 +123,7 @@ export class OriginPace {
   /** A new one would behave the same. */
   isHealthy(nowMs: number): boolean {
     const isLimited = this.#limit < NO_LIMIT || this.#rate < NO_RATE
-    return !isLimited && this.#active === 0 && nowMs >= Math.max(this.#gateMs, this.#closedUntilMs)
+    return !isLimited && !this.#isDown && this.#active === 0 && nowMs >= Math.max(this.#gateMs, this.#closedUntilMs)
   }
 
   /** The origin has answered somebody lately. */
@@ -149,9 +151,11 @@ export class OriginPace {
   /** Milliseconds until one more request may begin: 0 for now, Infinity for when one of those under way is over. */
   delayMs(nowMs: number): number {
     if (this.isClosed(nowMs)) return 0
-    if (nowMs < this.#gateMs) return this.#gateMs - nowMs
     const { maxFetches = Number.POSITIVE_INFINITY } = this.#options
-    if (this.#active >= Math.min(Math.floor(this.#limit), maxFetches)) return Number.POSITIVE_INFINITY
+    if (this.#active >= maxFetches) return Number.POSITIVE_INFINITY
+    if (this.#isDown) return Math.max(0, this.#nextMs - nowMs)
+    if (nowMs < this.#gateMs) return this.#gateMs - nowMs
+    if (this.#active >= Math.floor(this.#limit)) return Number.POSITIVE_INFINITY
     return Math.max(0, this.#firstStepsMs(nowMs), this.#nextMs - nowMs)
   }
 
@@ -189,6 +193,7 @@ export class OriginPace {
     this.#answeredMs = nowMs
     this.#granted++
     this.#refusalsInARow = this.#longRefusalsInARow = 0
+    this.#isDown = false
     this.#quickestMs = Math.min(this.#quickestMs, answerMs)
     this.#isSlow = answerMs > SLOW_ANSWER_MS && answerMs > SLOW_RATIO * this.#quickestMs
     if (startedMs < this.#fellMs) return
@@ -217,6 +222,14 @@ export class OriginPace {
     }
   }
 
+  /**
+   * A request was given up after all its attempts, of which the first began at `sinceMs`. If the origin has answered nobody
+   * since then, the others need not wait one for another to learn the same.
+   */
+  gaveUp(sinceMs: number): void {
+    if (this.#answeredMs < sinceMs) this.#isDown = true
+  }
+
   /** The origin has refused a request that it would have answered if it had been asked less. */
   refused({ startedMs, nowMs, waitMs, by }: OriginRefusal): void {
     this.refusals++
@@ -225,6 +238,7 @@ export class OriginPace {
     if (isTooLong && ++this.#longRefusalsInARow >= LONG_REFUSALS) {
       this.#closedUntilMs = nowMs + Math.min(waitMs, MAX_CLOSED_MS)
     }
+    if (this.#isDown) return
     const askedMs = isTooLong ? null : waitMs
     const others = Math.max(0, this.#active - 1)
     if (startedMs >= this.#fellMs) this.#fall(nowMs, askedMs, others)

@@ -81,6 +81,17 @@ describe('an origin that takes', () => {
   })
 })
 
+describe.concurrent('an origin that refuses everything', () => {
+  it('costs its files no longer than the attempts of one, and then those of all', async ({ expect }) => {
+    await using origin = await startOrigin()
+    const startedMs = performance.now()
+    const codes = await fetchAll(origin, behave.status(503), 100, { maxAttempts: 3 })
+    expect(new Set(codes)).toEqual(new Set(['HTTP_STATUS 503']))
+    expect(performance.now() - startedMs).toBeLessThan(20_000)
+    for (const { path } of origin.requests) expect(origin.count(path)).toBeLessThanOrEqual(3)
+  })
+})
+
 describe.concurrent('a file that is refused', () => {
   it('while others of its origin are not, costs itself alone and soon', async ({ expect }) => {
     await using origin = await startOrigin()
