@@ -23,6 +23,15 @@ const codingByName: Readonly<Record<string, Coding>> = {
   zstd: 'zstd',
 }
 
+/**
+ * Codings that cannot be undone here, so a body in one of them is not the file: the rest of the IANA HTTP Content Coding Registry,
+ * and others that servers have been seen to send.
+ */
+const notUndone: ReadonlySet<string> = new Set([
+  ...['aes128gcm', 'compress', 'dcb', 'dcz', 'exi', 'pack200-gzip'],
+  ...['brotli', 'bzip', 'bzip2', 'lz4', 'lzip', 'lzma', 'sdch', 'snappy', 'xz', 'zst'],
+])
+
 /** An honest origin needs no more, and each coding costs a window of memory. */
 const MAX_CODINGS = 3
 /** In UTF-16 units. That is enough for all of these codings, a few `identity`, and spaces. */
@@ -55,6 +64,9 @@ interface FileFacts {
  * By RFC 9110 section 8.4, a bare tar would then be saved as `a.tar.gz`. So, as in wget and Firefox, the innermost
  * coding is taken as part of the file if the file's name or type says so. This has a price: if a server really wraps a
  * `.gz` into gzip once more, which it was asked not to do, the wrapping is saved too.
+ *
+ * A name that no coding has says nothing about the bytes: `aws-chunked` was the framing of an upload, `UTF-8` is a charset.
+ * Browsers and curl take such a body as it is.
  */
 export function codingsToUndo(contentEncoding: string | string[] | undefined, file: FileFacts): Coding[] | null {
   if (contentEncoding === undefined) return []
@@ -62,13 +74,18 @@ export function codingsToUndo(contentEncoding: string | string[] | undefined, fi
   if (fields.join().length > MAX_ENCODING_LENGTH) return null
   const names = fields
     .flatMap((field) => field.split(','))
-    .map((name) => name.trim().toLowerCase())
-    .filter((name) => name !== '' && name !== 'identity')
+    .map((name) => name.split(';', 1)[0]!.trim().toLowerCase())
+    .filter(isCoding)
   // The names are in the order in which the codings were applied, so the first is the innermost (RFC 9110 section 8.4).
   if (names.length > 0 && isOfTheFile(names[0]!, file)) names.shift()
   if (names.length > MAX_CODINGS) return null
   const codings = names.reverse().map((name) => (Object.hasOwn(codingByName, name) ? codingByName[name]! : null))
   return codings.includes(null) ? null : (codings as Coding[])
+}
+
+function isCoding(name: string): boolean {
+  const plain = withoutX(name)
+  return Object.hasOwn(codingByName, plain) || notUndone.has(plain)
 }
 
 /** False if the body has a transfer coding other than chunked, because TE asked for no other (RFC 9112 section 7.4). */

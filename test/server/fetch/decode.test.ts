@@ -79,11 +79,23 @@ describe('codingsToUndo', () => {
     ['gzip, gzip, gzip, gzip', null],
     ['compress', null],
     ['gzip, compress', null],
-    ['none', null],
-    ['gzip;q=1', null],
-    ['toString', null],
-    ['__proto__', null],
+    ...['aes128gcm', 'x-compress', 'dcb', 'dcz', 'exi', 'pack200-gzip', 'bzip2', 'x-bzip2', 'xz', 'lzma', 'lz4'].map(
+      (name): [string, null] => [name, null],
+    ),
+    ['compress, aws-chunked', null],
     ['x-br', null],
+    // What no coding is called says nothing about the bytes.
+    ...['aws-chunked', 'UTF-8', 'utf8', 'none', 'binary', '8bit', 'text/html', '"gzip"', 'toString', '__proto__'].map(
+      (name): [string, Coding[]] => [name, []],
+    ),
+    ['gzip,aws-chunked', ['gzip']],
+    ['aws-chunked, gzip', ['gzip']],
+    [
+      ['UTF-8', 'br', 'aws-chunked,gzip'],
+      ['gzip', 'br'],
+    ],
+    ['aws-chunked, aws-chunked, aws-chunked, gzip', ['gzip']],
+    ['gzip;q=1', ['gzip']],
   ])('reads %j', (contentEncoding, expected) => {
     expect(codingsToUndo(contentEncoding, named('/plain.txt'))).toEqual(expected)
   })
@@ -104,6 +116,8 @@ describe('codingsToUndo', () => {
     ['xz', named('/a.tar.xz', 'application/x-tar')],
     ['br', named('/a.br')],
     ['zstd', named('/a.tar.zst', 'application/zstd')],
+    ['aws-chunked, gzip', named('/a.tar.gz')],
+    ['gzip,aws-chunked', named('/a.tar.gz')],
   ])('treats %s as a part of the file if the file is of that kind: %j', (contentEncoding, file) => {
     expect(codingsToUndo(contentEncoding, file)).toEqual([])
   })
@@ -141,6 +155,19 @@ describe.concurrent('an encoding nobody asked for', () => {
     expect(fetched.body.equals(body)).toBe(true)
     expect(fetched.begins).toEqual([null])
     expect(fetched.requests).toHaveLength(1)
+  })
+
+  it.for(['aws-chunked', 'UTF-8', 'none'])('that is called %s is the file as it is', async (name, { expect }) => {
+    const fetched = await fetchOnce(sent(body, name))
+    expect(fetched.outcome).toMatchObject({ ok: true, attempts: 1 })
+    expect(fetched.body.equals(body)).toBe(true)
+    expect(fetched.begins).toEqual([body.length])
+  })
+
+  it('is undone beside a name that means nothing, and still has to be sound', async ({ expect }) => {
+    const fetched = await fetchOnce(sent(encoded(body, 'gzip'), 'gzip,aws-chunked'))
+    expect(fetched.body.equals(body)).toBe(true)
+    expect(codeOf(await fetchOnce(sent(body, 'gzip,aws-chunked')))).toBe('BAD_ENCODING')
   })
 
   it('is undone with any framing, in pieces of any size, with status 203, and with a whole 206', async ({ expect }) => {

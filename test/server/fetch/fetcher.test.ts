@@ -149,7 +149,7 @@ describe.concurrent('a failure', () => {
     ['two lengths', behave.bytes(body, { 'content-length': ['100000', '5'] }), 'BAD_RESPONSE', 1],
     ['another protocol nobody asked for', behave.status(101, { upgrade: 'h2c' }), 'BAD_RESPONSE', 1],
     ['gzip that is none', behave.bytes(body, { 'content-encoding': ['identity', 'gzip'] }), 'BAD_ENCODING', 1],
-    ['a coding nobody knows', behave.bytes(body, { 'content-encoding': 'rot13' }), 'BAD_ENCODING', 1],
+    ['a coding nobody here undoes', behave.bytes(body, { 'content-encoding': 'compress' }), 'BAD_ENCODING', 1],
     ['a size above the limit', behave.bytes(body), 'ENTRY_TOO_LARGE', 1, { limits: { maxEntryBytes: 99_999 } }],
     ['a body without an end', behave.endless(), 'ENTRY_TOO_LARGE', 1, { limits: { maxEntryBytes: 1_000_000 } }],
     ['no answer', behave.stallBeforeHeaders(), 'HEADERS_TIMEOUT', 2, { limits: short }],
