@@ -77,12 +77,18 @@ const forbiddenV4 = table(
 
 /**
  * Only 2000::/3 is assigned as global unicast (RFC 4291 2.4, IANA IPv6 Global Unicast Address Assignments). Everything
- * outside of it is refused: unspecified, loopback, IPv4-compatible and IPv4-mapped ::/8 (RFC 4291 2.5), NAT64
- * 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, RFC 8215), discard and dummy 100::/63 (RFC 6666, RFC 9780), segment
+ * outside of it but `nat64` is refused: unspecified, loopback, IPv4-compatible and IPv4-mapped ::/8 (RFC 4291 2.5), local NAT64
+ * 64:ff9b:1::/48 (RFC 8215), discard and dummy 100::/63 (RFC 6666, RFC 9780), segment
  * routing 5f00::/16 (RFC 9602), unique local fc00::/7 (RFC 4193; holds the metadata of EC2 fd00:ec2::254, Google
  * fd20:ce::254 and Scaleway fd00:42::42), link local fe80::/10, site local fec0::/10 (RFC 3879), multicast ff00::/8.
  */
 const globalUnicastV6 = parsePrefix('2000::/3')!
+
+/**
+ * Leads to the IPv4 address in its last four bytes (RFC 6052 2.1). In a network of IPv6 alone, DNS64 makes such addresses of all
+ * names that have only an IPv4 address (RFC 6147).
+ */
+const nat64 = parsePrefix('64:ff9b::/96')!
 
 /** The part of the IANA IPv6 Special-Purpose Address Registry that lies in 2000::/3. */
 const forbiddenV6 = table(
@@ -105,7 +111,7 @@ function isIsatap(address: readonly number[]): boolean {
 const embeddings: readonly { prefix: Prefix; at: number }[] = [
   { prefix: parsePrefix('::ffff:0:0/96')!, at: 12 },
   { prefix: parsePrefix('::/96')!, at: 12 },
-  { prefix: parsePrefix('64:ff9b::/96')!, at: 12 },
+  { prefix: nat64, at: 12 },
   { prefix: parsePrefix('2002::/16')!, at: 2 },
 ]
 
@@ -121,6 +127,7 @@ function spellingsOf(address: readonly number[]): (readonly number[])[] {
 
 function isGlobalUnicast(address: readonly number[]): boolean {
   if (address.length === 4) return !forbiddenV4.some((prefix) => contains(prefix, address))
+  if (contains(nat64, address)) return isGlobalUnicast(address.slice(12))
   if (!contains(globalUnicastV6, address) || isIsatap(address)) return false
   return !forbiddenV6.some((prefix) => contains(prefix, address))
 }

@@ -5,7 +5,7 @@ import { entryFailures } from '#contracts/failures.ts'
 import * as hostile from '../support/hostile-targets.ts'
 import { type Played, type Plays, playTargets } from './targets-stage.ts'
 
-const { hostileTargets, NAMES, PUBLIC_V4, PUBLIC_V6, INSIDE_PORT } = hostile
+const { hostileTargets, NAMES, PUBLIC_V4, PUBLIC_V6, PUBLIC_NAT64, INSIDE_PORT } = hostile
 
 let guarded: Played
 let unguarded: Played
@@ -58,7 +58,7 @@ describe.each(groups)('of %s', (_, targets) => {
 
 describe('the way out', () => {
   it('leads to the public server alone, as the process dials and as connections arrive', () => {
-    const open = [`${PUBLIC_V4} 80`, `${PUBLIC_V4} 8080`, `${PUBLIC_V6} 80`]
+    const open = [`${PUBLIC_V4} 80`, `${PUBLIC_V4} 8080`, `${PUBLIC_V6} 80`, `${PUBLIC_NAT64} 80`]
     expect(new Set(guarded.dials)).toEqual(new Set([...open, `${PUBLIC_V4} ${INSIDE_PORT}`]))
     expect(new Set(guarded.accepted)).toEqual(new Set(open))
     expect(guarded.end.type).toBe('complete')

@@ -3,6 +3,8 @@
 /** Addresses of the "public" server in the tests' own network. They are global unicast, so fetching from them is allowed. */
 export const PUBLIC_V4 = '93.184.216.34'
 export const PUBLIC_V6 = '2606:2800:220:1::1'
+/** The public server by way of NAT64 (RFC 6052). */
+export const PUBLIC_NAT64 = '64:ff9b::5db8:d822'
 export const PUBLIC_URL = `http://${PUBLIC_V4}`
 
 /** On the inside, only OPEN_INSIDE listens at this port. Everywhere else the port is closed. */
@@ -104,6 +106,13 @@ const insideV6: Record<string, string> = {
   '::ffff:0:127.0.0.1': '::ffff:0:7f00:1',
   '64:ff9b::7f00:1': '64:ff9b::7f00:1',
   '64:ff9b::169.254.169.254': '64:ff9b::a9fe:a9fe',
+  '0064:FF9B:0:0:0:0:A00:1': '64:ff9b::a00:1',
+  '64:ff9b::100.100.100.200': '64:ff9b::6464:64c8',
+  '64:ff9b::168.63.129.16': '64:ff9b::a83f:8110',
+  '64:ff9b::c0a8:101': '64:ff9b::c0a8:101',
+  '64:ff9b::1:5db8:d822': '64:ff9b::1:5db8:d822',
+  '64:ff9b:0:1::93.184.216.34': '64:ff9b:0:1::5db8:d822',
+  '64:ff9b:1::93.184.216.34': '64:ff9b:1::5db8:d822',
   '64:ff9b:1::a9fe:a9fe': '64:ff9b:1::a9fe:a9fe',
   '64:ff9b:1:7f00:0:100::': '64:ff9b:1:7f00:0:100::',
   '2002:7f00:1::1': '2002:7f00:1::1',
@@ -212,6 +221,8 @@ export const notations: readonly HostileTarget[] = [
     `${PUBLIC_URL}/`,
     `${PUBLIC_URL}:8080/`,
     `http://[${PUBLIC_V6}]/`,
+    `http://[${PUBLIC_NAT64}]/`,
+    `http://[64:ff9b::${PUBLIC_V4}]/`,
     `http://0x5db8d822/`,
     `${PUBLIC_URL}/#@127.0.0.1/`,
     `${PUBLIC_URL}\\@127.0.0.1/`,
@@ -233,6 +244,9 @@ export const NAMES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'private.test': [['10.0.0.1']],
   'metadata.test': [['169.254.169.254', 'fd00:ec2::254']],
   'inside-v6.test': [['::1', 'fd00::1', '64:ff9b::7f00:1', '2002:7f00:1::1']],
+  'nat64.test': [['64:ff9b::7f00:1', '64:ff9b:1::5db8:d822', PUBLIC_NAT64]],
+  'nat64-inside.test': [['64:ff9b::a00:1', '64:ff9b::a9fe:a9fe', '64:ff9b:1::5db8:d822']],
+  'rebinds-behind-nat64.test': [[PUBLIC_NAT64], ['64:ff9b::a9fe:a9fe']],
   'mapped.test': [['::ffff:127.0.0.1', '::ffff:93.184.216.34', '::7f00:1']],
   'mixed.test': [['10.0.0.1', PUBLIC_V4, '169.254.169.254', '::1', PUBLIC_V6, '::ffff:127.0.0.1']],
   'mixed-closed.test': [[OPEN_INSIDE, PUBLIC_V4, '::1']],
@@ -259,6 +273,9 @@ export const names: readonly HostileTarget[] = [
   forbidden('http://metadata.test/latest/meta-data/', '169.254.169.254 80'),
   forbidden('http://inside-v6.test/', '::1 80'),
   forbidden('http://mapped.test/'),
+  forbidden('http://nat64-inside.test/', '64:ff9b::a00:1 80'),
+  forbidden('http://rebinds-behind-nat64.test/again/here', '64:ff9b::a9fe:a9fe 80'),
+  { url: 'http://nat64.test/', verdict: 'sealed' },
   forbidden('https://private.test/', '10.0.0.1 443'),
   forbidden('http://rebinds-between-hops.test/again/here', '10.0.0.1 80'),
   forbidden('http://rebinds-at-another-port.test/to-port/8080', '169.254.169.254 8080'),
@@ -289,6 +306,8 @@ const locationsInside: [location: string, after?: string][] = [
   ['http://[::1]/', '::1 80'],
   ['http://[::ffff:127.0.0.1]/', '::ffff:7f00:1 80'],
   ['http://[64:ff9b::7f00:1]/', '64:ff9b::7f00:1 80'],
+  ['http://[64:ff9b::169.254.169.254]/', '64:ff9b::a9fe:a9fe 80'],
+  ['//nat64-inside.test/', '64:ff9b::a00:1 80'],
   ['http://[fd00:ec2::254]/', 'fd00:ec2::254 80'],
   ['http://100.100.100.200/', '100.100.100.200 80'],
   ['http://168.63.129.16/', '168.63.129.16 80'],

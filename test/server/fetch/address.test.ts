@@ -115,7 +115,17 @@ describe('judgeAddress', () => {
     ['IPv4-mapped in hexadecimal', '::ffff:808:808'],
     ['IPv4-compatible', '::8.8.8.8'],
     ['IPv4-translated', '::ffff:0:8.8.8.8'],
-    ['NAT64', '64:ff9b::8.8.8.8'],
+    ['NAT64 of loopback', '64:ff9b::127.0.0.1'],
+    ['NAT64 of a private address', '64:ff9b::a00:1'],
+    ['NAT64 of the metadata of most clouds', '64:ff9b::169.254.169.254'],
+    ['NAT64 of the metadata of Alibaba Cloud', '64:ff9b::6464:64c8'],
+    ['NAT64 of the host of Azure machines', '64:ff9b::168.63.129.16'],
+    ['NAT64 of no address', '64:ff9b::'],
+    ['NAT64 of multicast', '64:ff9b::224.0.0.1'],
+    ['NAT64 of broadcast', '64:ff9b::ffff:ffff'],
+    ['what only looks like NAT64: bits between prefix and address', '64:ff9b::1:808:808'],
+    ['what only looks like NAT64: bits behind the first two groups', '64:ff9b:0:1::808:808'],
+    ['the neighbour of NAT64 below', '64:ff9a:ffff:ffff:ffff:ffff:808:808'],
     ['local NAT64', '64:ff9b:1::8.8.8.8'],
     ['6to4', '2002:808:808::1'],
     ['Teredo', '2001:0:4136:e378:8000:63bf:3fff:fdd2'],
@@ -138,6 +148,11 @@ describe('judgeAddress', () => {
     '2a00:1450:4001:80b::200e',
     '2606:4700::400:5efe:808:808',
     '2606:4700::5eff:808:808',
+    '64:ff9b::8.8.8.8',
+    '64:ff9b::808:808',
+    '64:ff9b:0:0:0:0:0808:0808',
+    '[64:ff9b::808:808]',
+    '64:ff9b::808:808%2',
   ])('accepts the public address %s', (address) => {
     expect(judgeAddress(address, 443, strict)).toBe('allowed')
   })
@@ -181,6 +196,9 @@ describe('judgeAddress', () => {
     ['127.0.0.1', '::ffff:7f00:1', 443, 'forbidden'],
     ['0.0.0.0/0', '::7f00:1', 443, 'forbidden'],
     ['0.0.0.0/0', '64:ff9b::7f00:1', 443, 'forbidden'],
+    ['127.0.0.0/8, 10.0.0.0/8', '64:ff9b::a00:1', 443, 'forbidden'],
+    ['8.8.8.8', '64:ff9b::808:808', 22, 'forbidden'],
+    ['64:ff9b::/96', '64:ff9b::7f00:1', 22, 'allowed'],
     ['127.0.0.1', '127.0.0.1', 22, 'allowed'],
     ['8.8.8.8:22', '8.8.8.8', 22, 'allowed'],
     ['8.8.8.8:22', '8.8.8.8', 443, 'allowed'],
@@ -226,7 +244,23 @@ describe('judgeAddress', () => {
     )
   })
 
-  it('refuses every IPv6 address that embeds an IPv4 address, even if that is public and all of IPv4 is allowed', () => {
+  it('judges NAT64 by the address inside, on every port, also by the edges of all ranges', () => {
+    const inside = rangesV4.flatMap((range) => range.filter((address) => address !== null))
+    for (const address of inside) {
+      for (const port of [80, 22]) {
+        expect([address, judgeAddress(`64:ff9b::${address}`, port, strict)]).toEqual([
+          address,
+          judgeAddress(address, port, strict),
+        ])
+      }
+    }
+    const denying = { ...strict, deny: parseAllowList('8.8.8.0/24, 64:ff9b::909:909') }
+    for (const address of ['8.8.8.8', '9.9.9.9']) {
+      expect(judgeAddress(`64:ff9b::${address}`, 443, denying)).toBe('forbidden')
+    }
+  })
+
+  it('refuses every other IPv6 address that embeds an IPv4 address, even if that is public and all of IPv4 is allowed', () => {
     const policies = [strict, policyOf('0.0.0.0/0')]
     fc.assert(
       fc.property(embeddings, (address) => {
