@@ -17,7 +17,11 @@ export function parseSource(text: string): URL | null {
   return parse(text)
 }
 
-/** The URL that a redirect leads to; null if it must not be followed, whatever its address is. */
+/**
+ * The URL that a redirect leads to; null if it must not be followed, whatever its address is. `location` has one character for each
+ * byte, as HTTP parsers hand it over. Bytes beyond ASCII are escaped as they came, whatever their charset is. Of a host URL() reads
+ * the escapes as UTF-8, then as IDNA.
+ */
 export function parseRedirect(location: string, from: URL): URL | null {
   const url = parse(location, from.href)
   return url !== null && url.href.length <= MAX_HREF_LENGTH ? url : null
@@ -27,8 +31,12 @@ function parse(text: string, base?: string): URL | null {
   // URL() silently drops tabs, newlines and surrounding controls, and so would fetch another URL than the given one.
   if (text.length > MAX_URL_LENGTH || /[\u0000-\u001f\u007f]/.test(text)) return null
   if (text.length > MAX_AUTHORITY_LENGTH && authorityLength(text) > MAX_AUTHORITY_LENGTH) return null
-  const url = URL.parse(text, base)
+  const url = URL.parse(base === undefined ? text : withBytesEscaped(text), base)
   return url !== null && isPlainHttp(url) ? url : null
+}
+
+function withBytesEscaped(text: string): string {
+  return text.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 /** The length of what URL() may read as host and port. It may be too high, never too low. 0 if the text is a path. */

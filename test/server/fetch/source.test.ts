@@ -81,6 +81,9 @@ function expectPlain(url: URL): void {
   expect(new URL(url.href).href).toBe(url.href)
 }
 
+/** Text as an HTTP parser returns it, with one character for each byte of UTF-8. */
+const received = (text: string) => Buffer.from(text).toString('latin1')
+
 /** A host of 253 characters, the maximal length of a name. */
 const MAX_HOST = `${'a23456789.'.repeat(25)}com`
 
@@ -154,7 +157,7 @@ it('parseSource reads every spelling of an IPv4 address as that address', () => 
   fc.assert(
     fc.property(spelledAddresses, ({ address, spelling }) => {
       expect(parseSource(`http://${spelling}/`)?.hostname).toBe(address)
-      expect(parseRedirect(`//${spelling}/`, new URL('http://a.test/'))?.hostname).toBe(address)
+      expect(parseRedirect(received(`//${spelling}/`), new URL('http://a.test/'))?.hostname).toBe(address)
     }),
     { numRuns: 2_000 },
   )
@@ -171,6 +174,42 @@ describe('parseRedirect', () => {
     ['', 'https://a.test/folder/file?q'],
   ])('follows %j', (location, href) => {
     expect(parseRedirect(location, from)?.href).toBe(href)
+  })
+
+  it.each([
+    ['/datei/안녕 ä.txt', 'https://a.test/datei/%EC%95%88%EB%85%95%20%C3%A4.txt'],
+    ['안녕?ä=é b&%C3%A4#ü', 'https://a.test/folder/%EC%95%88%EB%85%95?%C3%A4=%C3%A9%20b&%C3%A4#%C3%BC'],
+    ['?q=日本', 'https://a.test/folder/file?q=%E6%97%A5%E6%9C%AC'],
+    ['//b.test/ä/../ö', 'https://b.test/%C3%B6'],
+    ['http://münchen.test/ä', 'http://xn--mnchen-3ya.test/%C3%A4'],
+    ['//MÜNCHEN.test:8080', 'https://xn--mnchen-3ya.test:8080/'],
+    ['https:ä', 'https://a.test/folder/%C3%A4'],
+    ['http:ä.test', 'http://xn--4ca.test/'],
+    ['//１２７。０．０．1/', 'https://127.0.0.1/'],
+    ['/\u0085', 'https://a.test/%C2%85'],
+    ['/😀', 'https://a.test/%F0%9F%98%80'],
+  ])('follows %j in UTF-8 as its bytes came', (location, href) => {
+    expect(parseRedirect(received(location), from)?.href).toBe(href)
+  })
+
+  it.each([
+    ['/\xe4\xff b', 'https://a.test/%E4%FF%20b'],
+    ['/\x80\x9f\x85', 'https://a.test/%80%9F%85'],
+    ['?\xe4=\xc3', 'https://a.test/folder/file?%E4=%C3'],
+    ['//b.test\\\xe4', 'https://b.test/%E4'],
+  ])('follows %j, which is not UTF-8, as its bytes came', (location, href) => {
+    expect(parseRedirect(location, from)?.href).toBe(href)
+  })
+
+  it.each([
+    '//b\xe4.test/',
+    'http://\xff/',
+    '//\xc3/',
+    'http://\xed\xa0\x80.test/',
+    '//\xc0\xaf127.0.0.1/',
+    '//a\xc2\xa0b/',
+  ])('does not follow %j, whose host is not a name in UTF-8', (location) => {
+    expect(parseRedirect(location, from)).toBeNull()
   })
 
   it.each([
