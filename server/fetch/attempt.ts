@@ -4,12 +4,14 @@ import type { EntryFailureCode } from '#contracts/failures.ts'
 import { assertNever } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { BodySink } from './body-sink.ts'
+import { CookieJar } from './cookies.ts'
 import { type Coding, createDecoder, type Decoder } from './decode.ts'
 import { createDecoderSemaphore, type DecoderSemaphore } from './decoder-semaphore.ts'
 import type { FetchDispatcher } from './dispatcher.ts'
 import { failureCode } from './failure.ts'
 import type { OriginRule } from './origins/rules.ts'
 import type { Received } from './range-resume.ts'
+import { headersFor } from './request.ts'
 import { type BodyVerdict, type HeaderFields, judgeResponse, type ResponseFacts } from './response.ts'
 import { parseRedirect } from './source.ts'
 
@@ -83,6 +85,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #request: AttemptRequest
   #url: URL
   #redirects = 0
+  /** What redirects have set. Null until one has. */
+  #cookies: CookieJar | null = null
   #interimResponses = 0
   #interimLength = 0
   #controller: Dispatcher.DispatchController | null = null
@@ -181,16 +185,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { userAgent, received, asksFor, ruleFor } = this.#request
-    const rule = ruleFor?.(this.#url)
+    const { userAgent, received, asksFor = 'body', ruleFor, clock } = this.#request
+    const rule = ruleFor?.(this.#url) ?? null
     if (rule?.forbidden) return this.#fail('FORBIDDEN_TARGET', null)
-    const headers: Record<string, string> = { 'user-agent': userAgent, accept: '*/*', 'accept-encoding': 'identity' }
-    if (rule?.headers) for (const [name, value] of Object.entries(rule.headers)) headers[name.toLowerCase()] = value
-    if (asksFor === 'first-byte') headers.range = 'bytes=0-0'
-    if (received !== null) {
-      headers.range = `bytes=${received.bytes}-`
-      headers['if-range'] = received.validator
-    }
+    const cookie = this.#cookies?.fieldFor(this.#url, clock.wallMs()) ?? null
+    const headers = headersFor({ userAgent, asksFor, received, rule, cookie })
     const { origin, pathname, search } = this.#url
     this.#dispatcher.dispatch(
       { origin, path: pathname + search, method: asksFor === 'head' ? 'HEAD' : 'GET', headers },
@@ -226,6 +225,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     })
     switch (verdict.kind) {
       case 'follow':
+        this.#keepCookies(headers['set-cookie'])
         return this.#discard(() => this.#follow(verdict.location))
       case 'failed':
         return this.#discard(() => this.#fail(verdict.code, status, verdict.retryAfter))
@@ -328,6 +328,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#phase = 'discarding'
     this.#discardedBytes = 0
     this.#afterDiscard = after
+  }
+
+  #keepCookies(fields: HeaderFields[string]): void {
+    if (fields === undefined) return
+    this.#cookies ??= new CookieJar()
+    this.#cookies.take(fields, this.#url, this.#request.clock.wallMs())
   }
 
   #follow(location: string): void {

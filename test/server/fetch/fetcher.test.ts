@@ -83,7 +83,9 @@ describe.concurrent('a sound response', () => {
     }
   })
 
-  it('is requested without encoding, cookie, referrer or range', async ({ expect }) => {
+  it('is requested without encoding, referrer or range, and with no cookie but those of its own redirects', async ({
+    expect,
+  }) => {
     await using origin = await startOrigin()
     await using fetching = startFetching()
     origin.serve('/to', behave.bytes(body))
@@ -92,9 +94,11 @@ describe.concurrent('a sound response', () => {
     await fetching.fetch(`${origin.url}/to`)
     const expected = { host: origin.address, 'user-agent': 'sheaf/test', accept: '*/*', 'accept-encoding': 'identity' }
     for (const { headers } of origin.requests) {
-      const { connection: _, ...sent } = headers
+      const { connection: _, cookie: __, ...sent } = headers
       expect(sent).toEqual(expected)
     }
+    // It is of the chain that set it, and of nothing else.
+    expect(origin.requests.map(({ headers }) => headers.cookie)).toEqual([undefined, 'secret=1', undefined])
     expect(origin.requests).toHaveLength(3)
   })
 
