@@ -45,6 +45,7 @@ export class Connection extends Client {
       connect: (target, callback) =>
         open(target, (...[error, socket]) => {
           if (error !== null) return callback(error, null)
+          socket.on('error', renameReset)
           this.#socket = 'alpnProtocol' in socket && socket.alpnProtocol === 'h2' ? socket : null
           if (this.#socket !== null) Object.assign(this.#socket, { [CONNECTION]: this })
           callback(null, socket)
@@ -67,6 +68,14 @@ export class Connection extends Client {
   drop(): void {
     this.#socket?.destroy()
   }
+}
+
+/**
+ * Over HTTP/1.1, undici takes a reset for the end of a body that ends with its connection, but it may have cut the body anywhere. It
+ * looks only at the code. This listener comes before undici's own.
+ */
+function renameReset(error: NodeJS.ErrnoException): void {
+  if (error.code === 'ECONNRESET') error.code = 'SHEAF_RESET'
 }
 
 function withDials(
