@@ -123,6 +123,7 @@ export class EntryRun implements EntryFetch, PendingFetch {
     }
     this.attempt++
     const before = this.#received?.bytes ?? 0
+    let isAnswered = false
     let attempt: Attempt | null = null
     attempt = this.#current = new Attempt(dispatcher, {
       url: this.#request.url,
@@ -136,12 +137,15 @@ export class EntryRun implements EntryFetch, PendingFetch {
       ruleFor: host.ruleFor,
       sent: (nowMs) => pace.sent(nowMs),
       answered(status, answerMs) {
+        isAnswered = true
+        pace.answered()
         if (!isRefusingStatus(status)) pace.served({ startedMs, nowMs: clock.monotonicMs(), answerMs })
       },
       isQueued: (nowMs) => pace.isQueueing(nowMs, limits.headersTimeoutMs),
       done: (outcome) => {
         const receivedBytes = Math.max(0, this.receivedBytes - before)
         this.#current = null
+        if (!isAnswered) pace.answered()
         const isCounted = outcome.ok || this.#isCounted(outcome, pace, startedMs)
         releaseAfterDial(dispatcher, attempt, release, receivedBytes)
         if (!this.#isOver) this.#ended(outcome, { isCounted, pace, before })

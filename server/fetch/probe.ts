@@ -97,8 +97,10 @@ export function createProbe({
         const { index, url, asksFor } = question
         const startedMs = clock.monotonicMs()
         let sizeBytes: number | null = null
+        let isAnswered = false
         const sink = { begin: (size: number | null) => (sizeBytes = size), write: () => true, whenReady: () => {} }
         const done = (outcome: AttemptOutcome) => {
+          if (!isAnswered) pace.answered()
           const isRefused =
             !outcome.ok && isRefusal(outcome, { serves: pace.serves(clock.monotonicMs()), isQueueing: false })
           if (isRefused) {
@@ -126,6 +128,8 @@ export function createProbe({
           ruleFor: origins.ruleFor,
           sent: (nowMs) => pace.sent(nowMs),
           answered(status, answerMs) {
+            isAnswered = true
+            pace.answered()
             if (!isRefusingStatus(status)) pace.served({ startedMs, nowMs: clock.monotonicMs(), answerMs })
           },
           done,

@@ -24,7 +24,7 @@ function answerOf(n: number, draw: number): Behaviour {
   const body = bodies[n]!
   if (n % 20 === 7) return status(404)
   const whole = n % 3 === 1 ? chunked(body) : bytes(body)
-  if (draw < 0.08) return sequence(status(503), whole)
+  if (draw < 0.08) return sequence(status(500), whole)
   if (draw < 0.16 && body.length > 1_000) return sequence(resetAfter(body.length >> 1, { body }), whole)
   return whole
 }

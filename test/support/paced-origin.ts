@@ -120,6 +120,7 @@ export function ask(
     pace.sent(nowMs)
     const answer = origin(nowMs, (ms, call) => at(nowMs + ms, call))
     at(nowMs + answer.afterMs, () => {
+      pace.answered()
       if (answer.refused) {
         refusals++
         waiting.unshift(by)

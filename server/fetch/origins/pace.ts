@@ -78,6 +78,8 @@ const MAX_CLOSED_MS = 10 * 60_000
 export class OriginPace {
   readonly #options: OriginPaceOptions
   #active = 0
+  /** Of these, how many wait for their answer. */
+  #unanswered = 0
   #limit = Number.POSITIVE_INFINITY
   /** The limit grows to this by one with each answer. */
   #target = Number.POSITIVE_INFINITY
@@ -160,16 +162,18 @@ export class OriginPace {
   }
 
   #firstStepsMs(nowMs: number): number {
-    const unproven = this.#active - this.#granted / 4 - FIRST_FETCHES
+    const unproven = this.#unanswered - this.#granted / 4 - FIRST_FETCHES
     if (unproven < 0 || this.#rate < NO_RATE) return 0
     if (this.#firstSentMs === null) return nowMs - (this.#grantedSinceMs ?? nowMs) < FIRST_CONNECTION_MS ? STEP_MS : 0
-    if (this.answers > 0 && this.#quickestMs < FIRST_ANSWER_MS) return Number.POSITIVE_INFINITY
+    // An answer makes room without any request being over, so this is looked at again soon.
+    if (this.answers > 0 && this.#quickestMs < FIRST_ANSWER_MS) return STEP_MS
     return this.#firstSentMs + FIRST_ANSWER_MS + Math.floor(unproven / STEP_FETCHES) * STEP_MS - nowMs
   }
 
   /** A request begins. */
   started(nowMs: number): void {
     this.#active++
+    this.#unanswered++
     this.#grantedSinceMs ??= nowMs
     const rate = Math.min(this.#rate, this.#options.requestsPerSecond ?? Number.POSITIVE_INFINITY)
     if (rate < NO_RATE) this.#nextMs = Math.max(this.#nextMs, nowMs - MAX_LATE_MS) + 1_000 / rate
@@ -178,6 +182,11 @@ export class OriginPace {
   /** A request has a connection, and goes out. */
   sent(nowMs: number): void {
     this.#firstSentMs ??= nowMs
+  }
+
+  /** A request has its answer, or gets none any more. To be called once for each. */
+  answered(): void {
+    this.#unanswered--
   }
 
   /** A request is over, however it ended. */

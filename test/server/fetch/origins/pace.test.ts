@@ -17,6 +17,18 @@ describe('an origin without limits', () => {
     },
   )
 
+  it('that answers at once is asked for as many long bodies as there may be', () => {
+    const pace = new OriginPace()
+    let begun = 0
+    for (; begun < 40 && pace.delayMs(begun) === 0; begun++) {
+      pace.started(begun)
+      pace.sent(begun)
+      pace.answered()
+      pace.served({ startedMs: begun, nowMs: begun, answerMs: 0.5 })
+    }
+    expect(begun).toBe(40)
+  })
+
   it('is forgotten once nothing is under way', () => {
     const pace = new OriginPace()
     pace.started(0)
