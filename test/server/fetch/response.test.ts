@@ -48,7 +48,7 @@ describe('a response', () => {
     ['503 with a time', 503, { 'retry-after': '7' }, failed('HTTP_STATUS', '7')],
     ['just as much as may be', 200, { 'content-length': '1000' }, body({ sizeBytes: 1_000 })],
     ['a byte more than may be', 200, { 'content-length': '1001' }, unusable('ENTRY_TOO_LARGE')],
-    ['an encoding nobody knows', 200, { 'content-encoding': 'x-magic' }, unusable('BAD_ENCODING')],
+    ['an encoding that cannot be undone', 200, { 'content-encoding': 'compress' }, unusable('BAD_ENCODING')],
     ['a framing nobody asked for', 200, { 'transfer-encoding': 'gzip, chunked' }, unusable('BAD_ENCODING')],
     [
       'gzip, which is of no known size and never resumed',
