@@ -3,13 +3,15 @@ import { html, nothing, type TemplateResult } from 'lit'
 import { live } from 'lit/directives/live.js'
 import type { ServerInfo } from '#contracts/api.ts'
 import type { ArchiveFormat, Compression } from '#contracts/archive.ts'
+import type { ParsedList } from '#contracts/lists/list.ts'
 import type { RunView } from './archive-run.ts'
-import { count } from './format.ts'
+import { countView, ignoredView } from './list-view.ts'
 import type { Draft } from './session.ts'
 
 export interface FormView {
   readonly draft: Draft
-  readonly entryCount: number
+  /** The draft's list, read. */
+  readonly list: ParsedList
   readonly info: ServerInfo | null
   readonly stage: RunView['stage']
   /** The draft changed. */
@@ -36,9 +38,9 @@ export function problemOf(entryCount: number, info: ServerInfo | null): string |
   return entryCount > max ? `this server takes ${max.toLocaleString('en')} at most` : null
 }
 
-export function formView({ draft, entryCount, info, stage, ...on }: FormView): TemplateResult {
+export function formView({ draft, list, info, stage, ...on }: FormView): TemplateResult {
   const isBusy = stage === 'running' || stage === 'cancelling'
-  const problem = problemOf(entryCount, info)
+  const problem = problemOf(list.entries.length, info)
   const submit = (event: Event) => {
     event.preventDefault()
     on.create()
@@ -64,9 +66,18 @@ export function formView({ draft, entryCount, info, stage, ...on }: FormView): T
         }}
       ></textarea>
       <p class="muted hint row">
-        <span id="list-hint">One a line; a tab and a name, if you like; # for comments.</span>
-        ${countView(entryCount, problem)}
+        <span id="list-hint">One a line, with a tab and a name if you like; or CSV, JSON, HTML, Markdown.</span>
+        ${countView(list, problem)}
       </p>
+      ${ignoredView({
+        list,
+        assumeHttps: draft.assumeHttps,
+        isBusy,
+        assume: (assumeHttps) => {
+          on.edit({ assumeHttps })
+          on.settle()
+        },
+      })}
       <div class="row">
         <button
           id="samples"
@@ -145,16 +156,6 @@ export function formView({ draft, entryCount, info, stage, ...on }: FormView): T
         </button>
       </div>
     </form>
-  `
-}
-
-/** An empty list is a beginning, not a mistake, so it is not shown as a problem. */
-function countView(entryCount: number, problem: string | null): TemplateResult {
-  const shown = entryCount > 0 ? problem : null
-  return html`
-    <span id="list-count" class=${shown === null ? nothing : 'problem'}>
-      ${count(entryCount, 'URL', 'URLs')}${shown === null ? nothing : `: ${shown}`}
-    </span>
   `
 }
 

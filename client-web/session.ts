@@ -6,6 +6,8 @@ import type { ArchiveFormat, ArchiveKey, Compression } from '#contracts/archive.
 
 export interface Draft {
   readonly list: string
+  /** Hosts without a scheme in the list are taken as https. */
+  readonly assumeHttps: boolean
   readonly name: string
   readonly format: ArchiveFormat
   /** Applies to a zip. It is kept while another format is chosen. */
@@ -31,7 +33,14 @@ export interface SessionStore {
   write(session: Session): void
 }
 
-export const emptyDraft: Draft = { list: '', name: '', format: 'zip', compression: 'store', report: false }
+export const emptyDraft: Draft = {
+  list: '',
+  assumeHttps: false,
+  name: '',
+  format: 'zip',
+  compression: 'store',
+  report: false,
+}
 
 const formats: readonly ArchiveFormat[] = ['zip', 'tar', 'tar.gz']
 const compressions: readonly Compression[] = ['store', 'auto', 'deflate']
@@ -72,11 +81,12 @@ export function tabStorage(): Storage | null {
 /** Another version of the page may have stored it, so each field is checked. */
 function sessionFrom(stored: unknown): Session {
   const { draft, archive } = fieldsOf(stored)
-  const { list, name, format, compression, report } = fieldsOf(draft)
+  const { list, assumeHttps, name, format, compression, report } = fieldsOf(draft)
   const { archiveKey, accepted, downloadStarted } = fieldsOf(archive)
   return {
     draft: {
       list: typeof list === 'string' ? list : emptyDraft.list,
+      assumeHttps: assumeHttps === true,
       name: typeof name === 'string' ? name : emptyDraft.name,
       format: formats.find((known) => known === format) ?? emptyDraft.format,
       compression: compressions.find((known) => known === compression) ?? emptyDraft.compression,

@@ -1,12 +1,11 @@
 // The page's one element: holds the draft and joins the views. The course of an archive is in archive-run.ts.
 import { html, LitElement, nothing } from 'lit'
-import { urlOf } from '#contracts/archive.ts'
+import { entryInputsOf, type ParsedList, parseList } from '#contracts/lists/list.ts'
 import { type ArchiveRun, createArchiveRun, idleView, type Manifest, type RunView } from './archive-run.ts'
 import { chooseSamples } from './choose-samples.ts'
 import { consoleStyles, consoleView } from './console-view.ts'
 import { startDownload } from './download.ts'
 import { formView, problemOf } from './form-view.ts'
-import { parseList } from './parse-list.ts'
 import { progressView } from './progress-view.ts'
 import { downloadView, failuresView, lostView, noticeView } from './result-views.ts'
 import { createSessionStore, type Draft, emptyDraft, type RememberedArchive, tabStorage } from './session.ts'
@@ -20,7 +19,7 @@ export class SheafPage extends LitElement {
   declare base: string
   declare private _view: RunView
   declare private _draft: Draft
-  #entries: Manifest['entries'] = []
+  #list: ParsedList = parseList('')
   #run: ArchiveRun | null = null
   #remembered: RememberedArchive | null = null
   #newestView = idleView
@@ -90,17 +89,18 @@ export class SheafPage extends LitElement {
 
   #edit = (part: Partial<Draft>) => {
     this._draft = { ...this._draft, ...part }
-    if (part.list !== undefined) this.#entries = parseList(part.list)
+    const { list, assumeHttps } = this._draft
+    if (part.list !== undefined || part.assumeHttps !== undefined) this.#list = parseList(list, { assumeHttps })
   }
 
   #fill = () => {
-    const samples = chooseSamples(this._view.info?.samples ?? [], this.#entries.length)
+    const samples = chooseSamples(this._view.info?.samples ?? [], this.#list.entries.length)
     this.#edit({ list: samples.map((url) => `${url}\n`).join('') })
     this.#save()
   }
 
   #create = () => {
-    if (problemOf(this.#entries.length, this._view.info) === null) this.#run?.create(this.#manifest())
+    if (problemOf(this.#list.entries.length, this._view.info) === null) this.#run?.create(this.#manifest())
   }
 
   #cancel = () => {
@@ -111,7 +111,7 @@ export class SheafPage extends LitElement {
     const { format, compression, report } = this._draft
     const name = this._draft.name.trim()
     return {
-      entries: this.#entries,
+      entries: entryInputsOf(this.#list.entries),
       format,
       report,
       ...(format === 'zip' && { compression }),
@@ -119,10 +119,7 @@ export class SheafPage extends LitElement {
     }
   }
 
-  #urlOf = (index: number) => {
-    const entry = this.#entries[index]
-    return entry === undefined ? undefined : urlOf(entry)
-  }
+  #urlOf = (index: number) => this.#list.entries[index]?.url
 
   protected override render() {
     const { archive, info, stage, notice, lost, lines } = this._view
@@ -132,7 +129,7 @@ export class SheafPage extends LitElement {
       <div class="columns">
         ${formView({
           draft: this._draft,
-          entryCount: this.#entries.length,
+          list: this.#list,
           info,
           stage,
           edit: this.#edit,

@@ -288,6 +288,32 @@ export const pageStyles = css`
     flex: none;
     font-variant-numeric: tabular-nums;
   }
+  .ignored {
+    margin: 0 0 0.9rem;
+    font-size: 0.86rem;
+  }
+  .ignored summary {
+    width: fit-content;
+    border-radius: 0.25rem;
+    color: var(--bad);
+    font-weight: 600;
+    cursor: pointer;
+  }
+  .ignored ul {
+    max-height: 10rem;
+    margin-top: 0.4rem;
+    gap: 0.3rem;
+  }
+  .ignored li {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0 0.75rem;
+  }
+  .ignored .url {
+    min-width: 0;
+    color: var(--muted);
+    overflow-wrap: anywhere;
+  }
   .failures h2 {
     color: var(--bad);
   }

@@ -14,6 +14,8 @@ export interface GetCommand {
   urls: string[]
   /** Files to read URLs from; "-" is standard input. */
   lists: string[]
+  /** Take hosts without a scheme in lists as https. */
+  assumeHttps: boolean
   /** File of the archive. "-" is standard output; null is the archive's own name in the current directory. */
   output: string | null
   name: string | undefined
@@ -28,7 +30,8 @@ export interface GetCommand {
   quiet: boolean
 }
 
-export interface PlanCommand extends Pick<GetCommand, 'server' | 'urls' | 'lists' | 'name' | 'format' | 'json'> {
+export interface PlanCommand
+  extends Pick<GetCommand, 'server' | 'urls' | 'lists' | 'assumeHttps' | 'name' | 'format' | 'json'> {
   command: 'plan'
   /** The server asks every origin. */
   head: boolean
@@ -117,6 +120,7 @@ function parseGet(argv: string[], environment: Environment): Command {
   const { values, positionals } = parse('get', argv, {
     ...common,
     input: { type: 'string', short: 'i', multiple: true },
+    'assume-https': { type: 'boolean' },
     output: { type: 'string', short: 'o' },
     name: { type: 'string', short: 'n' },
     format: { type: 'string', short: 'f' },
@@ -142,6 +146,7 @@ function parseGet(argv: string[], environment: Environment): Command {
     server: serverOf(values.server, environment, 'get'),
     urls: positionals,
     lists,
+    assumeHttps: values['assume-https'] ?? false,
     output,
     name: values.name,
     format,
@@ -159,6 +164,7 @@ function parsePlan(argv: string[], environment: Environment): Command {
   const { values, positionals } = parse(topic, argv, {
     ...common,
     input: { type: 'string', short: 'i', multiple: true },
+    'assume-https': { type: 'boolean' },
     name: { type: 'string', short: 'n' },
     format: { type: 'string', short: 'f' },
     'no-head': { type: 'boolean' },
@@ -172,6 +178,7 @@ function parsePlan(argv: string[], environment: Environment): Command {
     server: serverOf(values.server, environment, topic),
     urls: positionals,
     lists,
+    assumeHttps: values['assume-https'] ?? false,
     name: values.name,
     format: formatOf(values.format, null, topic),
     head: !values['no-head'],

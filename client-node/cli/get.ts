@@ -3,13 +3,14 @@ import { styleText } from 'node:util'
 import type { EntryInput } from '#contracts/archive.ts'
 import { newArchiveKey, RefusedError } from '#contracts/client.ts'
 import type { ArchiveEvent } from '#contracts/events.ts'
+import { entryInputsOf } from '#contracts/lists/list.ts'
 import { fold, initialState } from '#contracts/state.ts'
 import { createSheafClient, type SheafClient } from '../client.ts'
 import { ArchiveAbortedError } from '../save.ts'
 import { assertWritable } from '../store.ts'
 import { type GetCommand, UsageError } from './args.ts'
 import { createDisplay, displayModeOf } from './display.ts'
-import { readList } from './list.ts'
+import { ignoredCountOf, ignoredLines, ListError, labelOf, readList } from './list.ts'
 import { createRateMeter } from './rate.ts'
 import { failureLine, printable, summaryLine, type View } from './render.ts'
 
@@ -32,7 +33,10 @@ const CANCEL_TIMEOUT_MS = 5_000
 export async function runGet(command: GetCommand, terminal: Terminal): Promise<number> {
   const { stdout, stderr, signal } = terminal
   const output = await resolveOutput(command, terminal)
-  const entries = await readEntries(command, terminal)
+  const { entries, ignoredCount } = await readEntries(command, terminal)
+  if (ignoredCount > 0 && command.onEntryFailure === 'abort') {
+    throw new ListError('no archive: a line was ignored, and --on-failure is abort')
+  }
 
   const startedAt = performance.now()
   const meter = createRateMeter()
@@ -86,7 +90,7 @@ export async function runGet(command: GetCommand, terminal: Terminal): Promise<n
     )
     display.end()
     if (wanted) display.note(summaryLine(saved.path, saved.sizeBytes, view()))
-    return saved.complete.failedEntries > 0 ? 3 : 0
+    return saved.complete.failedEntries > 0 || ignoredCount > 0 ? 3 : 0
   } catch (error) {
     display.end()
     const over = error instanceof ArchiveAbortedError || error instanceof RefusedError
@@ -109,15 +113,28 @@ async function resolveOutput({ output }: GetCommand, { stdout }: Terminal) {
   return output
 }
 
+export interface GivenEntries {
+  entries: EntryInput[]
+  /** Lines of lists that did not become entries; standard error has them by now. */
+  ignoredCount: number
+}
+
+/** The URLs of the command line, and those of its lists. */
 export async function readEntries(
-  { urls, lists }: Pick<GetCommand, 'urls' | 'lists'>,
-  { stdin, signal }: Terminal,
-): Promise<EntryInput[]> {
+  { urls, lists, assumeHttps }: Pick<GetCommand, 'urls' | 'lists' | 'assumeHttps'>,
+  { stdin, stderr, signal }: Terminal,
+): Promise<GivenEntries> {
   const entries: EntryInput[] = [...urls]
-  for (const list of lists) {
-    for (const entry of await readList(list, stdin, signal)) entries.push(entry)
+  let ignoredCount = 0
+  for (const path of lists) {
+    const list = await readList(path, { stdin, signal, assumeHttps })
+    const lines = ignoredLines(labelOf(path), list, { assumeHttps })
+    if (lines.length > 0) await writeLine(stderr, lines.join('\n'))
+    if (list.entries.length === 0) throw new ListError(`${labelOf(path)}: holds no URL`)
+    for (const entry of entryInputsOf(list.entries)) entries.push(entry)
+    ignoredCount += ignoredCountOf(list, { assumeHttps })
   }
-  return entries
+  return { entries, ignoredCount }
 }
 
 /** Nobody needs this archive any more. If the call fails, the server ends the archive itself, as nobody watches it. */

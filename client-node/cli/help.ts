@@ -25,9 +25,8 @@ const byTopic: Record<Topic, string> = {
 Has the server fetch all URLs into one archive, and downloads it while it grows.
 
   -i, --input LIST       read URLs from a file, "-" for standard input; may be given more than once.
-                         One URL a line, then optionally a tab and the name it shall have in the archive;
-                         blank lines and lines that start with "#" are skipped.
-                         A .json file holds an array of URLs or of { "url": ..., "name": ... }.
+                         What a list may be is said below.
+      --assume-https     take hosts without a scheme in lists, such as example.org/a.zip, as https
   -o, --output FILE      write the archive there. A file of that name is replaced, but only by an archive that
                          is whole and checked. Default: the archive's own name in the current directory, with
                          a number if that name is taken.
@@ -39,10 +38,17 @@ Has the server fetch all URLs into one archive, and downloads it while it grows.
       --report           add sheaf-report.json as the last entry, with the outcome of each URL
       --sha256           ask the server for the archive's SHA-256, and check the saved bytes against it
       --on-failure WHAT  skip: leave out what cannot be fetched (default); abort: make no archive if a URL fails
+                         or a line of a list is ignored
       --json             print each event as one line of JSON on standard output, and nothing else there
   -q, --quiet            print nothing but errors
 ${server}
-Exit codes: 0 every URL is in the archive; 3 some could not be fetched; 1 there is no archive; 2 wrong use.
+A list has one URL a line, then optionally a tab and the name it shall have in the archive. Lines that start with "#" are
+comments. Tables (CSV, semicolons, tabs), JSON (URLs, or objects with a url and a name), JSON lines, HTML, Markdown and
+input files of aria2 are read as well, in UTF-8 or, with a byte order mark, in UTF-16. What is not an http or https URL
+is ignored; standard error says which line, and why.
+
+Exit codes: 0 every URL is in the archive; 3 some could not be fetched, or lines of a list were ignored; 1 there is no
+archive; 2 wrong use, or a list without a URL.
 Ctrl-C cancels the archive at the server too, and leaves no file behind; a second one ends at once.
 `,
   plan: `Usage: sheaf plan [URL...] [-i LIST] [options]
@@ -51,13 +57,15 @@ Says what an archive of these URLs would hold: each entry's name and size, or wh
 fetched and no archive is made. It is a prediction: the server asks each URL by HEAD, and a GET may be answered otherwise.
 
   -i, --input LIST       read URLs from a file, "-" for standard input, as "sheaf get" does
+      --assume-https     take hosts without a scheme in lists as https
   -n, --name NAME        what the archive would be called, without extension
   -f, --format FORMAT    zip, tar or tar.gz (default: zip)
       --no-head          do not ask the origins: names come from the URLs, there are no sizes, and only faults in the
                          URLs themselves are found
       --json             print the whole plan as JSON
 ${server}
-Exit codes: 0 every URL would be in the archive; 3 some would not; 1 there is no answer; 2 wrong use.
+Exit codes: 0 every URL would be in the archive; 3 some would not, or lines of a list were ignored; 1 there is no
+answer; 2 wrong use, or a list without a URL.
 `,
   echo: `Usage: sheaf echo TEXT
 

@@ -1,20 +1,27 @@
-// Reads lists of URLs. Pure but for readList; looks at the form of a list, and leaves the URLs to the server's verdict.
+// Reads a list from a file or from standard input, and words what was ignored in it. What a list is: contracts/lists.
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
-import * as z from 'zod'
-import { type EntryInput, entryInputSchema } from '#contracts/archive.ts'
+import { decodeList } from '#contracts/lists/decode.ts'
+import { type ListOptions, type ParsedList, parseList } from '#contracts/lists/list.ts'
+import { printable } from './render.ts'
 
 /** Far above what any server takes as a manifest, and far below what would hurt. */
 const MAX_LIST_BYTES = 64 * 1024 * 1024
+/** More lines would push everything else off the screen. */
+const MAX_LINES_SHOWN = 20
 
-/** The list cannot be read, or is no list; the message says where. */
+/** The list cannot be read, or holds no URL; the message says where. */
 export class ListError extends Error {
   override readonly name = 'ListError'
 }
 
-/** Reads a list from a file, or from `stdin` where the path is "-". */
-export async function readList(path: string, stdin: Readable, signal?: AbortSignal): Promise<EntryInput[]> {
-  const label = path === '-' ? 'standard input' : path
+export interface ReadListOptions extends ListOptions {
+  readonly stdin: Readable
+  readonly signal?: AbortSignal
+}
+
+/** Reads a list from a file, or from `stdin` if the path is "-". */
+export async function readList(path: string, { stdin, signal, ...options }: ReadListOptions): Promise<ParsedList> {
   const stream = path === '-' ? stdin : createReadStream(path)
   const chunks: Buffer[] = []
   let size = 0
@@ -23,69 +30,36 @@ export async function readList(path: string, stdin: Readable, signal?: AbortSign
   try {
     for await (const chunk of stream) {
       size += chunk.length
-      if (size > MAX_LIST_BYTES) throw new ListError(`${label}: more than ${MAX_LIST_BYTES} bytes`)
+      if (size > MAX_LIST_BYTES) throw new ListError(`${labelOf(path)}: more than ${MAX_LIST_BYTES} bytes`)
       chunks.push(chunk)
     }
   } catch (error) {
     signal?.throwIfAborted()
     if (error instanceof ListError) throw error
-    throw new ListError(`${label}: ${error instanceof Error ? error.message : error}`, { cause: error })
+    throw new ListError(`${labelOf(path)}: ${error instanceof Error ? error.message : error}`, { cause: error })
   } finally {
     signal?.removeEventListener('abort', onAbort)
   }
-  return parseList(decode(Buffer.concat(chunks), label), label)
+  return parseList(decodeList(Buffer.concat(chunks)), options)
 }
 
-function decode(bytes: Uint8Array, label: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new ListError(`${label}: no UTF-8 text`, { cause })
-  }
+/** How messages call the list. */
+export const labelOf = (path: string) => (path === '-' ? 'standard input' : path)
+
+/** Lines of the list that do not become entries. */
+export function ignoredCountOf({ ignoredCount, bareHostCount }: ParsedList, { assumeHttps }: ListOptions): number {
+  return ignoredCount + (assumeHttps ? 0 : bareHostCount)
 }
 
-/** `label` is how messages call the list; a JSON list is known by its ".json", or by its "[" where it has no name. */
-export function parseList(text: string, label: string): EntryInput[] {
-  const json = /\.json$/i.test(label) || (label === 'standard input' && text.trimStart().startsWith('['))
-  const entries = json ? parseJson(text, label) : parseLines(text, label)
-  if (entries.length === 0) throw new ListError(`${label}: holds no URL`)
-  return entries
-}
-
-function parseLines(text: string, label: string): EntryInput[] {
-  const entries: EntryInput[] = []
-  for (const [index, raw] of text.split(/\r?\n/).entries()) {
-    const line = raw.trim()
-    if (line === '' || line.startsWith('#')) continue
-    const where = `${label}:${index + 1}`
-    if (line.includes('\0')) throw new ListError(`${where}: a NUL; this is not a list of URLs`)
-    const [url = '', name, ...more] = line.split('\t').map((field) => field.trim())
-    if (more.length > 0) throw new ListError(`${where}: more than one tab; a line is a URL, or a URL, a tab and a name`)
-    entries.push(name === undefined ? url : { url, name })
-  }
-  return entries
-}
-
-const jsonListSchema = z.array(entryInputSchema)
-
-function parseJson(text: string, label: string): EntryInput[] {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new ListError(jsonComplaint(text, label, cause), { cause })
-  }
-  const list = jsonListSchema.safeParse(value)
-  if (list.success) return list.data
-  const index = list.error.issues[0]?.path[0]
-  if (typeof index !== 'number') throw new ListError(`${label}: no array of URLs`)
-  throw new ListError(`${label}: item ${index + 1} is neither a URL nor { "url": ..., "name": ... }`)
-}
-
-/** V8 tells the place in the text, if at all, as "at position 17". */
-function jsonComplaint(text: string, label: string, error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error)
-  const position = /at position (\d+)/.exec(message)?.[1]
-  const upTo = position === undefined ? text : text.slice(0, Number(position))
-  return `${label}:${upTo.split('\n').length}: no JSON: ${message.replace(/,? *(in JSON )?at position.*/, '')}`
+/** One line for each thing that was ignored, in the order of the list, and one for those that are too many. */
+export function ignoredLines(label: string, list: ParsedList, options: ListOptions): string[] {
+  const bareHosts = options.assumeHttps ? [] : list.bareHosts
+  const offered = bareHosts.map(({ line, text }) => ({ line, text, reason: 'no scheme (--assume-https takes it)' }))
+  const found = [...list.ignored, ...offered].sort((one, other) => one.line - other.line)
+  const shown = found.slice(0, MAX_LINES_SHOWN)
+  const lines = shown.map(({ line, text, reason }) =>
+    printable(`${label}: line ${line}: ignored: ${reason}${text === '' ? '' : `: ${text}`}`),
+  )
+  const more = ignoredCountOf(list, options) - shown.length
+  return more > 0 ? [...lines, printable(`${label}: and ${more} more`)] : lines
 }

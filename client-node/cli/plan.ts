@@ -9,7 +9,7 @@ import { planLines } from './render.ts'
 export async function runPlan(command: PlanCommand, terminal: Terminal): Promise<number> {
   const { name, format, head } = command
   const { stdout, signal } = terminal
-  const entries = await readEntries(command, terminal)
+  const { entries, ignoredCount } = await readEntries(command, terminal)
   await using client = createSheafClient({ url: command.server, giveUpAfterMs: GIVE_UP_AFTER_MS })
   // This call fails at once if there is no server. Without it the client would wait, as for a server that restarts.
   await client.serverInfo({ signal })
@@ -17,5 +17,5 @@ export async function runPlan(command: PlanCommand, terminal: Terminal): Promise
   const urls = entries.map(urlOf)
   const lines = command.json ? [JSON.stringify(plan, null, 2)] : planLines(plan, urls, head)
   await writeLine(stdout, lines.join('\n'))
-  return plan.entries.some(({ failure }) => failure !== null) ? 3 : 0
+  return ignoredCount > 0 || plan.entries.some(({ failure }) => failure !== null) ? 3 : 0
 }

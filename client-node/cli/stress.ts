@@ -12,8 +12,7 @@ import { fold, initialState, settledFraction } from '#contracts/state.ts'
 import { createSheafClient } from '../client.ts'
 import { DownloadError } from '../download.ts'
 import { type StressCommand, UsageError } from './args.ts'
-import { type Terminal, writeLine } from './get.ts'
-import { readList } from './list.ts'
+import { readEntries, type Terminal, writeLine } from './get.ts'
 import { printable } from './render.ts'
 import { columns, type Outcome, planRounds, tableLine, tableRow, type Visit } from './stress-plan.ts'
 
@@ -35,8 +34,9 @@ const SOURCE_TIMEOUT_MS = 60_000
 const SOURCES_AT_ONCE = 8
 
 /** Resolves to the exit code: 0 if all is well, 3 if some clients got no archive. Throws at the first wrong byte. */
-export async function runStress(command: StressCommand, { stdin, stdout, signal }: Terminal): Promise<number> {
-  const list = await readEntries(command, stdin, signal)
+export async function runStress(command: StressCommand, terminal: Terminal): Promise<number> {
+  const { stdout, signal } = terminal
+  const list = await chooseFrom(command, terminal)
   const seed = command.seed ?? randomInt(1, 2 ** 32)
   const rounds = planRounds(list, command, seed)
   const sources = await fetchSources(rounds.flat(), signal)
@@ -61,12 +61,12 @@ export async function runStress(command: StressCommand, { stdin, stdout, signal 
   return failures.length > 0 ? 3 : 0
 }
 
-async function readEntries({ server, input }: StressCommand, stdin: Terminal['stdin'], signal: AbortSignal) {
+async function chooseFrom({ server, input }: StressCommand, terminal: Terminal): Promise<EntryInput[]> {
   await using client = createSheafClient({ url: server })
-  const { samples } = await client.serverInfo({ signal })
-  const list: EntryInput[] = input === null ? samples : await readList(input, stdin, signal)
-  if (list.length === 0) throw new UsageError('the server offers no samples: a list (-i) is needed', 'stress')
-  return list
+  const { samples } = await client.serverInfo({ signal: terminal.signal })
+  if (input !== null) return (await readEntries({ urls: [], lists: [input], assumeHttps: false }, terminal)).entries
+  if (samples.length === 0) throw new UsageError('the server offers no samples: a list (-i) is needed', 'stress')
+  return samples
 }
 
 /** The first wrong byte ends all other visits of its round. */

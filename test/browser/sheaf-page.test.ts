@@ -16,6 +16,7 @@ const cancel = page.getByRole('button', { name: /^Cancel/ })
 const bar = page.getByRole('progressbar')
 const events = page.getByRole('log')
 const link = page.getByRole('link', { name: /^Download/ })
+const ignored = page.getByRole('list', { name: 'What was ignored' })
 
 const connection = connect({ url: serverUrl })
 const store = createSessionStore(tabStorage(), serverUrl)
@@ -169,7 +170,7 @@ describe('an archive', () => {
 
   it('is made without the entries that failed, and the page says which failed and why', async () => {
     await mount()
-    await give(`${quick(2)}${originUrl}/missing.png\tlost.png\nno URL at all\n`)
+    await give(`${quick(2)}${originUrl}/missing.png\tlost.png\nhttp://user:secret@127.0.0.1/\n`)
     await userEvent.click(create)
     await expect.element(link, COMPLETE).toBeVisible()
     await expect.element(page.getByRole('heading', { name: '2 entries failed' })).toBeVisible()
@@ -177,13 +178,13 @@ describe('an archive', () => {
     const told = [text(missing!), text(nonsense!)].toSorted()
     expect(told[0]).toContain(`#3 ${originUrl}/missing.png (lost.png)`)
     expect(told[0]).toMatch(/HTTP_STATUS .*\(HTTP 404\)/)
-    expect(told[1]).toMatch(/#4 no URL at all .*BAD_URL/)
+    expect(told[1]).toMatch(/#4 http:\/\/user:secret@127\.0\.0\.1\/ .*BAD_URL/)
     expect(text(events.element())).toContain('complete: 2 entries, 2 failed')
   })
 
   it('ends with a reason and advice when nothing could be fetched', async () => {
     await mount()
-    await give('nonsense\n')
+    await give(`${originUrl}/missing.png\n`)
     await userEvent.click(create)
     await expect.poll(() => text(page.getByRole('alert').element()), COMPLETE).toMatch(/No archive: .*correct the list/)
     await expect.element(create).toBeEnabled()
@@ -235,6 +236,32 @@ describe('the controls', () => {
     await expect.element(create).toBeDisabled()
   })
 
+  it('show what of the list is ignored, and why', async () => {
+    await mount()
+    await expect.element(ignored).not.toBeInTheDocument()
+    await give(`${quick(2)}ftp://a.example/1\n\n"${originUrl}/bytes/10/x",\nwords <b>only</b>\n`)
+    await expect.element(page.getByText('3 URLs')).toBeVisible()
+    await expect.element(page.getByText('2 ignored')).toBeVisible()
+    expect(ignored.getByRole('listitem').elements().map(text)).toEqual([
+      expect.stringMatching(/line 3 ?only http and https are fetched, not ftp ?ftp:\/\/a\.example\/1/),
+      expect.stringMatching(/line 6 ?not a URL ?words/),
+    ])
+  })
+
+  it('put https:// before addresses that lack it if asked to, and remember that', async () => {
+    await mount()
+    await give(`${quick(2)}files.example/a.zip\n`)
+    const assume = page.getByLabelText('Put https:// before 1 address that lacks it')
+    await expect.element(page.getByText('2 URLs')).toBeVisible()
+    await expect.element(ignored.getByText('files.example/a.zip')).toBeVisible()
+    await userEvent.click(assume)
+    await expect.element(page.getByText('3 URLs')).toBeVisible()
+    await expect.element(ignored).not.toBeInTheDocument()
+    await refresh()
+    await expect.element(assume).toBeChecked()
+    await expect.element(page.getByText('3 URLs')).toBeVisible()
+  })
+
   it('can all be reached and used by keyboard', async () => {
     await mount()
     await expect.element(samples).toBeEnabled()
@@ -264,7 +291,7 @@ describe('a refresh', () => {
 
   it('shows a complete archive again without downloading it again', async () => {
     await mount()
-    await give(`${quick(2)}nonsense\n`)
+    await give(`${quick(2)}${originUrl}/missing.png\n`)
     await userEvent.click(create)
     await expect.element(link, COMPLETE).toBeVisible()
     expect(downloads).toHaveLength(1)

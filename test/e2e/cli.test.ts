@@ -123,6 +123,53 @@ describe('sheaf get', { timeout: TIMEOUT_MS }, () => {
     expect(members.map(({ name }) => name)).toEqual(['0.bin', 'folder/two.bin', 'three.bin'])
   })
 
+  it('reads UTF-16, line ends of CR alone and CSV, says what it ignored, and exits with 3 then', async () => {
+    await using directory = await tempDirectory()
+    const cwd = directory.path
+    const [a, b, c, d] = urlsOf([10, 20, 30, 40])
+    const utf16 = Buffer.from(`\ufeff"${a}"\r\n${b}\tzwei ü.bin\r\n`, 'utf16le')
+    await writeFile(join(cwd, 'utf16.txt'), utf16)
+    await writeFile(join(cwd, 'cr.txt'), `${c}\r# a comment\rno URL at all\r`)
+    await writeFile(join(cwd, 'table.csv'), `Name,URL\n"four, ""quoted"".bin",${d}\nfive.bin,ftp://a.example/5\n`)
+    const argv = ['get', '-i', 'utf16.txt', '-i', 'cr.txt', '-i', 'table.csv', '-o', 'out.zip', '--quiet']
+    const { code, stderr } = await sheaf(argv, { cwd })
+    expect(stderr).toBe(
+      'cr.txt: line 3: ignored: not a URL: no URL at all\n' +
+        'table.csv: line 3: ignored: only http and https are fetched, not ftp: ftp://a.example/5\n',
+    )
+    expect(code).toBe(3)
+    const members = await readZip(join(cwd, 'out.zip'))
+    expect(members.map(({ name, size }) => [name, size])).toEqual([
+      ['0.bin', 10],
+      ['zwei ü.bin', 20],
+      ['2.bin', 30],
+      [expect.stringMatching(/^four, .quoted.\.bin$/), 40],
+    ])
+  })
+
+  it('takes hosts without a scheme as https only if asked to', async () => {
+    await using directory = await tempDirectory()
+    const [a] = urlsOf([10])
+    const options = { cwd: directory.path, stdin: `${a}\nfiles.example/b.zip\twanted.zip\n` }
+    const plain = await sheaf(['plan', '-i', '-', '--no-head'], options)
+    expect(plain).toMatchObject({
+      code: 3,
+      stderr: 'standard input: line 2: ignored: no scheme (--assume-https takes it): files.example/b.zip\n',
+      stdout: expect.stringContaining('1 of 1 entries'),
+    })
+    const assumed = await sheaf(['plan', '-i', '-', '--no-head', '--assume-https'], options)
+    expect(assumed).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^2 .*wanted\.zip$/m) })
+  })
+
+  it('makes nothing of a list with an ignored line after --on-failure abort', async () => {
+    await using directory = await tempDirectory()
+    const options = { cwd: directory.path, stdin: `${urlsOf([10])[0]}\nnonsense\n` }
+    const { code, stderr } = await sheaf(['get', '-i', '-', '-o', 'out.zip', '--on-failure', 'abort'], options)
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/line 2: ignored: not a URL: nonsense\nsheaf: no archive: a line was ignored/)
+    expect(await readdir(directory.path)).toEqual([])
+  })
+
   it.each(['tar', 'tar.gz'])('makes a %s if the output is called so', async (format) => {
     await using directory = await tempDirectory()
     const sizes = [1000, 200_000]
@@ -311,7 +358,7 @@ describe('wrong use', { timeout: TIMEOUT_MS }, () => {
   let directory: TempDirectory
   beforeAll(async () => {
     directory = await tempDirectory()
-    await writeFile(join(directory.path, 'bad.txt'), 'https://a.example/1\nhttps://a.example/2\ta\tb\n')
+    await writeFile(join(directory.path, 'bad.txt'), '# nothing but this\nftp://a.example/1\n')
   })
   afterAll(async () => {
     await directory[Symbol.asyncDispose]()
@@ -321,11 +368,11 @@ describe('wrong use', { timeout: TIMEOUT_MS }, () => {
     [[], 'a command is missing'],
     [['get'], 'no URL and no list'],
     [['plan'], 'no URL and no list'],
-    [['plan', '-i', 'bad.txt'], 'bad.txt:2: more than one tab'],
+    [['plan', '-i', 'bad.txt'], 'bad.txt: holds no URL'],
     [['get', 'http://x/', '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['get', 'http://x/', '-o', 'no/such/directory/out.zip'], 'there is no directory'],
     [['get', 'http://x/', '-o', '.'], 'is a directory'],
-    [['get', '-i', 'bad.txt'], 'bad.txt:2: more than one tab'],
+    [['get', '-i', 'bad.txt'], 'bad.txt: line 2: ignored: only http and https are fetched, not ftp: ftp://a.example/1\n'],
     [['get', '-i', 'none.txt'], 'none.txt: ENOENT'],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr, stdout } = await sheaf(argv, { cwd: directory.path })

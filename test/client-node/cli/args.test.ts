@@ -12,6 +12,7 @@ describe('a command line', () => {
       server: DEFAULT_SERVER,
       urls: [URL_A],
       lists: [],
+      assumeHttps: false,
       output: null,
       name: undefined,
       format: 'zip',
@@ -30,6 +31,7 @@ describe('a command line', () => {
     expect(get(...long)).toEqual(get(...short))
     expect(get(...long)).toMatchObject({ lists: ['a.txt', '-'], output: 'o.zip', name: 'n', quiet: true, json: true })
     expect(get(URL_A, '--on-failure', 'abort').onEntryFailure).toBe('abort')
+    expect(get('-i', 'a.txt', '--assume-https').assumeHttps).toBe(true)
     const asked = get(URL_A, '-c', 'auto', '--report', '--sha256')
     expect(asked).toMatchObject({ compression: 'auto', report: true, checksum: 'sha-256' })
     expect(get(URL_A, '--compress', 'store', '-f', 'tar').compression).toBe('store')
@@ -68,6 +70,7 @@ describe('a command line', () => {
       server: DEFAULT_SERVER,
       urls: [URL_A],
       lists: [],
+      assumeHttps: false,
       name: undefined,
       format: 'zip',
       head: true,
@@ -93,6 +96,7 @@ describe('a command line', () => {
       server: 'http://s:1',
       urls: [],
       lists: ['a.txt', '-'],
+      assumeHttps: false,
       name: 'n',
       format: 'tar.gz',
       head: false,
