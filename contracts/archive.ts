@@ -86,8 +86,6 @@ const judgedBy = <T>(faultOf: (value: unknown) => Fault | null) =>
     if (fault !== null) issues.push({ code: 'custom', input: undefined, ...fault })
   })
 
-export const entryInputSchema = judgedBy<EntryInput>(entryFault)
-
 /**
  * Entries are counted first, then judged up to the first fault. `z.array` would judge all entries even after a fault,
  * and a union would keep a tree of issues for each entry that does not fit.

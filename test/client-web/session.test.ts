@@ -18,7 +18,14 @@ function memoryStorage(maxUnits = Infinity) {
 }
 
 const session: Session = {
-  draft: { list: 'http://a/1\n', assumeHttps: true, name: 'pictures', format: 'tar.gz', compression: 'auto', report: true },
+  draft: {
+    list: 'http://a/1\n',
+    assumeHttps: true,
+    name: 'pictures',
+    format: 'tar.gz',
+    compression: 'auto',
+    report: true,
+  },
   archive: { archiveKey: 'k'.repeat(32), accepted: true, downloadStarted: false },
 }
 

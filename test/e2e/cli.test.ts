@@ -372,7 +372,10 @@ describe('wrong use', { timeout: TIMEOUT_MS }, () => {
     [['get', 'http://x/', '--format', 'rar'], '--format is zip, tar or tar.gz'],
     [['get', 'http://x/', '-o', 'no/such/directory/out.zip'], 'there is no directory'],
     [['get', 'http://x/', '-o', '.'], 'is a directory'],
-    [['get', '-i', 'bad.txt'], 'bad.txt: line 2: ignored: only http and https are fetched, not ftp: ftp://a.example/1\n'],
+    [
+      ['get', '-i', 'bad.txt'],
+      'bad.txt: line 2: ignored: only http and https are fetched, not ftp: ftp://a.example/1\n',
+    ],
     [['get', '-i', 'none.txt'], 'none.txt: ENOENT'],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr, stdout } = await sheaf(argv, { cwd: directory.path })
