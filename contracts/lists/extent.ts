@@ -68,7 +68,7 @@ export function extentOf({ text, next, start, colon, inProse }: Place): Extent {
   return { end, after, isQuoted: false }
 }
 
-/** Null if it is not quoted, or the quote holds more than this URL. */
+/** Null if it is not quoted, or if the quote holds more than this URL. */
 function quotedEnd(text: string, next: Finder, start: number, colon: number): number | null {
   const opener = text[start - 1] ?? ''
   const closers = QUOTES[opener]
@@ -79,8 +79,9 @@ function quotedEnd(text: string, next: Finder, start: number, colon: number): nu
     if (place !== -1 && (end === -1 || place < end)) end = place
   }
   const isBefore = (place: number) => place !== -1 && place < end
-  if (end === -1 || isBefore(next('://', colon + 3))) return null
-  return !closers.includes(opener) && isBefore(next(opener, start)) ? null : end
+  if (end === -1 || (!closers.includes(opener) && isBefore(next(opener, start)))) return null
+  // A second URL is a part of the first one if nothing separates them.
+  return isBefore(next('://', colon + 3)) && /\s/.test(text.slice(start, end)) ? null : end
 }
 
 function plainEnd(text: string, from: number, closer: string): number {

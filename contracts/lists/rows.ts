@@ -90,11 +90,14 @@ export function namedUrlOf(line: string): NamedUrl | null {
   return best
 }
 
-const isUrl = ({ text }: Cell) => HTTP.test(text) || isBareHost(text)
+/** If a URL stands in a cell with other text, what looks like a host may be a part of that URL. */
+function hostsAmong(cells: readonly Cell[]): Cell[] {
+  return cells.some(({ text }) => text.includes('://')) ? [] : cells.filter(({ text }) => isBareHost(text))
+}
 
 function rowOf(cells: readonly Cell[], separator: Separator): NamedUrl | null {
   const urls = cells.filter(({ text }) => HTTP.test(text))
-  const [cell, another] = urls.length > 0 ? urls : cells.filter(isUrl)
+  const [cell, another] = urls.length > 0 ? urls : hostsAmong(cells)
   if (cell === undefined || another !== undefined || !isWhole(cell)) return null
   const place = cells.indexOf(cell)
   const next = cells[place + 1]

@@ -394,6 +394,7 @@ describe('Markdown', () => {
       `[one.png](${A})\n- [**A report**](${B}.pdf "title")\n[two](${C})`,
       [`1 ${A} = one.png`, `2 ${B}.pdf = A report.pdf`, `3 ${C} = two`],
     ],
+    ['has targets with commas', `- [one.png](<${A}/,b.example?c>)`, [`1 ${A}/,b.example?c = one.png`]],
     ['has several links on a line', `[a.b](${A}),[c.d](${B}) and <${C}>`, [`1 ${A} = a.b`, `1 ${B} = c.d`, `1 ${C}`]],
     [
       'has images, whose text is a name only if it looks like one',

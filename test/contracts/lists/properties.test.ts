@@ -89,7 +89,7 @@ describe('every list', () => {
         rows.map(({ url, name }) => ({ url, name })),
       )
     })
-    fc.assert(property, { numRuns: 1000 })
+    fc.assert(property, { numRuns: 2000 })
   })
 })
 
