@@ -66,7 +66,7 @@ export function formView({ draft, list, info, stage, ...on }: FormView): Templat
         }}
       ></textarea>
       <p class="muted hint row">
-        <span id="list-hint">One a line, with a tab and a name if you like; or CSV, JSON, HTML, Markdown.</span>
+        <span id="list-hint">Lines, CSV, JSON, HTML or Markdown; a tab before a name.</span>
         ${countView(list, problem)}
       </p>
       ${ignoredView({

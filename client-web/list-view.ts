@@ -1,5 +1,6 @@
 // What is said below the box of URLs: how many there are, and what was ignored and why. Pure: state in, template out.
 import { html, nothing, type TemplateResult } from 'lit'
+import { live } from 'lit/directives/live.js'
 import type { ParsedList } from '#contracts/lists/list.ts'
 import { count } from './format.ts'
 
@@ -9,7 +10,7 @@ const MAX_SHOWN = 200
 /** An empty list is a beginning, not a mistake, so it is not shown as a problem. */
 export function countView({ entries, duplicateCount }: ParsedList, problem: string | null): TemplateResult {
   const shown = entries.length > 0 ? problem : null
-  const again = duplicateCount > 0 ? `, ${duplicateCount.toLocaleString('en')} of them again` : ''
+  const again = duplicateCount > 0 ? `, ${duplicateCount.toLocaleString('en')} repeated` : ''
   return html`
     <span id="list-count" class=${shown === null ? nothing : 'problem'}>
       ${count(entries.length, 'URL', 'URLs')}${again}${shown === null ? nothing : `: ${shown}`}
@@ -40,7 +41,11 @@ export function ignoredView({ list, assumeHttps, isBusy, assume }: IgnoredView):
             <ul tabindex="0" aria-label="What was ignored">
               ${found.slice(0, MAX_SHOWN).map(
                 ({ line, text, reason }) => html`
-                  <li><span class="muted">line ${line}</span><span class="reason">${reason}</span><span class="url">${text}</span></li>
+                  <li>
+                    <span class="muted">line ${line}</span>
+                    <span class="url">${text}</span>
+                    <span class="reason">${reason}</span>
+                  </li>
                 `,
               )}
             </ul>
@@ -57,7 +62,7 @@ export function ignoredView({ list, assumeHttps, isBusy, assume }: IgnoredView):
               id="assume-https"
               type="checkbox"
               ?disabled=${isBusy}
-              .checked=${assumeHttps}
+              .checked=${live(assumeHttps)}
               @change=${(event: Event) => assume((event.target as HTMLInputElement).checked)}
             />
             Put https:// before ${count(bareHostCount, 'address', 'addresses')} that ${bareHostCount === 1 ? 'lacks' : 'lack'} it

@@ -305,14 +305,16 @@ export const pageStyles = css`
     gap: 0.3rem;
   }
   .ignored li {
-    display: flex;
-    flex-wrap: wrap;
+    display: grid;
+    grid-template-columns: max-content minmax(0, 1fr);
     gap: 0 0.75rem;
   }
   .ignored .url {
-    min-width: 0;
-    color: var(--muted);
     overflow-wrap: anywhere;
+  }
+  .ignored .reason {
+    grid-column: 2;
+    color: var(--muted);
   }
   .failures h2 {
     color: var(--bad);

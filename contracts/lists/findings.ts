@@ -46,7 +46,7 @@ export const reasons = {
   notUtf8: 'not UTF-8',
   nul: 'a NUL character; perhaps UTF-16 without a byte order mark',
   relative: 'a relative URL',
-  space: 'it is not clear what the space means: write %20 in a URL, and a tab before a name',
+  space: 'a space inside: write %20 if it belongs to the URL, a tab if a name follows',
   tooManyUrls: 'too many URLs in one line; the rest of it was not read',
   tooMuch: 'too much before it; nothing from here on was read',
   unclosed: 'a tag or comment that does not end',

@@ -26,7 +26,7 @@ const expectAll = (format: string, cases: Case[]) => {
 }
 
 const NOT = (scheme: string) => `only http and https are fetched, not ${scheme}`
-const SPACE = 'it is not clear what the space means: write %20 in a URL, and a tab before a name'
+const SPACE = 'a space inside: write %20 if it belongs to the URL, a tab if a name follows'
 
 describe('lines', () => {
   expectAll('lines', [
