@@ -6,7 +6,7 @@ const NAME = String.raw`localhost|(?:[\p{L}\p{N}][\p{L}\p{N}_-]*\.)+\p{L}[\p{L}\
 const ADDRESS = String.raw`\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]`
 const BARE = new RegExp(String.raw`^(?:(${NAME})|${ADDRESS})(:\d{1,5})?(?=([/?#])|$)`, 'iu')
 
-/** Ends of files' names that are taken for that, and not for a domain, if nothing else speaks for a domain. */
+/** A name with one of these ends is a file's, unless a path or a port makes it a host. */
 const FILE_ENDS =
   /\.(?:7z|avi|bin|bmp|bz2|css|csv|docx?|epub|exe|flac|gif|gz|html?|ico|iso|jpe?g|js|json|log|m4a|md|mkv|mov|mp[34]|odt|ogg|pdf|png|pptx?|py|rar|rtf|sh|svg|tar|tgz|tiff?|ts|txt|wav|webm|webp|xlsx?|xml|xz|ya?ml|zip|zst)$/i
 

@@ -2,7 +2,7 @@
 import { MAX_URL_LENGTH } from '../archive.ts'
 import { type Finder, matchEnd } from './text.ts'
 
-/** What may enclose a URL, and what ends it then. Such a URL may hold spaces. */
+/** These enclose a URL, and only their counterpart ends it. Such a URL may hold spaces. */
 const QUOTES: Readonly<Record<string, string>> = {
   '"': '"',
   '<': '>',
@@ -25,17 +25,17 @@ const closing = new Map(Object.values(BRACKETS).map((bracket, index) => [bracket
 const opening = new Map(Object.keys(BRACKETS).map((bracket, index) => [bracket, index]))
 /** No URL holds these as they are. */
 const ENDS = /[\s\u0000-\u0020\u007f"<>`“”„«»‹›「」『』\u200b\u2060\ufeff]/
-/** An ASCII character that needs no thought, nine of ten. */
+/** Most of a URL consists of these, and they never end it. */
 const PLAIN = /[\w/.:?&=%#~+*@$!\\^-]*/y
-/** All that `ENDS` is not. */
+/** The complement of `ENDS`. */
 const NO_END = /[^\s\u0000-\u0020\u007f"<>`“”„«»‹›「」『』\u200b\u2060\ufeff]*/y
 /** They end a URL if another one follows at once. */
 const SEPARATORS = /^[,;|，；、]https?:\/\//i
 /** They close a sentence or a part of it, and hardly ever a URL. */
 const ALWAYS_CUT = '.,;\\。，、；'
-/** The same, if there is a sentence. */
+/** They close a sentence, too, but may also close a URL that stands alone. */
 const CUT_IN_PROSE = `${ALWAYS_CUT}:!?：！？…`
-/** Markdown's emphasis, cut behind a URL that begins with it. */
+/** Markdown's emphasis is cut behind a URL if it stands before it, too. */
 const EMPHASIS = '*_~'
 
 export interface Extent {

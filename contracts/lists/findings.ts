@@ -74,7 +74,7 @@ export class Findings {
     else this.entries.push(given === '' ? { url, line } : { url, name: given, line })
   }
 
-  /** `text` is a host and perhaps more, "//" before it included. */
+  /** `text` begins with a host, perhaps with "//" before it. */
   offer(line: number, text: string, name?: string): void {
     this.bareHostCount++
     if (this.bareHosts.length < MAX_KEPT) this.bareHosts.push({ line, text: shown(text) })
@@ -104,7 +104,7 @@ export class Findings {
     return this.entries.length >= MAX_ENTRIES || this.ignoredCount + this.bareHostCount >= MAX_IGNORED
   }
 
-  /** The first of all findings, so that it is seen. */
+  /** Reports that nothing more was read. It is put before all findings, so that it is seen. */
   giveUp(line: number, text: string): void {
     if (this.ignored[0]?.reason === reasons.tooMuch) return
     this.ignoredCount++
@@ -114,7 +114,7 @@ export class Findings {
 
 const shown = (text: string) => cut(text.trim(), MAX_SHOWN_LENGTH)
 
-/** Hosts that need no second look: parsing a URL takes much longer than this. */
+/** `canParse` would accept these hosts too, but takes much longer. */
 const PLAIN_HOST = /^https?:\/\/[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?(?:[/?#]|$)/i
 
 function faultOfUrl(url: string): string | null {

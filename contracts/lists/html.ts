@@ -7,7 +7,7 @@ import { createFinder, matchEnd, trimAll } from './text.ts'
 
 /** A document that begins as HTML or XML do. */
 const BEGINS = /^\s*<(?:!doctype\s|\?xml\s|!--|[a-z][a-z0-9-]*(?:\s|\/?>))/i
-/** More text before the first tag than this is not looked at. */
+/** A document says that it is HTML within so many characters. */
 const HEAD_LENGTH = 4096
 /** A tag in a line of something else. */
 const TAG = /<\/?[a-z][a-z0-9]*(?:\s[^<>]*)?\/?>/i
@@ -19,7 +19,7 @@ export function isHtml(text: string): boolean {
 
 export const holdsTag = (line: string) => line.includes('<') && TAG.test(line)
 
-/** Their text is not for readers, and tags are not tags in it. */
+/** The text of these elements is not shown, and holds no tags. */
 const RAW = new Set(['script', 'style', 'title'])
 
 export type TextReader = (text: string, line: number) => void
@@ -141,7 +141,7 @@ function rawEnd(text: string, from: number, name: string): number {
   return closing.exec(text)?.index ?? text.length
 }
 
-/** What a "base" names is not linked to. */
+/** A "base" is not a link. */
 function readTag({ name, href, src, download }: Tag, line: number, findings: Findings): void {
   if (name === 'base') return
   for (const value of [href, src]) {

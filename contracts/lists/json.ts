@@ -18,7 +18,7 @@ export function isJson(text: string): boolean {
   return /^(?:\[\s*["{[]|\{\s*["}])/.test(head) || /^\[\s*\]\s*$/.test(head)
 }
 
-/** One object a line: a line that is broken is known by its line end. */
+/** One object a line. Such a text is read by lines, so that a broken object does not swallow the next one. */
 export function isJsonLines(text: string): boolean {
   for (const line of linesOf(text.slice(0, HEAD_LENGTH))) {
     if (line.text.trim() !== '') return line.text.trimStart().startsWith('{') && parsed(line.text) !== null
@@ -61,7 +61,7 @@ export function readJson(text: string, findings: Findings): void {
 const BETWEEN = /[\s,\ufeff]*/y
 const WORD = /[^\s,[\]{"]+/y
 const LINE = /[^\r\n]*/y
-/** What matters inside of brackets: brackets and strings. */
+/** Inside of brackets, only brackets and strings decide where an item ends. */
 const STRUCTURE = /[[\]{}"]/g
 
 /** Null if it does not end. */

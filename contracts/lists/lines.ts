@@ -23,7 +23,7 @@ export function* linesOf(text: string, firstNumber = 1): Generator<Line> {
   yield { number, text: text.slice(start) }
 }
 
-/** Gives the line of a place in `text`. Places must be asked for in ascending order: so all of them cost one reading. */
+/** Gives the line of a place in `text`. Places must be asked for in ascending order, so that `text` is read once. */
 export function createLineCounter(text: string): (place: number) => number {
   let number = 1
   let at = 0

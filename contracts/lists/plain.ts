@@ -8,26 +8,26 @@ import { MAX_ROW_LENGTH, namedUrlOf } from './rows.ts'
 import { type FoundUrl, fileOf, MAX_URLS, urlsIn } from './scan.ts'
 import { hasExtension, strip, trimAll } from './text.ts'
 
-/** A line that is one URL and needs no thought, as most lines are. */
+/** Most lines are one URL and nothing else. This is faster than the way of all other lines. */
 const PLAIN_URL = /^https?:\/\/[\w/:?&=%#~+@$!.-]*[\w/]$/i
-/** What lists begin their lines with: bullets, numbers, check boxes, marks of quotation. */
+/** Lists begin their lines with bullets, numbers, check boxes and marks of quotation. */
 const BULLETS = /^(?:(?:[-*+•·–—>]|\d{1,9}[.)]|\[[ x]\])\s+){1,9}/i
-/** An option of aria2 is indented, below the URLs it is for. */
+/** An option of aria2 is indented, and stands below the URLs that it is for. */
 const OPTION = /^[ \t]+([a-z][a-z0-9-]*)=(.*)$/s
 const ARIA2 =
   /^[ \t]+(?:out|dir|header|referer|user-agent|checksum|gid|split|pause|continue|load-cookies|http-user|http-passwd|(?:all|http|https|ftp)-proxy|(?:max|min)-[a-z-]+)=/m
-/** Schemes that may hold "://" further on, without being a URL there. */
+/** What follows these schemes may hold "://" without being a URL there. */
 const OPAQUE = /^(?:about|blob|cid|data|javascript|magnet|mailto|sms|tel|urn|view-source):\S/i
 const FENCE = /^(?:`{3,}|~{3,})\s*[\w-]*$/
 const WORD = /[\p{L}\p{N}]/u
-/** Other lines are marks: "---", "[", "},". A NUL, and what was not text, count as words. */
+/** Lines without it are marks: "---", "[", "},". A NUL and what was not text are reported, so they count. */
 const MEANING = /[\p{L}\p{N}\0\ufffd]/u
 const COMMENT = /\s#/
 
 export const isAria2 = (text: string) => ARIA2.test(text)
 
 export function createLineReader(findings: Findings, { aria2 }: { aria2: boolean }) {
-  /** The first entry of the line before; null if an option has nothing to be for. */
+  /** The index of the first entry of the line before; null if that line has none. */
   let newest: number | null = null
 
   function readOption(line: Line): boolean {
@@ -51,14 +51,17 @@ export function createLineReader(findings: Findings, { aria2 }: { aria2: boolean
   }
 }
 
+/** More mirrors of a file are not looked at: only the first URL is taken anyway. */
+const MAX_MIRRORS = 256
+
 /** URLs of the same file, with tabs between. */
 function readMirrors(text: string, line: number, findings: Findings): void {
-  const [first = '', ...mirrors] = text.split('\t', 256).map(trimAll)
+  const [first = '', ...mirrors] = text.split('\t', MAX_MIRRORS).map(trimAll)
   readReference({ line, text: first }, findings)
   for (const mirror of mirrors) if (mirror !== '') findings.ignore(line, mirror, reasons.mirror)
 }
 
-/** Whatever a line holds, it becomes entries or findings; only marks without words become nothing. */
+/** Makes entries and findings of whatever a line holds. Only marks without words become nothing. */
 export function readText(text: string, line: number, findings: Findings): void {
   if (text.includes('\0')) return findings.ignore(line, text, reasons.nul)
   if (holdsTag(text)) return readTags(text, line, findings)
@@ -78,7 +81,7 @@ function readTags(text: string, line: number, findings: Findings): void {
   if (findings.count === before && words !== '') readWithoutUrl(trimAll(words), line, findings)
 }
 
-/** False if there is no URL of any scheme. What stands between URLs is looked through for hosts that lack theirs. */
+/** False if there is no URL of any scheme. */
 export function readUrls(text: string, line: number, findings: Findings): boolean {
   const urls = urlsIn(text)
   let from = 0
@@ -89,7 +92,7 @@ export function readUrls(text: string, line: number, findings: Findings): boolea
     const rest = behind.slice(0, comment)
     readBetween(before, line, findings)
     from = url.after + readUrl(url, { before, rest }, line, findings)
-    // What follows is a comment.
+    // The rest of the line is a comment, and URLs in it are not meant.
     if (comment !== undefined) {
       readBetween(text.slice(from, url.after + comment), line, findings)
       return true
@@ -105,7 +108,7 @@ interface Around {
   readonly rest: string
 }
 
-/** Takes the URL. Gives how much of `rest` belonged to it. */
+/** Takes or ignores the URL. Returns how many characters of `rest` belonged to it. */
 function readUrl(url: FoundUrl, { before, rest }: Around, line: number, findings: Findings): number {
   if (url.scheme !== 'http' && url.scheme !== 'https') {
     findings.ignore(line, url.url, notFetched(url.scheme))
@@ -123,7 +126,7 @@ function readUrl(url: FoundUrl, { before, rest }: Around, line: number, findings
   return more.length
 }
 
-/** More words than these are a sentence, and not a part of a file's name. */
+/** More words are a sentence, not a part of a file's name. */
 const MAX_WORDS = 8
 
 /** What may belong to a URL that holds spaces: "https://example.org/my file.pdf". */
@@ -135,7 +138,7 @@ function wordsOf({ opener }: FoundUrl, rest: string): string {
   return words.trim().split(/\s+/).length > MAX_WORDS ? '' : words
 }
 
-/** Looks through what stands beside URLs. It is prose or marks, so only what is surely a host or a link counts. */
+/** Looks for hosts and relative links beside URLs. Most of it is prose, so only what is surely one of them counts. */
 function readBetween(text: string, line: number, findings: Findings): void {
   if (text.length > MAX_ROW_LENGTH || !text.includes('.')) return
   for (const word of wordsIn(text)) if (isBareHost(word, true)) findings.offer(line, word)

@@ -1,4 +1,4 @@
-// Reads what is a URL or nothing: a cell, a JSON string, an attribute. It has its own bounds, so nothing is cut off it.
+// Reads a text that is a URL as a whole or not at all: a cell, a JSON string, an attribute. Nothing is cut off it.
 
 import { isBareHost } from './bare-host.ts'
 import { type Findings, notFetched, reasons } from './findings.ts'

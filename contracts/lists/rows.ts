@@ -39,7 +39,7 @@ export function readRow(text: string, start: number, separator: Separator): Row 
   }
 }
 
-/** What a cell without quotes consists of. */
+/** A cell without quotes. */
 const unquoted: Readonly<Record<Separator, RegExp>> = { '\t': /[^\t\r\n]*/y, ';': /[^;\r\n]*/y, ',': /[^,\r\n]*/y }
 
 /** -1 if the cell has a quote that does not end, or more behind it. */
@@ -57,7 +57,7 @@ function cellEnd(text: string, start: number, separator: Separator): number {
   return behind === undefined || behind === separator || behind === '\n' || behind === '\r' ? at : -1
 }
 
-/** Not of the format, but of what people paste into tables. */
+/** CSV does not know these quotes, but people paste them into tables. */
 const WRAPPERS = ['<>', "''", '“”', '„“', '‘’', '«»', '``']
 
 function cellOf(raw: string): Cell {
@@ -84,7 +84,7 @@ export function namedUrlOf(line: string): NamedUrl | null {
     const found = cells && rowOf(cells, separator)
     // A separator inside a name makes the URL's cell longer, or leaves it as it is.
     if (found && (best === null || found.url.length < best.url.length)) best = found
-    // Nothing but a separator is ever a tab.
+    // A tab is always a separator.
     if (best !== null && separator === '\t') return best
   }
   return best
@@ -125,7 +125,10 @@ function nameAmong(others: readonly Cell[]): string {
   return files.length === 1 ? files[0]!.text : ''
 }
 
-/** URLs hold commas and semicolons: "/w_100,h_50/x.png", "?box=1,2,3,4", "/story-1,1518.html", ";jsessionid=1". */
+/**
+ * True if the separator may be a part of the URL, as in "/w_100,h_50/x.png", "?box=1,2,3,4", "/story-1,1518.html" and
+ * ";jsessionid=1".
+ */
 function isContinuation(url: string, { text, raw, isQuoted }: Cell): boolean {
   if (isQuoted || text === '' || /\s/.test(raw)) return false
   if (/[=?]/.test(text) || /&#?\w+$/.test(url)) return true

@@ -19,13 +19,13 @@ export interface FoundUrl {
   readonly isQuoted: boolean
 }
 
-/** More of them in one line are not looked for: five times what a server takes in one archive by default. */
+/** More URLs in one line are not looked for. It is five times what a server takes in one archive by default. */
 export const MAX_URLS = 100_000
 const MAX_SCHEME_LENGTH = 32
 const SCHEME_CHARACTER = /[a-z0-9+.-]/i
 const LETTER = /\p{L}/u
 
-/** URLs with "://", of all schemes. One inside another is a part of it. */
+/** Finds URLs with "://" of all schemes. A URL inside another one is a part of it. */
 export function urlsIn(text: string): FoundUrl[] {
   const next = createFinder(text)
   const found: FoundUrl[] = []
@@ -73,7 +73,7 @@ interface Link {
   readonly isImage: boolean
 }
 
-/** "[text](" or "[text](<" right before a URL. Nothing before `from` is looked at: it belongs to other URLs. */
+/** Finds "[text](" or "[text](<" right before a URL. What stands before `from` belongs to other URLs. */
 function linkBefore(text: string, from: number, start: number): Link | null {
   let at = start - 1
   if (text[at] === '<') at--

@@ -17,7 +17,7 @@ export interface Table {
   readonly start: number
 }
 
-/** Lower case letters and digits are all that is compared. In the order in which they are preferred. */
+/** Only letters and digits are compared, in lower case. The first of these that is there is taken. */
 const URL_HEADERS = ['url', 'urls', 'downloadurl', 'fileurl', 'imageurl', 'href', 'link', 'links', 'uri', 'address']
 const NAME_HEADERS = ['filename', 'name', 'file', 'path', 'filepath', 'out', 'output', 'saveas', 'target', 'title']
 /** A longer first line is not a header. */

@@ -1,4 +1,4 @@
-// Small operations on text that cost one reading of it, whatever it holds. A regex anchored at the end alone would not.
+// Small operations on text. Each reads it once, whatever it holds; a regex anchored only at the end may read it again and again.
 
 /** The beginning of a text, with a mark if more follows. Never half a surrogate pair. */
 export function cut(text: string, maxLength: number): string {
@@ -7,7 +7,7 @@ export function cut(text: string, maxLength: number): string {
   return `${text.slice(0, last >= 0xd800 && last <= 0xdbff ? maxLength - 2 : maxLength - 1)}…`
 }
 
-/** Without what `isStripped` holds of, at both ends. */
+/** Cuts characters off both ends for as long as `isStripped` is true. */
 export function strip(text: string, isStripped: (character: string) => boolean): string {
   let start = 0
   let end = text.length
